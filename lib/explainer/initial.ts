@@ -1,0 +1,70 @@
+import type { ValueType } from '../graph.js';
+import { Random } from '../random.js';
+import { sizeOf } from '../tensor.js';
+import type { TrainOptions } from './options.js';
+
+/**
+ * Directions of the performer's features that the filters of the first interpretable layer start from:
+ * D rows of C numbers, row-major, each of norm 1.
+ */
+export type InitialFilters = Float32Array;
+
+/**
+ * Initial parameters by name: He-normal (standard deviation sqrt(2 / fan-in)), biases and w_p 0, from
+ * the seed. With `directions` the centre taps of `conv_interp_1` are these, and those of
+ * `conv_interp_2` the identity, both scaled to the norm that He-normal filters have on average.
+ */
+export function initialWeights(
+  shapes: ReadonlyMap<string, ValueType>,
+  { seed }: Pick<TrainOptions, 'seed'>,
+  directions?: InitialFilters,
+): Record<string, Float32Array> {
+  const weights: Record<string, Float32Array> = {};
+  for (const [name, { shape }] of shapes) {
+    const values = new Float32Array(sizeOf(shape));
+    if (name.endsWith('.weight')) {
+      const random = new Random(seed, `initial/${name}`);
+      const deviation = Math.sqrt(2 / sizeOf(shape.slice(1)));
+      for (let i = 0; i < values.length; i++) values[i] = deviation * random.normal();
+    }
+    weights[name] = values;
+  }
+  if (directions) {
+    setCentreTaps(weights, shapes, 'conv_interp_1.weight', directions);
+    setCentreTaps(weights, shapes, 'conv_interp_2.weight', undefined);
+  }
+  return weights;
+}
+
+/** Adds sqrt(2) times a direction to the centre tap of each filter; default: the identity. */
+function setCentreTaps(
+  weights: Record<string, Float32Array>,
+  shapes: ReadonlyMap<string, ValueType>,
+  name: string,
+  directions: InitialFilters | undefined,
+): void {
+  const w = weights[name];
+  const [D = 1, C = 1, k = 1] = shapes.get(name)?.shape ?? [];
+  if (!w) return;
+  const centre = (k * k - 1) / 2;
+  for (let f = 0; f < D; f++) {
+    for (let c = 0; c < C; c++) {
+      const direction = directions ? (directions[f * C + c] ?? 0) : Number(f === c);
+      const at = (f * C + c) * k * k;
+      for (let tap = 0; tap < k * k; tap++) w[at + tap] = 0.1 * (w[at + tap] ?? 0);
+      w[at + centre] = (w[at + centre] ?? 0) + Math.SQRT2 * direction;
+    }
+  }
+}
+
+/** Euclidean norm of each of the `filters` filters of a weight, row-major (O, ...). */
+export function filterNorms(w: Float32Array, filters: number): Float32Array {
+  const norms = new Float32Array(filters);
+  const length = w.length / filters;
+  for (let f = 0; f < filters; f++) {
+    let sum = 0;
+    for (let i = f * length; i < (f + 1) * length; i++) sum += (w[i] ?? 0) ** 2;
+    norms[f] = Math.sqrt(sum);
+  }
+  return norms;
+}

@@ -1,0 +1,143 @@
+import { gradient, type Seed } from '../grad.js';
+import type { Graph, Value } from '../graph.js';
+import {
+  balanceGradient,
+  contributionLoss,
+  filterLoss,
+  mean,
+  meanSquare,
+  projectNorm,
+} from '../ops/index.js';
+import { adam, sgd } from '../optimizer/index.js';
+import { buildNetwork, type Network, type NetworkSpec } from './network.js';
+import type { TrainOptions } from './options.js';
+
+/** The terms of the loss, all scalars. */
+export interface LossTerms {
+  /** lambda_l mean((h_l - x*_l)^2) / mean(x*_l^2), one for each target. */
+  rec: Value[];
+  /** -eta log p. */
+  contribution: Value;
+  /** Mean over filters of the filter loss of each interpretable layer, without its weight. */
+  filter: Value[];
+  /** The weights lambda_f of this step, one for each of `filter`. */
+  lambda: Value[];
+}
+
+export interface TrainingGraph extends LossTerms {
+  graph: Graph;
+  network: Network;
+  /** Gradient of the whole loss with respect to each parameter, by name. */
+  gradients: Map<string, Value>;
+}
+
+/** The interpretable layers whose filters carry the filter loss. */
+export const INTERPRETABLE = ['conv_interp_1', 'conv_interp_2'] as const;
+
+/**
+ * The training step of DESIGN 1.2: losses, balanced gradients, optimizer, projection. Inputs
+ * `features` (B, C, n, n), `target_1` ... (B, size), `hyper` (3). Outputs `rec_l`, `contribution`,
+ * `filter_l`, `lambda_l`, `p`. `targetPower[l]` is mean(x*_l^2) over the training features.
+ */
+export function buildTrainingGraph(
+  spec: NetworkSpec,
+  options: TrainOptions,
+  { batch, targetPower }: { batch: number; targetPower: readonly number[] },
+): TrainingGraph {
+  const network = buildNetwork(spec, options, { batch, mode: 'train' });
+  const { graph, p } = network;
+  const terms = lossTerms(network, options, targetPower);
+  const seeds = lossSeeds(network, terms, options);
+  const parameters = graph.parameters();
+  const found = gradient(seeds, parameters);
+  const pairs = parameters.flatMap((w, i) => {
+    const grad = found[i];
+    return grad ? [[w, grad] as const] : [];
+  });
+  appendOptimizer(graph, pairs, options);
+
+  terms.rec.forEach((value, l) => { graph.output(`rec_${String(l + 1)}`, value); });
+  terms.filter.forEach((value, l) => { graph.output(`filter_${String(l + 1)}`, value); });
+  terms.lambda.forEach((value, l) => { graph.output(`lambda_${String(l + 1)}`, value); });
+  graph.output('contribution', terms.contribution);
+  graph.output('p', p);
+  const gradients = new Map(pairs.map(([w, grad]) => [w.node.name, grad]));
+  return { graph, network, gradients, ...terms };
+}
+
+function lossTerms(
+  { graph, h, wP, a1, a2 }: Network,
+  options: TrainOptions,
+  targetPower: readonly number[],
+): LossTerms {
+  const rec = h.map((value, l) => {
+    const target = graph.input(`target_${String(l + 1)}`, value.shape);
+    return meanSquare(value, target, { weight: weightOf(options, l) / (targetPower[l] ?? 1) });
+  });
+  const contribution = contributionLoss(wP, { eta: options.eta });
+  const { scale, beta, kappa, tau, alpha, normMomentum: momentum, normFloor: floor } = options;
+  const none = options.lambdaFilter === 0 || (options.lambdaFilter === 'balanced' && !options.rho);
+  const maps = none ? [] : [a1, a2];
+  const filter = maps.map((a, l) => {
+    const name = `filter_loss_${String(l + 1)}.peak`;
+    const peak = graph.state(name, [a.shape[1] ?? 1], { fill: -1 });
+    const given = { ...(tau === undefined ? {} : { tau }), ...(alpha === undefined ? {} : { alpha }) };
+    return mean(filterLoss(a, peak, { scale, beta, kappa, momentum, floor, ...given }));
+  });
+  return { rec, contribution, filter, lambda: [] };
+}
+
+/** lambda_l of target l. */
+export function weightOf({ lambdaRec }: Pick<TrainOptions, 'lambdaRec'>, l: number): number {
+  return typeof lambdaRec === 'number' ? lambdaRec : (lambdaRec[l] ?? lambdaRec.at(-1) ?? 1);
+}
+
+/**
+ * Where the gradient of the whole loss starts. Balanced: lambda_f = rho |dL_rec/da| / |dF/da| for each
+ * layer, L_rec back-propagated alone, so that no filter loss weighs another.
+ */
+function lossSeeds(network: Network, terms: LossTerms, { lambdaFilter, rho }: TrainOptions): Seed[] {
+  const { graph, a1, a2 } = network;
+  const rec: Seed[] = terms.rec.map((of) => ({ of }));
+  const seeds = [...rec, { of: terms.contribution }];
+  if (terms.filter.length === 0) return seeds;
+  if (lambdaFilter !== 'balanced') {
+    const lambda = graph.constant(lambdaFilter);
+    terms.lambda.push(...terms.filter.map(() => lambda));
+    return [...seeds, ...terms.filter.map((of) => ({ of, gradient: lambda }))];
+  }
+  const maps = [a1, a2];
+  const ofRec = gradient(rec, maps);
+  const balanced = maps.flatMap((a, l) => {
+    const of = terms.filter[l];
+    const [direct] = of ? gradient([{ of }], [a]) : [];
+    const back = ofRec[l];
+    if (!direct || !back) return [];
+    const scale = balanceGradient(back, direct, { rho });
+    terms.lambda.push(scale);
+    return [{ of: a, gradient: direct, scale }];
+  });
+  return [...seeds, ...balanced];
+}
+
+function appendOptimizer(
+  graph: Graph,
+  pairs: (readonly [Value, Value])[],
+  options: TrainOptions,
+): void {
+  const hyper = graph.input('hyper', [3]);
+  const { beta1, beta2, eps, momentum, weightDecay } = options;
+  const lrScale = (name: string): number =>
+    name === 'mix.w_p' ? options.lrScaleP : name.startsWith('fc_dec') ? options.lrScaleDecoder : 1;
+  const updated =
+    options.optimizer === 'adam'
+      ? adam(pairs, hyper, { beta1, beta2, eps, weightDecay, lrScale })
+      : sgd(pairs, hyper, { momentum, weightDecay, lrScale });
+  if (!(options.project ?? options.scale === 'peak')) return;
+  for (const layer of INTERPRETABLE) {
+    const w = updated.get(`${layer}.weight`);
+    if (!w) continue;
+    const norm = graph.state(`${layer}.norm`, [w.shape[0] ?? 1], { fill: 1 });
+    graph.update(projectNorm(w, norm));
+  }
+}

@@ -1,0 +1,80 @@
+import { z } from 'zod';
+
+const positive = z.number().positive();
+const share = z.number().min(0).max(1);
+
+/**
+ * Every constant of the method with its default. Sections of DESIGN: network 1.1, losses and optimizer
+ * 1.2. `filters` 0 means as many as the performer's layer has channels.
+ */
+export const networkOptions = z.object({
+  filters: z.int().min(0).default(0).describe('filters D in each explainer layer; 0: as the layer'),
+  kernel: z
+    .int()
+    .min(1)
+    .default(3)
+    .refine((k) => k % 2 === 1, 'must be odd')
+    .describe('side of the three convolutions, odd'),
+  mask: z.boolean().default(true).describe('mask layers after both interpretable convolutions'),
+  beta: positive.default(4).describe('slope of masks and templates'),
+  normMomentum: share.default(0.9).describe('running means: share of the old value'),
+  normFloor: share.default(0.05).describe('smallest running mean, as a share of the mean filter'),
+  initial: z
+    .enum(['he', 'identity', 'kmeans'])
+    .default('he')
+    .describe('initial filters: random, channels of the layer, k-means directions of its features'),
+});
+
+export const lossOptions = z.object({
+  lambdaRec: z
+    .union([z.number().min(0), z.array(z.number().min(0)).min(1)])
+    .default(1)
+    .describe('weight of the reconstruction, one number or one per target'),
+  eta: z.number().min(0).default(0.3).describe('weight of the contribution loss -eta log p'),
+  lambdaFilter: z
+    .union([z.literal('balanced'), z.number().min(0)])
+    .default('balanced')
+    .describe('weight of the filter loss: balanced by rho, or fixed (0: none)'),
+  rho: z.number().min(0).default(3).describe('filter loss against reconstruction, in gradient norms'),
+  scale: z.enum(['peak', 'paper']).default('peak').describe('maps in the filter loss: scaled or raw'),
+  kappa: positive.default(0.5).describe('scale peak: mean peak of the scaled maps'),
+  tau: positive.optional().describe('height of the templates; peak: 1, paper: 0.5 / n^2'),
+  alpha: z.number().gt(0).lt(1).optional().describe('prior of a part; default n^2 / (1 + n^2)'),
+  project: z.boolean().optional().describe('filters keep their initial norm; default: scale peak'),
+});
+
+export const optimizerOptions = z.object({
+  optimizer: z.enum(['adam', 'sgd']).default('adam'),
+  lr: positive.default(1e-3).describe('learning rate at the first step'),
+  lrEnd: share.default(0.01).describe('last learning rate as a share of the first (cosine decay)'),
+  lrScaleP: positive.default(30).describe('factor on the learning rate of w_p'),
+  lrScaleDecoder: positive.default(0.3).describe('factor on the learning rate of the decoder'),
+  beta1: share.default(0.9),
+  beta2: share.default(0.999),
+  eps: positive.default(1e-8),
+  momentum: share.default(0.9).describe('sgd: momentum'),
+  weightDecay: z.number().min(0).default(0).describe('added to the gradient, times the weight'),
+});
+
+export const scheduleOptions = z.object({
+  seed: z.int().min(0).max(2 ** 32 - 1).default(1),
+  batch: z.int().min(2).default(64).describe('images in a training step'),
+  epochs: z.int().min(1).default(40).describe('passes over the training images'),
+  validation: z.number().min(0).max(0.9).default(0.15).describe('share of photographs kept out'),
+  mirror: z.boolean().default(true).describe('train on mirrored images too'),
+  features: z.enum(['float32', 'float16']).default('float32').describe('type of the feature store'),
+  checkpointEvery: z.int().min(1).default(200).describe('steps between checkpoints'),
+  logEvery: z.int().min(1).default(10).describe('steps between lines of metrics.jsonl'),
+});
+
+/** All options of a training run, validated, with defaults. */
+export const trainOptions = z.object({
+  ...networkOptions.shape,
+  ...lossOptions.shape,
+  ...optimizerOptions.shape,
+  ...scheduleOptions.shape,
+});
+
+export type TrainOptions = z.output<typeof trainOptions>;
+/** What a user may give: any subset. */
+export type TrainOptionsInput = z.input<typeof trainOptions>;

@@ -1,0 +1,71 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { writeTextAtomic } from '../data/atomic.js';
+import { PartlensError } from '../errors.js';
+import { trainOptions } from './options.js';
+
+const strings = z.array(z.string());
+const size = z.int().min(1);
+const poolSchema = z.object({
+  kernel: z.tuple([size, size]),
+  stride: z.tuple([size, size]),
+  pad: z.tuple([z.int(), z.int(), z.int(), z.int()]),
+  ceil: z.boolean(),
+});
+
+/** `config.json` of a run folder: all that is needed to repeat, resume or evaluate it. */
+export const runConfig = z.object({
+  format: z.literal(1),
+  partlens: z.string(),
+  performer: z.object({
+    path: z.string(),
+    fingerprint: z.string(),
+    layer: z.string(),
+    targets: strings,
+    output: z.string().optional(),
+    /** As given by flags; absent when the model's JSON file told. */
+    preprocessing: z.unknown().optional(),
+  }),
+  images: z.object({
+    folder: z.string(),
+    /** Photographs, relative to the folder, of each side of the split. */
+    train: strings,
+    validation: strings,
+  }),
+  network: z.object({
+    channels: size,
+    side: size,
+    filters: size,
+    pool: poolSchema.optional(),
+    targets: z.array(z.object({ name: z.string(), size, relu: z.boolean() })).min(1),
+    featureScale: z.number(),
+  }),
+  targetPower: z.array(z.number()),
+  batch: size,
+  steps: size,
+  options: trainOptions,
+  fingerprint: z.string(),
+});
+
+export type RunConfig = z.output<typeof runConfig>;
+
+/** Reads and checks `config.json`. Throws `E_FILE` when the folder holds no run. */
+export async function readRunConfig(run: string): Promise<RunConfig> {
+  const path = join(run, 'config.json');
+  let json: unknown;
+  try {
+    json = JSON.parse(await readFile(path, 'utf8'));
+  } catch (cause) {
+    const message = `${run} holds no run: ${(cause as Error).message}`;
+    throw new PartlensError('E_FILE', message, { cause });
+  }
+  const parsed = runConfig.safeParse(json);
+  if (parsed.success) return parsed.data;
+  throw new PartlensError('E_FILE', `${path} is damaged.\n${z.prettifyError(parsed.error)}`);
+}
+
+/** Writes `config.json` atomically. */
+export async function writeRunConfig(run: string, config: RunConfig): Promise<void> {
+  await writeTextAtomic(join(run, 'config.json'), `${JSON.stringify(config, null, 2)}\n`);
+}

@@ -1,0 +1,191 @@
+import { PartlensError } from '../errors.js';
+import { hyperParameters, cosine } from '../optimizer/index.js';
+import { createSession, type BackendChoice, type Session } from '../session.js';
+import type { TensorData } from '../tensor.js';
+import { initialWeights, filterNorms, type InitialFilters } from './initial.js';
+import { buildTrainingGraph, INTERPRETABLE } from './loss.js';
+import { buildNetwork, type NetworkSpec } from './network.js';
+import type { TrainOptions } from './options.js';
+
+/** One batch of stored features: `features` (B, C, n, n) and each target (B, size), row-major. */
+export interface Batch {
+  features: Float32Array;
+  targets: readonly Float32Array[];
+}
+
+/** The loss of one step, term by term; `loss` is the sum of rec, contribution and filter. */
+export interface StepReport {
+  step: number;
+  loss: number;
+  /** Weighted relative squared error of each target. */
+  rec: number[];
+  contribution: number;
+  /** Weighted filter loss of each interpretable layer. */
+  filter: number[];
+  /** Balanced weights lambda_f. */
+  lambda: number[];
+  /** Share of the parts, 0..1. */
+  p: number;
+  learningRate: number;
+}
+
+export interface TrainerOptions {
+  spec: NetworkSpec;
+  options: TrainOptions;
+  /** Images in a batch. */
+  batch: number;
+  /** Steps of the whole run: the length of the cosine decay. */
+  steps: number;
+  /** mean(x*_l^2) over the training features. */
+  targetPower: readonly number[];
+  backend?: BackendChoice | undefined;
+  threads?: number | undefined;
+}
+
+/** The network in training: one session, its initial weights, its steps, its state. */
+export class Trainer {
+  readonly session: Session;
+  readonly #options: TrainerOptions;
+  readonly #fetch: string[];
+
+  private constructor(session: Session, options: TrainerOptions, fetch: string[]) {
+    this.session = session;
+    this.#options = options;
+    this.#fetch = fetch;
+  }
+
+  /** Compiles the graphs and reserves memory. Throws what `createSession` throws. */
+  static async create(options: TrainerOptions): Promise<Trainer> {
+    const { spec, batch, targetPower, backend, threads } = options;
+    const training = buildTrainingGraph(spec, options.options, { batch, targetPower });
+    const calibration = buildNetwork(spec, options.options, { batch, mode: 'calibrate' });
+    calibration.z.forEach((z, l) => { calibration.graph.output(`z_${String(l + 1)}`, z); });
+    const session = await createSession({
+      programs: { train: training.graph, calibrate: calibration.graph },
+      ...(backend === undefined ? {} : { backend }),
+      ...(threads === undefined ? {} : { threads }),
+    });
+    return new Trainer(session, options, [...training.graph.outputs.keys()]);
+  }
+
+  /**
+   * Initial weights from the seed (DESIGN 1.1), then the decoder scaled on the first batch, layer by
+   * layer, so that pre-activations have the mean and standard deviation of their target.
+   */
+  async initialise(first: Batch, directions?: InitialFilters): Promise<void> {
+    const { spec, options } = this.#options;
+    const shapes = this.session.persistent(['parameter']);
+    const weights = initialWeights(shapes, options, directions);
+    await this.session.write(weights);
+    const held = this.session.persistent(['state']);
+    for (const layer of INTERPRETABLE) {
+      const w = weights[`${layer}.weight`];
+      if (w && held.has(`${layer}.norm`)) {
+        await this.session.write({ [`${layer}.norm`]: filterNorms(w, spec.filters) });
+      }
+    }
+    for (const [l, target] of first.targets.entries()) await this.#calibrate(first, l, target);
+  }
+
+  async #calibrate({ features }: Batch, l: number, target: Float32Array): Promise<void> {
+    const name = `fc_dec_${String(l + 1)}`;
+    const output = `z_${String(l + 1)}`;
+    const got = await this.session.run('calibrate', { inputs: { features }, fetch: [output] });
+    const z = moments(got[output] ?? []);
+    const wanted = moments(target);
+    const gain = z.deviation > 0 ? wanted.deviation / z.deviation : 1;
+    const held = await this.session.read([`${name}.weight`, `${name}.bias`]);
+    await this.session.write({
+      [`${name}.weight`]: toFloats(held[`${name}.weight`]).map((w) => w * gain),
+      [`${name}.bias`]: toFloats(held[`${name}.bias`]).map(
+        (b) => b * gain + wanted.mean - gain * z.mean,
+      ),
+    });
+  }
+
+  /** One optimizer step. Throws `E_STATE` naming step and term when a term is not finite. */
+  async step(batch: Batch, step: number): Promise<StepReport> {
+    const { options, steps } = this.#options;
+    const learningRate = cosine(step, steps, options.lr, options.lrEnd);
+    const targets = batch.targets.map((data, l) => [`target_${String(l + 1)}`, data] as const);
+    const inputs = {
+      features: batch.features,
+      ...Object.fromEntries(targets),
+      hyper: hyperParameters(learningRate, step, options),
+    };
+    const got = await this.session.run('train', { inputs, fetch: this.#fetch });
+    const report = readReport(got, { step, learningRate });
+    checkFinite(report);
+    return report;
+  }
+
+  /** All parameters and states by name, row-major. */
+  async state(): Promise<Record<string, TensorData>> {
+    return this.session.read([...this.session.persistent().keys()]);
+  }
+
+  /** Puts back what `state` gave. Throws `E_SHAPE` when it belongs to another network. */
+  async restore(state: Record<string, TensorData>): Promise<void> {
+    const missing = [...this.session.persistent().keys()].find((name) => !state[name]);
+    if (missing !== undefined) {
+      throw new PartlensError('E_FILE', `The checkpoint lacks ${missing}: it is of another network.`);
+    }
+    await this.session.write(state);
+  }
+
+  dispose(): void {
+    this.session.dispose();
+  }
+}
+
+function readReport(
+  got: Record<string, TensorData>,
+  { step, learningRate }: { step: number; learningRate: number },
+): StepReport {
+  const scalar = (name: string): number => got[name]?.[0] ?? NaN;
+  const all = (stem: string): number[] =>
+    Object.keys(got)
+      .filter((name) => name.startsWith(`${stem}_`))
+      .sort((a, b) => a.localeCompare(b, 'en', { numeric: true }))
+      .map(scalar);
+  const rec = all('rec');
+  const lambda = all('lambda');
+  const filter = all('filter').map((loss, l) => loss * (lambda[l] ?? 0));
+  const contribution = scalar('contribution');
+  const loss = [...rec, contribution, ...filter].reduce((sum, term) => sum + term, 0);
+  return { step, loss, rec, contribution, filter, lambda, p: scalar('p'), learningRate };
+}
+
+function checkFinite({ step, rec, contribution, filter, p }: StepReport): void {
+  const terms = [
+    ...rec.map((value, l) => [`reconstruction loss of fc_dec_${String(l + 1)}`, value] as const),
+    ...filter.map((value, l) => [`filter loss of ${INTERPRETABLE[l] ?? ''}`, value] as const),
+    ['contribution loss of mix.w_p', contribution] as const,
+    ['share p of mix.w_p', p] as const,
+  ];
+  const bad = terms.find(([, value]) => !Number.isFinite(value));
+  if (!bad) return;
+  throw new PartlensError(
+    'E_STATE',
+    `Training stopped at step ${String(step + 1)}: the ${bad[0]} is ${String(bad[1])}. ` +
+      'The last checkpoint is kept; try a smaller --lr.',
+    { op: 'train', details: { step, term: bad[0] } },
+  );
+}
+
+function moments(values: ArrayLike<number>): { mean: number; deviation: number } {
+  let sum = 0;
+  let squares = 0;
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i] ?? 0;
+    sum += value;
+    squares += value * value;
+  }
+  const mean = sum / values.length;
+  return { mean, deviation: Math.sqrt(Math.max(squares / values.length - mean * mean, 0)) };
+}
+
+function toFloats(data: TensorData | undefined): Float32Array {
+  if (data instanceof Float32Array) return data;
+  throw new PartlensError('E_INTERNAL', 'Expected a parameter of 32-bit floats.');
+}

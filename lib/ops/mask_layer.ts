@@ -1,0 +1,27 @@
+import { expected } from '../errors.js';
+import { defineOp, type Value } from '../graph.js';
+
+const backward = defineOp('mask_layer_backward', {
+  inputs: { g: 'maps N D n n', peak: 'i32 rows N D' },
+  outputs: { dx: '= g' },
+  attrs: { beta: 'f32' },
+});
+
+const forward = defineOp('mask_layer_forward', {
+  inputs: { x: 'maps N D n n' },
+  outputs: { y: '= x', peak: 'i32 rows N D' },
+  attrs: { beta: 'f32' },
+  vjp: ({ outputs: { peak }, grad, attrs }) => ({ x: () => backward({ g: grad, peak }, attrs).dx }),
+});
+
+/**
+ * Keeps each map near its peak: y = x * max(U_mu, 0), U_mu[i,j] = max(1 - beta |[i,j] - mu|_1 / n, -1),
+ * mu = argmax x (ties: the first in row-major order). [Zhang 2018]
+ *
+ * x, y (N, D, n, n); peak (N, D) int32, row-major cell of mu. beta > 0, default 4. The gradient is a
+ * surrogate: the mask counts as a constant.
+ */
+export function maskLayer(x: Value, { beta = 4 }: { beta?: number } = {}): { y: Value; peak: Value } {
+  if (!(beta > 0)) throw expected('a number > 0', 'beta', beta, { op: 'mask_layer' });
+  return forward({ x }, { beta });
+}

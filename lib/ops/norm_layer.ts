@@ -1,0 +1,45 @@
+import { defineOp, type Value } from '../graph.js';
+
+const backward = defineOp('norm_layer_backward', {
+  inputs: { g: 'maps N D P Q', factor: 'rows D' },
+  outputs: { dx: '= g' },
+});
+
+const forward = defineOp('norm_layer_forward', {
+  inputs: { x: 'maps N D P Q', alpha: 'rows D' },
+  outputs: { y: '= x', factor: 'rows D', alpha_out: 'rows? D' },
+  attrs: { training: 'i32', momentum: 'f32', floor: 'f32', scale: 'f32' },
+  vjp: ({ outputs: { factor }, grad }) => ({ x: () => backward({ g: grad, factor }, {}).dx }),
+});
+
+export interface NormLayerOptions {
+  /** Update alpha with this batch first. */
+  training: boolean;
+  /** Keep the updated alpha, default true: false tries a batch and leaves the state alone. */
+  keep?: boolean;
+  /** Share of the old running mean, default 0.9. */
+  momentum?: number;
+  /** Smallest alpha as a share of the mean over filters, default 0.05. */
+  floor?: number;
+  /** Mean of a normalised filter's sum over positions; default sqrt(P * Q). */
+  scale?: number;
+}
+
+/**
+ * Brings all filters to one strength: y_k = x_k * scale / max(alpha_k, floor * mean_k alpha), alpha_k
+ * the running mean over images of sum_positions max(x_k, 0). [Zhang 2018]
+ *
+ * x, y (N, D, P, Q); alpha (D), a state with fill -1 (the first batch initialises it). In training
+ * alpha is updated with the batch, then used. The gradient is a surrogate: alpha counts as a constant.
+ */
+export function normLayer(
+  x: Value,
+  alpha: Value,
+  { training, keep = true, momentum = 0.9, floor = 0.05, scale }: NormLayerOptions,
+): Value {
+  const [, , P = 1, Q = 1] = x.shape;
+  const attrs = { training: Number(training), momentum, floor, scale: scale ?? Math.sqrt(P * Q) };
+  const { y, alpha_out } = forward({ x, alpha }, attrs);
+  if (training && keep) x.node.graph.update(alpha_out);
+  return y;
+}

@@ -1,0 +1,13 @@
+import { defineOp, type Value } from '../graph.js';
+
+const forward = defineOp('scale_forward', {
+  inputs: { x: 'any' },
+  outputs: { y: '= x' },
+  attrs: { factor: 'f32' },
+  vjp: ({ grad, attrs }) => ({ x: () => scale(grad, attrs) }),
+});
+
+/** y = factor * x, any shape. The gradient is exact. */
+export function scale(x: Value, { factor }: { factor: number }): Value {
+  return forward({ x }, { factor }).y;
+}

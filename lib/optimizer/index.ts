@@ -1,0 +1,3 @@
+export { adam, type AdamOptions } from './adam.js';
+export { sgd, type SgdOptions } from './sgd.js';
+export { cosine, hyperParameters } from './schedule.js';

@@ -1,0 +1,54 @@
+import { expected } from './errors.js';
+
+/** Sizes of a tensor, outermost first. `[]` is a scalar. */
+export type Shape = readonly number[];
+/** Element type: 32-bit float or 32-bit integer (labels, positions, seeds). */
+export type DType = 'f32' | 'i32';
+/** Host memory of a tensor, row-major. */
+export type TensorData = Float32Array | Int32Array;
+
+/** A tensor on the host: row-major values (NCHW for maps, OIHW for convolution weights). */
+export interface Tensor {
+  shape: Shape;
+  data: TensorData;
+}
+
+/** Number of elements of a shape. */
+export function sizeOf(shape: Shape): number {
+  return shape.reduce((product, size) => product * size, 1);
+}
+
+/** `(32, 256, 14, 14)`. */
+export function showShape(shape: Shape): string {
+  return `(${shape.join(', ')})`;
+}
+
+/** True when both shapes have the same rank and sizes. */
+export function sameShape(a: Shape, b: Shape): boolean {
+  return a.length === b.length && a.every((size, i) => size === b[i]);
+}
+
+/** Throws `E_SHAPE` unless every size is a positive integer and the whole fits 2^31 - 1 elements. */
+export function checkShape(shape: Shape, name: string, op?: string): void {
+  const valid =
+    shape.length <= 4 &&
+    shape.every((size) => Number.isInteger(size) && size >= 1) &&
+    sizeOf(shape) < 2 ** 31;
+  if (!valid) {
+    throw expected('a shape of at most 4 positive integers', name, shape, {
+      code: 'E_SHAPE',
+      ...(op === undefined ? {} : { op }),
+    });
+  }
+}
+
+/** Throws `E_DTYPE` or `E_SHAPE` unless `data` holds exactly the elements of `shape`. */
+export function checkData(data: TensorData, shape: Shape, dtype: DType, name: string): void {
+  const wanted = dtype === 'f32' ? Float32Array : Int32Array;
+  if (!(data instanceof wanted)) throw expected(`a ${wanted.name}`, name, data, { code: 'E_DTYPE' });
+  if (data.length !== sizeOf(shape)) {
+    throw expected(`${sizeOf(shape)} values of shape ${showShape(shape)}`, name, data, {
+      code: 'E_SHAPE',
+    });
+  }
+}

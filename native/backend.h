@@ -1,0 +1,81 @@
+// The backend contract: what the engine asks of a device. Plain C, so that a backend may live in a
+// shared library built by another compiler. No exception and no C++ type crosses this line.
+#pragma once
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define PL_CONTRACT_VERSION 1
+
+typedef enum { PL_F32 = 0, PL_I32 = 1 } PlDType;
+
+// What a tensor is for. The bytes behind each layout are the backend's own business; values cross
+// `upload` and `download` in row-major order (NCHW, OIHW, (out, in)).
+typedef enum {
+  PL_ROWS = 0,          // rank 0, 1, 2: (), (F), (N, F): vectors, matrices of activations, labels
+  PL_MAPS = 1,          // rank 4: (N, C, H, W) activations
+  PL_CONV_WEIGHT = 2,   // rank 4: (O, C, R, S)
+  PL_LINEAR_WEIGHT = 3  // rank 2: (O, F)
+} PlLayout;
+
+typedef struct {
+  void* data;       // NULL: an optional input that is absent, an output nobody reads
+  int32_t dtype;    // PlDType
+  int32_t layout;   // PlLayout
+  int32_t rank;
+  int32_t dims[4];  // logical sizes, row-major; 1 beyond rank
+  int32_t chw[3];   // PL_ROWS and PL_LINEAR_WEIGHT: F is a flattened (C, H, W); all 0 if it is not
+} PlTensor;
+
+typedef enum { PL_OK = 0, PL_ERROR = 1, PL_OUT_OF_MEMORY = 2, PL_DEVICE_LOST = 3 } PlStatus;
+
+typedef struct PlDevice PlDevice;  // opaque: threads or a stream, scratch memory
+
+// tensors: the kernel's inputs, then its outputs, in the order of kernels.def.
+typedef PlStatus (*PlKernel)(PlDevice* device, const PlTensor* tensors, const void* attrs);
+
+typedef struct {
+  const char* name;     // "conv2d_forward"
+  const char* inputs;   // "(x, w, b)"
+  const char* outputs;  // "(y)"
+  const char* attrs;    // "Conv2dAttrs"
+  int32_t input_count;
+  int32_t output_count;
+  PlKernel run;
+} PlKernelEntry;
+
+typedef struct {
+  const char* name;    // "Conv2dAttrs"
+  const char* fields;  // "i32 stride_h;i32 stride_w;..."; every field has 4 bytes
+  int32_t bytes;
+} PlAttrsEntry;
+
+typedef struct {
+  int32_t version;   // PL_CONTRACT_VERSION
+  const char* name;  // "cpu", "cuda"
+  const char* isa;   // "avx512", "avx2", "sse2", "sm_90a", ...
+
+  PlStatus (*open)(int32_t index, int32_t threads, PlDevice** device);  // threads: 0 = all allowed
+  void (*close)(PlDevice* device);
+  const char* (*last_error)(void);  // of the calling thread; names call, file, line
+
+  int64_t (*bytes_of)(const PlTensor* tensor);  // physical size, padding included
+  PlStatus (*allocate)(PlDevice* device, int64_t bytes, void** memory);  // zeroed, 64-byte aligned
+  void (*release)(PlDevice* device, void* memory);
+  int64_t (*scratch_bytes)(PlDevice* device);  // workspace that kernels hold beside the arena
+
+  PlStatus (*upload)(PlDevice* device, const PlTensor* tensor, const void* host);
+  PlStatus (*download)(PlDevice* device, const PlTensor* tensor, void* host);
+  PlStatus (*synchronize)(PlDevice* device);
+
+  const PlKernelEntry* kernels;
+  int32_t kernel_count;
+  const PlAttrsEntry* attrs;
+  int32_t attrs_count;
+} PlBackend;
+
+#ifdef __cplusplus
+}
+#endif

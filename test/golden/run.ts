@@ -1,0 +1,46 @@
+// npm run golden -- FILE...: runs golden files through the engine and prints the largest relative
+// error of each kind of value. Exit code 1 above 2e-4, 2 for wrong usage.
+import { pathToFileURL } from 'node:url';
+import { PartlensError } from '../../lib/errors.js';
+import { readGolden, runGolden, type Comparison } from './golden.js';
+
+/** Largest relative error that passes. */
+export const TOLERANCE = 2e-4;
+
+/** The largest error of each kind of value. */
+export function worstByKind(comparisons: readonly Comparison[]): Map<string, Comparison> {
+  const worst = new Map<string, Comparison>();
+  for (const comparison of comparisons) {
+    const known = worst.get(comparison.kind);
+    if (!known || !(comparison.error <= known.error)) worst.set(comparison.kind, comparison);
+  }
+  return worst;
+}
+
+async function main(files: readonly string[]): Promise<number> {
+  if (files.length === 0) {
+    console.error('usage: npm run golden -- FILE...');
+    return 2;
+  }
+  let failed = false;
+  for (const file of files) {
+    try {
+      const worst = [...worstByKind(await runGolden(await readGolden(file))).values()];
+      const passed = worst.every(({ error }) => error <= TOLERANCE);
+      console.log(`${passed ? 'ok  ' : 'FAIL'} ${file}`);
+      for (const { kind, name, step, error } of worst) {
+        console.log(`     ${kind.padEnd(10)} ${error.toExponential(2)}  ${name}, step ${String(step + 1)}`);
+      }
+      failed ||= !passed;
+    } catch (error) {
+      if (!(error instanceof PartlensError)) throw error;
+      console.error(`FAIL ${file}\n     ${error.message}`);
+      failed = true;
+    }
+  }
+  return failed ? 1 : 0;
+}
+
+if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
+  process.exitCode = await main(process.argv.slice(2));
+}
