@@ -1,0 +1,18 @@
+export { inspectModel, type ExplainableLayer, type Inspection } from './inspect.js';
+export type { FeatureInfo, Geometry, LayerInfo } from './layer_info.js';
+export {
+  buildModel,
+  encodeModel,
+  type ModelSpec,
+  type NodeSpec,
+  type TensorSpec,
+  type ValueSpec,
+} from './onnx_write.js';
+export {
+  loadPerformer,
+  Performer,
+  type LoadPerformerOptions,
+  type PerformerFeatures,
+  type PerformerPool,
+} from './performer.js';
+export { readSidecar, sidecarPath, type Preprocessing, type Sidecar } from './preprocessing.js';

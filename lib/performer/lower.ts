@@ -1,0 +1,221 @@
+import { expected, show } from '../errors.js';
+import { sizeOf, type Shape } from '../tensor.js';
+import { foldNode, shapeOf } from './fold.js';
+import { LOWER_DENSE } from './lower_dense.js';
+import { LOWER_POINTWISE } from './lower_pointwise.js';
+import { LOWER_SHAPE } from './lower_shape.js';
+import { LOWER_WINDOW } from './lower_window.js';
+import type { Draft, Lower, NodeContext } from './lower_context.js';
+import { nearest } from './nearest.js';
+import type { NetValue, Network } from './network.js';
+import { modelError, nodeError } from './onnx_error.js';
+import { orderNodes } from './onnx_graph.js';
+import { isFloatType, readTensor, storedLength, type Constant } from './onnx_tensor.js';
+import type { OnnxInput, OnnxModel, OnnxNode } from './onnx_read.js';
+
+const LOWER: Readonly<Record<string, Lower>> = {
+  ...LOWER_WINDOW,
+  ...LOWER_DENSE,
+  ...LOWER_POINTWISE,
+  ...LOWER_SHAPE,
+};
+
+/** Op types that become ops of the engine; more are folded when all their inputs are constants. */
+export const OP_TYPES: readonly string[] = Object.keys(LOWER);
+
+/** Batch size for shape inference where the model leaves it open: no other size is likely to be 2. */
+const OPEN_BATCH = 2;
+
+/** Elements of folded constants that every model may make, beside four times what it stores. */
+const FOLDED_ELEMENTS = 2 ** 22;
+
+export interface LowerOptions {
+  /** Values or nodes to compute; default: the graph's outputs. What they do not need is not read. */
+  wanted?: readonly string[];
+  /** Height and width of the input, where the model leaves them open (pixels). */
+  size?: number;
+}
+
+/**
+ * Turns an ONNX graph into a `Network`: infers shapes and receptive fields, folds constants, drops
+ * what does nothing at inference (Dropout, Identity, pooling of 1 x 1). Throws `E_ONNX` naming node,
+ * op type and opset for what cannot be read, `E_ARGUMENT` for wanted names that do not exist.
+ */
+export function lowerModel(model: OnnxModel, { wanted, size }: LowerOptions = {}): Network {
+  const names = (wanted ?? model.outputs).map((name) => valueName(model, name));
+  if (names.length === 0) throw modelError('at least one output', model.path, 'none');
+  const lowering = new Lowering(model, size);
+  for (const node of orderNodes(model, names)) lowering.add(node);
+  return lowering.network(names);
+}
+
+/** The value of that name, or the first output of the node of that name. */
+function valueName(model: OnnxModel, name: string): string {
+  const values = new Set(model.nodes.flatMap((node) => node.outputs));
+  if (values.has(name) || model.inputs.some((input) => input.name === name)) return name;
+  const node = model.nodes.find((one) => one.name === name);
+  const output = node?.outputs[0];
+  if (output !== undefined) return output;
+  if (model.outputs.includes(name)) return name; // reported by orderNodes as a broken graph
+  const known = [...values, ...model.nodes.map((one) => one.name)];
+  throw unknownName(name, known, 'a value or node of the model');
+}
+
+/** `E_ARGUMENT` for a name that is none, listing the nearest ones. */
+export function unknownName(name: string, known: Iterable<string>, what: string): Error {
+  const near = nearest(name, known);
+  return expected(what, 'name', name, {
+    op: 'loadPerformer',
+    details: { name, nearest: near },
+    remedy: `Nearest names: ${near.map(show).join(', ')}.`,
+  });
+}
+
+class Lowering {
+  readonly #model: OnnxModel;
+  readonly #input: NetValue;
+  readonly #batch: number;
+  readonly #constants = new Map<string, Constant>();
+  readonly #names = new Map<string, NetValue>();
+  readonly #values: NetValue[] = [];
+  readonly #nodes = new Map<string, NetValue>();
+  /** Elements that folding may still make: a small file must not ask for gigabytes. */
+  #budget: number;
+
+  constructor(model: OnnxModel, size: number | undefined) {
+    this.#model = model;
+    const stored = [...model.initializers.values()].reduce(
+      (sum, one) => sum + storedLength(one),
+      0,
+    );
+    this.#budget = FOLDED_ELEMENTS + 4 * stored;
+    const { value, batch } = imageInput(model, size);
+    this.#input = value;
+    this.#batch = batch;
+    this.#names.set(value.name, value);
+  }
+
+  add(node: OnnxNode): void {
+    const inputs = node.inputs.map((name) => this.#names.get(name));
+    const output = node.outputs[0] ?? '';
+    if (inputs.every((value) => value === undefined)) {
+      const folded = foldNode(
+        node,
+        node.inputs.map((name) => this.#constant(node, name)),
+      );
+      if (!folded) throw unsupported(node);
+      this.#budget -= folded.data.length;
+      if (this.#budget < 0) {
+        throw nodeError(node, 'constants of about the size of the model', folded.dims);
+      }
+      this.#constants.set(output, folded);
+      return;
+    }
+    if (node.opType === 'Shape' && node.domain === '' && inputs[0]) {
+      this.#constants.set(output, shapeOf(node, [this.#batch, ...inputs[0].shape]));
+      return;
+    }
+    const lower =
+      node.domain === '' && Object.hasOwn(LOWER, node.opType) ? LOWER[node.opType] : undefined;
+    if (!lower) throw unsupported(node);
+    this.#define(node, output, lower(this.#context(node, inputs)));
+  }
+
+  network(wanted: readonly string[]): Network {
+    const outputs = wanted.map((name) => {
+      const value = this.#names.get(name);
+      if (value) return value;
+      throw modelError('an output computed from the image', `output ${show(name)}`, 'a constant');
+    });
+    const names = new Map([...this.#nodes, ...this.#names]);
+    const { opset, fingerprint, path } = this.#model;
+    return { opset, input: this.#input, values: this.#values, names, outputs, fingerprint, path };
+  }
+
+  #define(node: OnnxNode, output: string, result: NetValue | Draft): void {
+    let value: NetValue;
+    if ('op' in result) {
+      const { op, inputs, shape, field } = result;
+      if (sizeOf(shape) >= 2 ** 31) {
+        throw nodeError(node, 'an output of fewer than 2^31 elements', shape);
+      }
+      value = { name: output, shape, field, step: { op, inputs, node } };
+      this.#values.push(value);
+    } else value = result;
+    this.#names.set(output, value);
+    this.#nodes.set(node.name, value);
+  }
+
+  #context(node: OnnxNode, inputs: readonly (NetValue | undefined)[]): NodeContext {
+    return {
+      node,
+      batch: this.#batch,
+      inputCount: inputs.length,
+      value: (index) => inputs[index],
+      constant: (index) => (inputs[index] ? undefined : this.#constant(node, node.inputs[index])),
+    };
+  }
+
+  #constant(node: OnnxNode, name: string | undefined): Constant | undefined {
+    if (name === undefined || name === '') return undefined;
+    const known = this.#constants.get(name);
+    if (known) return known;
+    const tensor = this.#model.initializers.get(name);
+    if (!tensor) throw nodeError(node, 'inputs that this package computes', name);
+    const read = readTensor(tensor, name);
+    this.#constants.set(name, read);
+    return read;
+  }
+}
+
+/** The one image input, (N, 3, H, W), and the batch size that shapes are inferred with. */
+function imageInput(
+  model: OnnxModel,
+  size: number | undefined,
+): { value: NetValue; batch: number } {
+  const [input, second] = model.inputs;
+  if (!input || second) {
+    const received = model.inputs.map(({ name }) => name);
+    throw modelError('one input that is no initializer', model.path, received);
+  }
+  const { name } = input;
+  if (input.elementType !== 0 && !isFloatType(input.elementType)) {
+    throw modelError(
+      'an input of floats',
+      `input ${show(name)}`,
+      `type ${String(input.elementType)}`,
+    );
+  }
+  const shape = imageShape(input, size);
+  const field = { stride: 1, first: 0, last: 0 };
+  const value: NetValue = { name, shape, step: undefined, field: [field, field] };
+  return { value, batch: input.dims?.[0] ?? OPEN_BATCH };
+}
+
+function imageShape({ name, dims }: OnnxInput, size: number | undefined): Shape {
+  const [, channels, height = size, width = size] = dims ?? [undefined, 3];
+  const shown = dims?.map((dim) => dim ?? 'open');
+  if ((dims && dims.length !== 4) || channels !== 3) {
+    throw modelError('images (N, 3, H, W)', `input ${show(name)}`, shown);
+  }
+  if (height === undefined || width === undefined) {
+    throw modelError('a height and a width', `input ${show(name)}`, shown, {
+      remedy: 'The model leaves them open: give the size in the preprocessing.',
+    });
+  }
+  const shape = [channels, height, width];
+  if (sizeOf(shape) >= 2 ** 31) {
+    throw modelError('fewer than 2^31 elements', `input ${show(name)}`, shape);
+  }
+  return shape;
+}
+
+function unsupported(node: OnnxNode): Error {
+  const domain = node.domain === '' ? '' : ` of domain ${node.domain}`;
+  return nodeError(
+    node,
+    'a supported op type',
+    `${node.opType}${domain}`,
+    `Supported: ${[...OP_TYPES].sort().join(', ')}; on constants also Cast, Gather, Transpose and more.`,
+  );
+}

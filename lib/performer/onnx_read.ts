@@ -1,0 +1,139 @@
+import { createHash } from 'node:crypto';
+import { readFile, stat } from 'node:fs/promises';
+import { isFieldSet } from '@bufbuild/protobuf';
+import { isSystemError, PartlensError, show } from '../errors.js';
+import { inlineExternalData } from './external_data.js';
+import { modelError, type NodeRef } from './onnx_error.js';
+import { DimensionSchema, type AttributeProto, type GraphProto } from './onnx_proto.js';
+import type { ModelProto, TensorProto, ValueInfoProto } from './onnx_proto.js';
+import { decodeModel } from './onnx_wire.js';
+
+/** Opsets of the default domain that are read. */
+export const OPSETS = { first: 7, last: 21 } as const;
+
+/** A node with its attributes by name. */
+export interface OnnxNode extends NodeRef {
+  readonly domain: string;
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
+  readonly attributes: ReadonlyMap<string, AttributeProto>;
+}
+
+/** A dimension: its size, or undefined where the model leaves it open (`'N'`, -1, missing). */
+export type Dimension = number | undefined;
+
+export interface OnnxInput {
+  readonly name: string;
+  /** `TensorProto.DataType`, 0 if the model does not say. */
+  readonly elementType: number;
+  /** Undefined if the model declares no shape. */
+  readonly dims: readonly Dimension[] | undefined;
+}
+
+/** A decoded and checked ONNX file: names are unique, tensors decodable, external data inlined. */
+export interface OnnxModel {
+  /** Where it came from, for messages. */
+  readonly path: string;
+  readonly opset: number;
+  /** Graph inputs that are no initializers. */
+  readonly inputs: readonly OnnxInput[];
+  readonly outputs: readonly string[];
+  /** In the order of the file. */
+  readonly nodes: readonly OnnxNode[];
+  readonly initializers: ReadonlyMap<string, TensorProto>;
+  /** sha256 (hex) of the model's bytes, followed by the bytes of its external tensors. */
+  readonly fingerprint: string;
+}
+
+/**
+ * Reads an ONNX file, opset 7 to 21, with its external data. Throws `E_FILE` when the file cannot be
+ * read and `E_ONNX` when it is no model that this package understands.
+ */
+export async function readOnnx(path: string): Promise<OnnxModel> {
+  const bytes = await readModelFile(path);
+  const proto = decodeModel(bytes, path);
+  const graph = graphOf(proto);
+  const hash = createHash('sha256').update(bytes);
+  for (const tensor of await inlineExternalData(graph, path)) hash.update(tensor.rawData);
+  return parseModel(proto, path, hash.digest('hex'));
+}
+
+async function readModelFile(path: string): Promise<Uint8Array> {
+  try {
+    const stats = await stat(path);
+    if (!stats.isFile()) throw new PartlensError('E_FILE', `${show(path)} is not a file.`);
+    if (stats.size >= 2 ** 31) {
+      throw modelError('fewer than 2^31 bytes', path, stats.size, {
+        remedy: 'Protobuf ends there: save the weights as external data.',
+      });
+    }
+    return await readFile(path);
+  } catch (error) {
+    if (error instanceof PartlensError || !isSystemError(error)) throw error;
+    const message = `Cannot read the model ${show(path)}: ${error.code ?? error.message}.`;
+    throw new PartlensError('E_FILE', message, { cause: error, details: { path } });
+  }
+}
+
+/** Checks a decoded model. `fingerprint` is what the caller knows of its bytes. */
+export function parseModel(proto: ModelProto, path: string, fingerprint: string): OnnxModel {
+  const graph = graphOf(proto);
+  const opset = opsetOf(proto, path);
+  const initializers = new Map(graph.initializer.map((tensor) => [tensor.name, tensor]));
+  if (initializers.size !== graph.initializer.length || initializers.has('')) {
+    throw modelError('initializers of different names', path, 'a name twice or none');
+  }
+  const given = graph.input.filter(({ name }) => !initializers.has(name));
+  return {
+    path,
+    opset,
+    inputs: given.map(parseInput),
+    outputs: graph.output.map(({ name }) => name),
+    nodes: graph.node.map((node, index) => ({
+      name: node.name === '' ? `${node.opType}_${String(index)}` : node.name,
+      opType: node.opType,
+      opset,
+      domain: node.domain === 'ai.onnx' ? '' : node.domain,
+      inputs: node.input,
+      outputs: node.output,
+      attributes: new Map(node.attribute.map((attribute) => [attribute.name, attribute])),
+    })),
+    initializers,
+    fingerprint,
+  };
+}
+
+function graphOf(proto: ModelProto): GraphProto {
+  if (proto.graph) return proto.graph;
+  throw modelError('a graph', 'the model', undefined);
+}
+
+function opsetOf(proto: ModelProto, path: string): number {
+  const { first, last } = OPSETS;
+  const standard = proto.opsetImport.find(({ domain }) => domain === '' || domain === 'ai.onnx');
+  const version = standard === undefined ? undefined : Number(standard.version);
+  if (version !== undefined && version >= first && version <= last) return version;
+  throw modelError(`opset ${String(first)} to ${String(last)}`, path, version, {
+    remedy: 'Export the model again with another opset_version.',
+  });
+}
+
+function parseInput({ name, type }: ValueInfoProto): OnnxInput {
+  const tensor = type?.tensorType;
+  const dims = tensor?.shape?.dim.map((dim, axis): Dimension => {
+    if (!isFieldSet(dim, DimensionSchema.field.dimValue)) return undefined;
+    const size = Number(dim.dimValue);
+    if (axis === 0 && (size === 0 || size === -1)) return undefined;
+    if (size >= 1 && size < 2 ** 31) return size;
+    throw modelError(
+      'sizes from 1 to 2^31 - 1',
+      `input ${show(name)}`,
+      tensor.shape?.dim.map(showDim),
+    );
+  });
+  return { name, elementType: tensor?.elemType ?? 0, dims };
+}
+
+function showDim(dim: { dimValue: bigint; dimParam: string }): string | number {
+  return dim.dimParam === '' ? Number(dim.dimValue) : dim.dimParam;
+}

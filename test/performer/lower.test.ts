@@ -1,0 +1,286 @@
+import { expect } from 'chai';
+import { lowerModel, type LowerOptions } from '../../lib/performer/lower.js';
+import type { Network } from '../../lib/performer/network.js';
+import { parseModel } from '../../lib/performer/onnx_read.js';
+import { buildModel, type AttributeValue, type ModelSpec } from '../../lib/performer/onnx_write.js';
+import { alexNet, NetBuilder, resNet, smallNet, squeezeNet, vgg } from '../support/onnx_models.js';
+import { failure } from '../support/performer.js';
+
+function lower(spec: ModelSpec, options: LowerOptions = {}): Network {
+  return lowerModel(parseModel(buildModel(spec), 'test.onnx', ''), options);
+}
+
+/** One node over maps (N, 4, 8, 8), computed by a convolution. */
+function one(
+  opType: string,
+  attributes: Record<string, AttributeValue> = {},
+  {
+    opset = 13,
+    inputs = () => [],
+  }: { opset?: number; inputs?: (net: NetBuilder) => string[] } = {},
+): ModelSpec {
+  const net = new NetBuilder({ size: 8, opset });
+  const x = net.conv('image', 'x', [4, 3, 3], { pads: [1, 1, 1, 1] });
+  net.node(opType, 'y', [x, ...inputs(net)], attributes);
+  return net.spec('y');
+}
+
+describe('performer: reading a graph', () => {
+  it('infers shapes, folds constants and drops what does nothing', () => {
+    const network = lower(alexNet().spec);
+    const shapes = Object.fromEntries(network.values.map(({ name, shape }) => [name, shape]));
+    expect(shapes).to.deep.include({
+      conv1: [16, 32, 32],
+      pool1: [16, 15, 15],
+      pool5: [32, 3, 3],
+      flat: [288],
+      fc7_relu: [48],
+      fc8: [10],
+    });
+    expect(shapes).not.to.have.any.keys('adaptive', 'drop5', 'shape', 'wanted');
+    expect(network.names.get('adaptive')?.name).to.equal('pool5');
+    expect(network.names.get('drop5_node')?.name).to.equal('flat');
+  });
+
+  it('sorts nodes that the file lists in any order', () => {
+    const { spec } = vgg();
+    const network = lower({ ...spec, nodes: [...spec.nodes].reverse() });
+    expect(network.values.map(({ name }) => name)).to.deep.equal(
+      lower(spec).values.map(({ name }) => name),
+    );
+  });
+
+  it('folds transposed weights, alpha, beta and added biases', () => {
+    const network = lower(vgg().spec);
+    const fc6 = network.names.get('fc6')?.step?.op;
+    const stored = vgg().spec.initializers['fc6.w']?.data as Float32Array;
+    if (fc6?.kind !== 'linear') throw new Error('fc6 is not linear');
+    expect(fc6.weight[5]).to.be.closeTo(0.5 * (stored[5] ?? 0), 1e-7);
+    const fc8 = network.names.get('fc8')?.step?.op;
+    const plain = vgg().spec.initializers['fc8.w']?.data as Float32Array;
+    if (fc8?.kind !== 'linear') throw new Error('fc8 is not linear');
+    expect([fc8.outSize, fc8.inSize]).to.deep.equal([12, 48]);
+    expect(fc8.weight[48 + 2]).to.equal(plain[2 * 12 + 1]);
+  });
+
+  it('computes padding for SAME_UPPER, SAME_LOWER and VALID', () => {
+    const pads = (auto: string, k: number): unknown => {
+      const net = new NetBuilder({ size: 9 });
+      net.conv('image', 'y', [2, 3, k], { auto_pad: auto, strides: [2, 2] });
+      const { step, shape } = lower(net.spec('y')).values[0] ?? {};
+      return [step?.op.kind === 'conv' && step.op.pad, shape?.[1]];
+    };
+    expect(pads('SAME_UPPER', 4)).to.deep.equal([[1, 1, 2, 2], 5]);
+    expect(pads('SAME_LOWER', 4)).to.deep.equal([[2, 2, 1, 1], 5]);
+    expect(pads('VALID', 4)).to.deep.equal([[0, 0, 0, 0], 3]);
+  });
+
+  it('reads Clip as attributes before opset 11 and as inputs after', () => {
+    const op = (spec: ModelSpec) => lower(spec).names.get('y')?.step?.op;
+    expect(op(one('Clip', { min: { float: 0 }, max: { float: 6 } }, { opset: 10 }))).to.deep.equal({
+      kind: 'clip',
+      lo: 0,
+      hi: 6,
+    });
+    const bounds = (net: NetBuilder) => [
+      net.weight('lo', [], () => 0),
+      net.weight('hi', [], () => 6),
+    ];
+    expect(op(one('Clip', {}, { inputs: bounds }))).to.deep.equal({ kind: 'clip', lo: 0, hi: 6 });
+    const low = (net: NetBuilder) => [net.weight('lo', [], () => 0)];
+    expect(op(one('Clip', {}, { inputs: low }))).to.deep.equal({ kind: 'relu' });
+    expect(lower(one('Clip')).names.get('y')?.name).to.equal('x');
+  });
+
+  it('counts ceil_mode windows as ONNX does', () => {
+    const side = (size: number, ceil: number): unknown => {
+      const net = new NetBuilder({ size });
+      net.maxPool('image', 'y', 2, { ceil_mode: ceil, pads: [1, 1, 1, 1] });
+      return lower(net.spec('y')).values[0]?.shape[1];
+    };
+    expect([side(7, 0), side(7, 1)]).to.deep.equal([4, 4]); // a fifth window would see padding only
+    expect([side(8, 0), side(8, 1)]).to.deep.equal([5, 5]);
+  });
+
+  it('follows receptive fields through windows and residual sums', () => {
+    const field = (network: Network, name: string) => network.names.get(name)?.field?.[0];
+    // conv 7 s2 p3: [-3, 3]; pool 3 s2 p1: first -3 - 2, last 3 + 2, stride 4 ...
+    expect(field(lower(resNet().spec), 'pool1')).to.deep.equal({ stride: 4, first: -5, last: 5 });
+    expect(field(lower(resNet().spec), 'block1')).to.deep.equal({
+      stride: 4,
+      first: -13,
+      last: 13,
+    });
+    expect(field(lower(squeezeNet().spec), 'pool1')).to.deep.equal({
+      stride: 4,
+      first: 0,
+      last: 6,
+    });
+  });
+
+  it('takes the size from the options where the model leaves it open', async () => {
+    const spec = {
+      ...smallNet().spec('logits'),
+      inputs: [{ name: 'image', dims: ['N', 3, 'H', 'W'] }],
+    };
+    expect(lower(spec, { size: 8 }).outputs[0]?.shape).to.deep.equal([5]);
+    await failure('E_ONNX', /height and a width.*open/s, () => lower(spec));
+    await failure('E_ONNX', /node "fc_node" \(Gemm, opset 13\)/, () => lower(spec, { size: 12 }));
+  });
+
+  it('reads only what the wanted values need', () => {
+    const net = smallNet();
+    net.node('NonMaxSuppression', 'boxes', ['logits']);
+    expect(lower(net.spec('boxes'), { wanted: ['logits'] }).outputs[0]?.name).to.equal('logits');
+  });
+});
+
+describe('performer: graphs that cannot be read', () => {
+  const refused = (message: RegExp, spec: ModelSpec, options: LowerOptions = {}) =>
+    failure('E_ONNX', message, () => lower(spec, options));
+
+  it('names node, op type and opset of what is not supported', async () => {
+    const error = await refused(
+      /Expected a supported op type for node "y_node" \(Sigmoid, opset 13\)/,
+      one('Sigmoid'),
+    );
+    expect(error.details).to.deep.equal({ node: 'y_node', opType: 'Sigmoid', opset: 13 });
+    const foreign = one('Relu');
+    const model = buildModel(foreign);
+    const node = model.graph?.node.at(-1);
+    if (node) node.domain = 'com.microsoft';
+    await failure('E_ONNX', /of domain com\.microsoft/, () =>
+      lowerModel(parseModel(model, 'test.onnx', '')),
+    );
+    await refused(/a supported op type/, one('constructor'));
+  });
+
+  it('refuses groups, dilations and other unread attributes', async () => {
+    const weights = (net: NetBuilder) => [net.weight('w', [4, 2, 3, 3])];
+    await refused(
+      /group = 1 for node "y_node" \(Conv, opset 13\) but received "group = 2"/,
+      one('Conv', { group: 2 }, { inputs: weights }),
+    );
+    const full = (net: NetBuilder) => [net.weight('w', [4, 4, 3, 3])];
+    await refused(
+      /dilations = \(1, 1\).*\(2, 2\)/,
+      one('Conv', { dilations: [2, 2] }, { inputs: full }),
+    );
+    await refused(/dilations/, one('MaxPool', { kernel_shape: [2, 2], dilations: [2, 1] }));
+    await refused(/kernel_shape \(3, 3\)/, one('Conv', { kernel_shape: [5, 5] }, { inputs: full }));
+    await refused(/attribute strides of type 7/, one('Conv', { strides: 2 }, { inputs: full }));
+    await refused(/auto_pad/, one('Conv', { auto_pad: 'SAME' }, { inputs: full }));
+    await refused(/two kernel_shape >= 1/, one('MaxPool', { kernel_shape: [2] }));
+    await refused(
+      /pads smaller than the kernel/,
+      one('MaxPool', { kernel_shape: [2, 2], pads: [2, 0, 0, 0] }),
+    );
+    await refused(
+      /training_mode = false/,
+      one(
+        'Dropout',
+        {},
+        {
+          inputs: (net) => [net.weight('rate', []), net.ints('train', [1], [])],
+        },
+      ),
+    );
+    await refused(/softmax over the features/, one('Softmax'));
+    await refused(/a flattening/, one('Flatten', { axis: 2 }));
+  });
+
+  it('refuses transA, which would mix the images', async () => {
+    const net = new NetBuilder({ size: 8 });
+    net.gemm(net.node('Flatten', 'flat', ['image']), 'y', [4, 192], { transA: 1 });
+    await refused(/transA = 0 for node "y_node" \(Gemm/, net.spec('y'));
+  });
+
+  it('refuses shapes that do not fit', async () => {
+    const weights = (dims: number[]) => ({ inputs: (net: NetBuilder) => [net.weight('w', dims)] });
+    await refused(
+      /weights \(O, 4, R, S\), since x has C = 4.*\(4, 5, 3, 3\)/,
+      one('Conv', {}, weights([4, 5, 3, 3])),
+    );
+    await refused(/a kernel that fits 8 x 8/, one('Conv', {}, weights([4, 4, 9, 9])));
+    await refused(/one for each of 4 channels/, one('Add', {}, weights([8])));
+    await refused(
+      /shape \(4\)/,
+      one(
+        'BatchNormalization',
+        {},
+        {
+          inputs: (net) => [4, 4, 3, 4].map((C, i) => net.weight(`s${String(i)}`, [C])),
+        },
+      ),
+    );
+    const net = new NetBuilder({ size: 8 });
+    const a = net.conv('image', 'a', [4, 3, 3]);
+    const b = net.conv('image', 'b', [4, 3, 5]);
+    net.node('Add', 'sum', [a, b]);
+    net.node('Concat', 'joined', [a, b], { axis: 1 });
+    await refused(/inputs of one shape for node "sum_node"/, net.spec('sum'));
+    await refused(/maps of one height and width/, net.spec('joined'));
+    net.gemm(net.node('Flatten', 'flat', ['a']), 'fc', [4, 100]);
+    await refused(/weights for x of shape \(N, 144\).*\(4, 100\)/, net.spec('fc'));
+  });
+
+  it('refuses negative and enormous paddings and outputs', async () => {
+    const full = { inputs: (net: NetBuilder) => [net.weight('w', [4, 4, 3, 3])] };
+    await refused(/four pads >= 0/, one('Conv', { pads: [-1, 0, 0, 0] }, full));
+    await refused(/four pads >= 0/, one('Conv', { pads: [2 ** 40, 0, 0, 0] }, full));
+    await refused(/fewer than 2\^31 elements/, one('Conv', { pads: [2 ** 30, 0, 0, 0] }, full));
+    const net = new NetBuilder({ size: 8 });
+    const filled = net.node('ConstantOfShape', 'filled', [net.ints('shape', [2 ** 20, 2 ** 10])]);
+    net.node('Add', 'y', ['image', filled]);
+    await refused(/sizes >= 0 of at most/, net.spec('y'));
+  });
+
+  it('bounds constants that double themselves', async () => {
+    const net = new NetBuilder({ size: 8 });
+    let list = net.ints('list', [1]);
+    for (let i = 0; i < 60; i++)
+      list = net.node('Concat', `l${String(i)}`, [list, list], { axis: 0 });
+    net.node('Reshape', 'y', ['image', list]);
+    await refused(/at most 1048576 elements/, net.spec('y'));
+  });
+
+  it('refuses cycles, missing initializers and values made twice', async () => {
+    const loop = new NetBuilder({ size: 8 });
+    loop.node('Add', 'a', ['image', 'c']);
+    loop.node('Relu', 'b', ['a']);
+    loop.node('Relu', 'c', ['b']);
+    await refused(
+      /a graph without cycles for node "c_node".*c_node -> a_node -> b_node -> c_node/,
+      loop.spec('c'),
+    );
+    const self = new NetBuilder({ size: 8 });
+    self.node('Relu', 'a', ['a']);
+    await refused(/without cycles/, self.spec('a'));
+    const lost = smallNet();
+    Reflect.deleteProperty(lost.initializers, 'fc.w');
+    await refused(
+      /node "fc_node" \(Gemm, opset 13\) but received "fc\.w".*no initializer/s,
+      lost.spec('logits'),
+    );
+    const twice = smallNet();
+    twice.node('Relu', 'fc', ['conv']);
+    await refused(/outputs of new names.*"fc"/, twice.spec('logits'));
+    await refused(/a value of the graph for output/, smallNet().spec('nowhere'));
+  });
+
+  it('does not overflow the stack on a chain of 50000 nodes', () => {
+    const net = new NetBuilder({ size: 8 });
+    let x = 'image';
+    for (let i = 0; i < 50_000; i++) x = net.node('Identity', `i${String(i)}`, [x]);
+    expect(lower(net.spec(x)).outputs[0]?.name).to.equal('image');
+  });
+
+  it('refuses models with other than one image input', async () => {
+    const spec = smallNet().spec('logits');
+    await refused(/one input/, {
+      ...spec,
+      inputs: [...spec.inputs, { name: 'second', dims: [1] }],
+    });
+    await refused(/one input/, { ...spec, inputs: [] });
+  });
+});
