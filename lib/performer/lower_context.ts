@@ -13,9 +13,9 @@ export interface NodeContext {
   readonly batch: number;
   readonly inputCount: number;
   /** Input `index` if it is computed from the image. */
-  value(index: number): NetValue | undefined;
+  readonly value: (index: number) => NetValue | undefined;
   /** Input `index` if it is there and known at load. */
-  constant(index: number): Constant | undefined;
+  readonly constant: (index: number) => Constant | undefined;
 }
 
 /** A new value: what it computes, from what, and its shape for one image. */

@@ -30,7 +30,7 @@ export interface Sidecar {
   classes: readonly string[] | undefined;
 }
 
-const positive = z.number().positive().finite();
+const positive = z.number().positive();
 const triple = z.tuple([z.number(), z.number(), z.number()]).readonly();
 const fields = {
   size: z.number().int().min(1).max(8192),

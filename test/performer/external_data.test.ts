@@ -3,7 +3,7 @@ import path from 'node:path';
 import { toBinary } from '@bufbuild/protobuf';
 import { expect } from 'chai';
 import { readOnnx } from '../../lib/performer/onnx_read.js';
-import { EXTERNAL, ModelSchema, type TensorProto } from '../../lib/performer/onnx_proto.js';
+import { EXTERNAL, ModelSchema } from '../../lib/performer/onnx_proto.js';
 import { readTensor } from '../../lib/performer/onnx_tensor.js';
 import { buildModel } from '../../lib/performer/onnx_write.js';
 import { smallNet } from '../support/onnx_models.js';
@@ -14,7 +14,8 @@ type Place = Readonly<Record<string, string>>;
 /** Writes smallNet with `fc.w` in `weights/fc.bin`, described by `place`. */
 async function writeExternal(folder: string, place: Place): Promise<string> {
   const model = buildModel(smallNet().spec('logits'));
-  const tensor = model.graph?.initializer.find(({ name }) => name === 'fc.w') as TensorProto;
+  const tensor = model.graph?.initializer.find(({ name }) => name === 'fc.w');
+  if (!tensor) throw new Error('fc.w is missing');
   await mkdir(path.join(folder, 'models', 'weights'), { recursive: true });
   const padding = new Uint8Array(64);
   const data = Buffer.concat([padding, tensor.rawData]);

@@ -1,17 +1,18 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { create, toBinary, type MessageInitShape } from '@bufbuild/protobuf';
 import { expect } from 'chai';
+import { lowerModel } from '../../lib/performer/lower.js';
 import {
   DataType,
   ModelSchema,
   TensorSchema,
   type ModelProto,
 } from '../../lib/performer/onnx_proto.js';
-import { readOnnx } from '../../lib/performer/onnx_read.js';
+import { parseModel, readOnnx } from '../../lib/performer/onnx_read.js';
 import { readTensor } from '../../lib/performer/onnx_tensor.js';
 import { decodeModel } from '../../lib/performer/onnx_wire.js';
 import { buildModel, encodeModel } from '../../lib/performer/onnx_write.js';
-import { alexNet, randomNumbers, resNet, smallModel, smallNet } from '../support/onnx_models.js';
+import { alexNet, randomNumbers, smallModel, smallNet } from '../support/onnx_models.js';
 import { failure, inFolder, withModel } from '../support/performer.js';
 
 const SHARED = '../shared/models/vgg_animals.onnx';
@@ -125,19 +126,16 @@ describe('performer: broken ONNX files', () => {
     }
   });
 
-  it('refuses a model truncated anywhere, or reads what is whole', async () => {
+  it('refuses a model truncated anywhere', async () => {
     const bytes = smallModel();
-    await withModel(bytes, async (file) => {
-      for (let length = 0; length < bytes.length - 8; length += 13) {
-        expect(() => decodeModel(bytes.subarray(0, length), file)).to.throw(/E?.*ONNX model/);
-      }
-    });
+    for (let length = 0; length < bytes.length - 8; length += 13) {
+      const cut = bytes.subarray(0, length);
+      await failure('E_ONNX', /ONNX model/, () => decodeModel(cut, 'cut.onnx'));
+    }
   });
 
-  it('answers flipped bytes with E_ONNX or a model, never with another error', async () => {
+  it('answers flipped bytes with E_ONNX or a model, never with another error', () => {
     const next = randomNumbers(7);
-    const { lowerModel } = await import('../../lib/performer/lower.js');
-    const { parseModel } = await import('../../lib/performer/onnx_read.js');
     const original = smallModel();
     let refused = 0;
     for (let i = 0; i < 600; i++) {
@@ -214,7 +212,6 @@ describe('performer: broken ONNX files', () => {
       [['N', 1, 8, 8], /images \(N, 3, H, W\)/],
       [[3, 8, 8], /images \(N, 3, H, W\)/],
     ] as const) {
-      const { lowerModel } = await import('../../lib/performer/lower.js');
       const spec = { ...smallNet().spec('logits'), inputs: [{ name: 'image', dims: sizes }] };
       await withModel(encodeModel(spec), async (file) => {
         await failure('E_ONNX', message, async () => lowerModel(await readOnnx(file)));
@@ -223,7 +220,6 @@ describe('performer: broken ONNX files', () => {
   });
 
   it('takes an open batch as a name, -1, 0 or nothing', async () => {
-    const { lowerModel } = await import('../../lib/performer/lower.js');
     for (const batch of ['N', '', -1, 0, 1, 4]) {
       await withModel(smallModel({ batch }), async (file) => {
         const network = lowerModel(await readOnnx(file));
@@ -232,19 +228,11 @@ describe('performer: broken ONNX files', () => {
     }
   });
 
-  it('tells resNet by its bytes', async () => {
-    const one = encodeModel(resNet().spec);
-    const two = one.slice();
-    two[two.length - 5000] = (two.at(-5000) ?? 0) ^ 1;
+  it('tells models apart by their bytes', async () => {
+    const [one, two] = [smallModel({ seed: 1 }), smallModel({ seed: 2 })];
     const prints = await Promise.all(
       [one, one, two].map((bytes) =>
-        withModel(bytes, async (file) => {
-          try {
-            return (await readOnnx(file)).fingerprint;
-          } catch {
-            return 'unreadable';
-          }
-        }),
+        withModel(bytes, async (file) => (await readOnnx(file)).fingerprint),
       ),
     );
     expect(prints[0]).to.equal(prints[1]);
