@@ -1,4 +1,4 @@
-import { loadBinding, type NativeSession } from './binding.js';
+import { loadBinding, nativeError, type Backend, type NativeSession } from './binding.js';
 import { expected, PartlensError } from './errors.js';
 import { registry, type Graph, type ValueType } from './graph.js';
 import { encodeProgram, planPrograms, type Plan, type Program } from './plan.js';
@@ -17,7 +17,7 @@ export interface SessionOptions {
 }
 
 export interface SessionInfo {
-  backend: 'cpu' | 'cuda';
+  backend: Backend;
   /** Why `auto` took that backend; empty when it was asked for. */
   reason: string;
   isa: string;
@@ -40,19 +40,19 @@ type Arrays = Record<string, TensorData>;
  * one call into native code and one promise. Values are row-major (NCHW, OIHW, (out, in)).
  */
 export class Session {
-  readonly backend: 'cpu' | 'cuda';
+  readonly backend: Backend;
   readonly reason: string;
   readonly #native: NativeSession;
   readonly #plan: Plan;
   readonly #ids = new Map<string, number>();
 
   /** @internal Use `createSession`. */
-  constructor(native: NativeSession, plan: Plan, choice: { backend: 'cpu' | 'cuda'; reason: string }) {
+  constructor(native: NativeSession, plan: Plan, choice: { backend: Backend; reason: string }) {
     this.#native = native;
     this.#plan = plan;
     this.backend = choice.backend;
     this.reason = choice.reason;
-    const kernels = loadBinding().kernelIndex(choice.backend);
+    const kernels = loadBinding().kernelIndex(choice.backend, registry);
     for (const [name, program] of plan.programs) {
       this.#ids.set(name, native.addProgram(encodeProgram(program, kernels)));
     }
@@ -74,11 +74,13 @@ export class Session {
       return { slot, data: checked(program, slot, data, input) };
     });
     const wanted = fetch.map((output) => lookUp(program.outputs, output, 'output', name));
-    const results = await this.#native.run(
-      this.#id(name),
-      Int32Array.from(given.map(({ slot }) => slot)),
-      given.map(({ data }) => data),
-      Int32Array.from(wanted),
+    const results = await settled(() =>
+      this.#native.run(
+        this.#id(name),
+        Int32Array.from(given.map(({ slot }) => slot)),
+        given.map(({ data }) => data),
+        Int32Array.from(wanted),
+      ),
     );
     return zip(fetch, results);
   }
@@ -90,7 +92,7 @@ export class Session {
       const program = this.#program(name);
       const data = found.map(({ key, slot }) => checked(program, slot, values[key], key));
       const slots = Int32Array.from(found.map(({ slot }) => slot));
-      await this.#native.upload(this.#id(name), slots, data);
+      await settled(() => this.#native.upload(this.#id(name), slots, data));
     }
   }
 
@@ -99,7 +101,7 @@ export class Session {
     const result: Arrays = {};
     for (const [name, found] of this.#group(names)) {
       const slots = Int32Array.from(found.map(({ slot }) => slot));
-      const data = await this.#native.download(this.#id(name), slots);
+      const data = await settled(() => this.#native.download(this.#id(name), slots));
       Object.assign(
         result,
         zip(
@@ -184,7 +186,6 @@ export async function createSession(options: SessionOptions): Promise<Session> {
     throw expected('an integer >= 1, or 0 for all', 'threads', threads, { op: 'createSession' });
   }
   const binding = loadBinding();
-  binding.checkKernels(registry);
   const choice = binding.chooseBackend(backend);
   const plan = planPrograms(new Map(Object.entries(programs)), (type) =>
     binding.bytesOf(choice.backend, type),
@@ -215,6 +216,15 @@ async function fill(session: Session, native: NativeSession, plan: Plan): Promis
       return array.fill(node.fill);
     });
     await native.upload(id++, Int32Array.from(filled.map(({ slot }) => slot)), arrays);
+  }
+}
+
+/** Awaits a native call; its errors get a code and the stack of the caller. */
+async function settled<T>(call: () => Promise<T>): Promise<T> {
+  try {
+    return await call();
+  } catch (error) {
+    throw nativeError(error);
   }
 }
 

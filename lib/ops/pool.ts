@@ -21,6 +21,8 @@ export const POOL_ATTRS = {
   stride_w: 'i32',
   pad_top: 'i32',
   pad_left: 'i32',
+  pad_bottom: 'i32',
+  pad_right: 'i32',
   count_include_pad: 'i32',
 } as const;
 
@@ -46,6 +48,8 @@ export function poolPlan(
       stride_w: strideW,
       pad_top: top,
       pad_left: left,
+      pad_bottom: bottom,
+      pad_right: right,
       count_include_pad: Number(countIncludePad),
     },
     sizes: {

@@ -6,6 +6,8 @@
 //   conv_weight    (O, C, R, S)  [O/16][C/16][R][S][16 c][16 o]
 //   linear_weight  (O, F)        [O/16][Fp][16 o]                 Fp as in the rows it multiplies
 #pragma once
+#include <string.h>
+
 #include "device.h"
 
 namespace partlens {

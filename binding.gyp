@@ -1,0 +1,83 @@
+# Compiles native/ (the CPU addon) and nothing else. The kernels are compiled once for each instruction
+# set, into namespaces of their own; native/cpu_dispatch.cpp chooses at run time.
+{
+  'variables': {
+    'kernel_sources': ['native/cpu_backend.cpp', '<!@(node scripts/sources.mjs native/ops)'],
+    'x86%': '<!(node -p "process.arch === \'x64\' ? 1 : 0")',
+  },
+  'target_defaults': {
+    'cflags!': ['-fno-exceptions'],
+    'cflags_cc!': ['-fno-exceptions', '-fno-rtti', '-std=gnu++17', '-std=gnu++20'],
+    'cflags_cc': [
+      '-std=c++17', '-O3', '-fPIC', '-fexceptions', '-frtti', '-fno-math-errno', '-fno-trapping-math',
+      '-ffp-contract=fast', '-Wall', '-Wextra', '-Wno-unused-parameter', '-Wno-psabi', '-fvisibility=hidden',
+    ],
+    'include_dirs': ['native'],
+    'xcode_settings': {
+      'GCC_ENABLE_CPP_EXCEPTIONS': 'YES',
+      'CLANG_CXX_LANGUAGE_STANDARD': 'c++17',
+      'OTHER_CFLAGS': ['-O3', '-fno-math-errno', '-ffp-contract=fast'],
+    },
+  },
+  'targets': [
+    {
+      'target_name': 'partlens',
+      'sources': [
+        '<!@(node scripts/sources.mjs native)',
+        '<!@(node scripts/sources.mjs native/simd)',
+      ],
+      'sources!': ['native/cpu_backend.cpp'],
+      'include_dirs': ['<!(node -p "require(\'node-addon-api\').include_dir")'],
+      'defines': ['NAPI_VERSION=8', 'NODE_ADDON_API_CPP_EXCEPTIONS'],
+      'conditions': [
+        ['x86==1', {
+          'dependencies': ['kernels_avx512', 'kernels_avx2', 'kernels_sse2'],
+        }, {
+          'dependencies': ['kernels_baseline'],
+        }],
+        ['OS=="linux"', {
+          'ldflags': ['-static-libstdc++', '-static-libgcc', '-Wl,-z,now'],
+          'libraries': ['-ldl', '-lpthread'],
+        }],
+      ],
+    },
+  ],
+  'conditions': [
+    ['x86==1', {
+      'targets': [
+        {
+          'target_name': 'kernels_avx512',
+          'type': 'static_library',
+          'sources': ['<@(kernel_sources)'],
+          'defines': ['PL_ISA=avx512', 'PL_VL=16'],
+          'cflags_cc': [
+            '-mavx512f', '-mavx512vl', '-mavx512dq', '-mavx512bw', '-mavx2', '-mfma',
+            '-mprefer-vector-width=512',
+          ],
+        },
+        {
+          'target_name': 'kernels_avx2',
+          'type': 'static_library',
+          'sources': ['<@(kernel_sources)'],
+          'defines': ['PL_ISA=avx2', 'PL_VL=8'],
+          'cflags_cc': ['-mavx2', '-mfma'],
+        },
+        {
+          'target_name': 'kernels_sse2',
+          'type': 'static_library',
+          'sources': ['<@(kernel_sources)'],
+          'defines': ['PL_ISA=sse2', 'PL_VL=4'],
+        },
+      ],
+    }, {
+      'targets': [
+        {
+          'target_name': 'kernels_baseline',
+          'type': 'static_library',
+          'sources': ['<@(kernel_sources)'],
+          'defines': ['PL_ISA=baseline', 'PL_VL=4'],
+        },
+      ],
+    }],
+  ],
+}

@@ -1,0 +1,186 @@
+import { createRequire } from 'node:module';
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { expected, PartlensError, type ErrorCode } from './errors.js';
+import type { OpDefinition, ValueType } from './graph.js';
+import type { KernelIndex } from './plan.js';
+import type { TensorData } from './tensor.js';
+
+/** A session in native code, as `native/session_wrap.cpp` defines it. */
+export interface NativeSession {
+  addProgram(words: Int32Array): number;
+  run(
+    program: number,
+    inputSlots: Int32Array,
+    inputs: readonly TensorData[],
+    fetchSlots: Int32Array,
+  ): Promise<TensorData[]>;
+  upload(program: number, slots: Int32Array, values: readonly TensorData[]): Promise<unknown>;
+  download(program: number, slots: Int32Array): Promise<TensorData[]>;
+  profile(program: number): Float64Array;
+  info(): { backend: string; isa: string; threads: number; arenaBytes: number; scratchBytes: number };
+  dispose(): void;
+}
+
+/** One backend and whether it can be used here. */
+export interface DeviceInfo {
+  backend: 'cpu' | 'cuda';
+  available: boolean;
+  /** Why it cannot be used; empty when it can. */
+  reason: string;
+  /** Instruction set or architecture of its kernels. */
+  isa: string;
+  threads?: number;
+  /** Memory that this process may use. */
+  memoryBytes?: number;
+}
+
+interface KernelDescription {
+  name: string;
+  /** `(x, w, b)` */
+  inputs: string;
+  outputs: string;
+  attrs: string;
+}
+
+interface Addon {
+  describe(backend: string): {
+    version: number;
+    kernels: KernelDescription[];
+    /** Name -> `i32 stride_h;f32 ...;` */
+    attrs: Record<string, string>;
+  };
+  devices(): DeviceInfo[];
+  bytesOf(backend: string, type: Int32Array): number;
+  createSession(backend: string, threads: number, arenaBytes: number): NativeSession;
+}
+
+export type Backend = 'cpu' | 'cuda';
+
+/** The addon behind typed calls that throw `PartlensError`. */
+export class Binding {
+  readonly #addon: Addon;
+  readonly #checked = new Map<string, KernelIndex>();
+
+  /** @internal Use `loadBinding`. */
+  constructor(addon: Addon) {
+    this.#addon = addon;
+  }
+
+  devices(): DeviceInfo[] {
+    return wrapped(() => this.#addon.devices());
+  }
+
+  /** The backend for a choice, and why. Throws `E_CUDA`, `E_BACKEND` when it was asked for by name. */
+  chooseBackend(choice: 'auto' | Backend): { backend: Backend; reason: string } {
+    const cuda = this.devices().find(({ backend }) => backend === 'cuda');
+    if (choice === 'cpu') return { backend: 'cpu', reason: '' };
+    if (choice !== 'auto' && choice !== 'cuda') {
+      throw expected('auto, cpu or cuda', 'backend', choice, { op: 'createSession' });
+    }
+    if (cuda?.available) return { backend: 'cuda', reason: '' };
+    const reason = cuda?.reason ?? 'this build knows no CUDA';
+    if (choice === 'auto') return { backend: 'cpu', reason };
+    throw new PartlensError(
+      'E_CUDA',
+      `The CUDA backend is not available: ${reason}.\nUse --backend cpu, or auto to take what there is.`,
+    );
+  }
+
+  bytesOf(backend: Backend, { dtype, layout, shape, chw }: ValueType): number {
+    const dims = [0, 1, 2, 3].map((axis) => shape[axis] ?? 1);
+    const layouts = ['rows', 'maps', 'conv_weight', 'linear_weight'];
+    const words = [dtype === 'f32' ? 0 : 1, layouts.indexOf(layout), shape.length];
+    const type = Int32Array.from([...words, ...dims, ...(chw ?? [0, 0, 0])]);
+    return wrapped(() => this.#addon.bytesOf(backend, type));
+  }
+
+  createSession(options: { backend: Backend; threads: number; arenaBytes: number }): NativeSession {
+    const { backend, threads, arenaBytes } = options;
+    return wrapped(() => this.#addon.createSession(backend, threads, arenaBytes));
+  }
+
+  /** Numbers of the kernels of a backend, checked once against the ops defined in TypeScript. */
+  kernelIndex(backend: Backend, ops: ReadonlyMap<string, OpDefinition>): KernelIndex {
+    const known = this.#checked.get(backend);
+    if (known) return known;
+    const { kernels, attrs } = wrapped(() => this.#addon.describe(backend));
+    checkKernels(kernels, attrs, ops);
+    const numbers = new Map(kernels.map(({ name }, index) => [name, index]));
+    const index: KernelIndex = (name) => {
+      const found = numbers.get(name);
+      if (found !== undefined) return found;
+      throw new PartlensError('E_INTERNAL', `Backend ${backend} has no kernel ${name}.`);
+    };
+    this.#checked.set(backend, index);
+    return index;
+  }
+}
+
+/** Compares names, arguments and attributes of both sides. Throws `E_INTERNAL` on a difference. */
+export function checkKernels(
+  kernels: readonly KernelDescription[],
+  attrs: Readonly<Record<string, string>>,
+  ops: ReadonlyMap<string, OpDefinition>,
+): void {
+  const native = new Map(kernels.map((kernel) => [kernel.name, kernel]));
+  for (const op of ops.values()) {
+    const kernel = native.get(op.name);
+    const declared = Object.entries(op.attrs).map(([name, type]) => `${type} ${name};`);
+    const want = [names(op.inputs), names(op.outputs), declared.join('') || 'i32 none;'];
+    const have = kernel && [kernel.inputs, kernel.outputs, attrs[kernel.attrs]];
+    if (have?.join(' ') === want.join(' ')) continue;
+    throw new PartlensError(
+      'E_INTERNAL',
+      `The addon does not fit lib/: kernel ${op.name} is ${have?.join(' ') ?? 'missing'} there and ` +
+        `${want.join(' ')} here.\nRebuild it: npm run build.`,
+    );
+  }
+}
+
+function names(signature: Readonly<Record<string, string>>): string {
+  return `(${Object.keys(signature).join(', ')})`;
+}
+
+/** Turns an error of the addon into a `PartlensError` with the caller's stack. */
+export function nativeError(error: unknown): unknown {
+  if (error instanceof PartlensError || !(error instanceof Error)) return error;
+  const code = (error as { code?: unknown }).code;
+  if (typeof code !== 'string' || !code.startsWith('E_')) return error;
+  return new PartlensError(code as ErrorCode, error.message, { cause: error });
+}
+
+function wrapped<T>(body: () => T): T {
+  try {
+    return body();
+  } catch (error) {
+    throw nativeError(error);
+  }
+}
+
+let loaded: Binding | undefined;
+
+/**
+ * Loads the addon once. Throws `E_BACKEND` with the remedy when it is not built or does not fit this
+ * Node.
+ */
+export function loadBinding(): Binding {
+  if (loaded) return loaded;
+  const places = ['../build/Release/partlens.node', '../../build/Release/partlens.node'].map((place) =>
+    fileURLToPath(new URL(place, import.meta.url)),
+  );
+  const path = places.find((place) => existsSync(place));
+  const remedy = 'Build it: npm run build (needs python3, make and g++ or clang++).';
+  if (path === undefined) {
+    throw new PartlensError('E_BACKEND', `The native addon is not built.\n${remedy}`);
+  }
+  try {
+    loaded = new Binding(createRequire(import.meta.url)(path) as Addon);
+  } catch (cause) {
+    const { message } = cause as Error;
+    throw new PartlensError('E_BACKEND', `The native addon ${path} cannot be loaded: ${message}\n${remedy}`, {
+      cause,
+    });
+  }
+  return loaded;
+}

@@ -1,0 +1,122 @@
+import { readdir, realpath, stat } from 'node:fs/promises';
+import { basename, extname, join, resolve } from 'node:path';
+import { expected } from '../errors.js';
+import { fileError } from './file_error.js';
+
+/** An image of a folder tree. */
+export interface ImageFile {
+  /** Path relative to the folder that was listed, with `/`: identifies the image. */
+  path: string;
+  /** Real path, absolute, without symbolic links. */
+  file: string;
+  /** Name of the folder that holds the image. */
+  className: string;
+}
+
+/** A file that was left out. */
+export interface SkippedFile {
+  /** Path relative to the folder that was listed. */
+  file: string;
+  reason: string;
+}
+
+export interface ImageList {
+  /** Absolute path of the folder. */
+  root: string;
+  /** Sorted by path (code units). */
+  images: ImageFile[];
+  /** Names of the classes, sorted. */
+  classes: string[];
+  /** Files that are there but cannot be taken, such as broken links. */
+  skipped: SkippedFile[];
+  /** Number of visible files that are no images by their name. */
+  others: number;
+}
+
+const EXTENSIONS = new Set(['.jpg', '.jpeg', '.png', '.webp']);
+
+/**
+ * Lists the JPEG, PNG and WebP files (by extension) below a folder, sorted, so that the same files give
+ * the same list anywhere. The class of an image is the name of the folder that holds it: a folder
+ * without sub-folders is one class. Names that begin with a dot are ignored; links are followed, and
+ * each real folder and each real file is taken once. Throws `E_FILE` when the folder cannot be read.
+ */
+export async function listImages(folder: string): Promise<ImageList> {
+  const root = resolve(folder);
+  const list: ImageList = { root, images: [], classes: [], skipped: [], others: 0 };
+  const seen = new Set<string>();
+  let real: string;
+  try {
+    real = await realpath(root);
+    if (!(await stat(real)).isDirectory()) throw expected('a folder', 'images', folder, { code: 'E_FILE' });
+    await walk({ list, seen, real, path: '', className: basename(root) });
+  } catch (cause) {
+    throw fileError('read', folder, cause);
+  }
+  list.images.sort((a, b) => compare(a.path, b.path));
+  list.classes = [...new Set(list.images.map(({ className }) => className))].sort(compare);
+  return list;
+}
+
+interface Walk {
+  list: ImageList;
+  /** Real paths of folders and images met so far. */
+  seen: Set<string>;
+  /** Real path of the folder. */
+  real: string;
+  /** Path of the folder relative to the root. */
+  path: string;
+  className: string;
+}
+
+async function walk({ list, seen, real, path, className }: Walk): Promise<void> {
+  seen.add(real);
+  const entries = await readdir(real, { withFileTypes: true });
+  entries.sort((a, b) => compare(a.name, b.name));
+  const folders: Walk[] = [];
+  for (const entry of entries) {
+    if (entry.name.startsWith('.')) continue;
+    const child = path === '' ? entry.name : `${path}/${entry.name}`;
+    let file = join(real, entry.name);
+    let kind = kindOf(entry);
+    if (entry.isSymbolicLink()) {
+      try {
+        file = await realpath(file);
+        kind = kindOf(await stat(file));
+      } catch {
+        list.skipped.push({ file: child, reason: 'a link that leads nowhere' });
+        continue;
+      }
+    }
+    if (kind === 'folder') {
+      folders.push({ list, seen, real: file, path: child, className: entry.name });
+    } else if (kind === 'other' || !EXTENSIONS.has(extname(entry.name).toLowerCase())) {
+      list.others++;
+    } else if (seen.has(file)) {
+      list.skipped.push({ file: child, reason: 'the same file under another name' });
+    } else {
+      seen.add(file);
+      list.images.push({ path: child, file, className });
+    }
+  }
+  for (const next of folders) await enter(next);
+}
+
+async function enter(next: Walk): Promise<void> {
+  if (next.seen.has(next.real)) return;
+  try {
+    await walk(next);
+  } catch (cause) {
+    next.list.skipped.push({ file: next.path, reason: fileError('read', next.path, cause).message });
+  }
+}
+
+function kindOf(entry: { isDirectory(): boolean; isFile(): boolean }): 'folder' | 'file' | 'other' {
+  if (entry.isDirectory()) return 'folder';
+  return entry.isFile() ? 'file' : 'other';
+}
+
+/** By code units, independent of the machine's language. */
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}

@@ -1,0 +1,274 @@
+// filter_loss: minus the mutual information between the maps of a batch and the part templates, and its
+// exact gradient with respect to the scores.                        [Zhang, Wu, Zhu 2018]
+//   in   x (N, D, n, n)  peak_mean (D)
+//   out  loss (D)  dscore (N, D, n*n+1, 1)  factor (D)  peak_mean_out (D)
+//   grid scores: one task per image and 32 filters; statistics: one task per 16 filters
+//   cost two products of (n*n+1) x n*n with the maps; three exponentials per score, in double: the
+//        loss is a small difference of logarithms
+//   s(x,T) = sum_ij factor x_ij T_ij; T_mu = tau max(1 - beta |[i,j] - mu|_1 / n, -1), T_- = -tau.
+#include "../cpu_kernels.h"
+#include "../simd/chunks.h"
+#include "../simd/gemm.h"
+
+namespace partlens {
+namespace PL_ISA {
+
+enum { TEMPLATE_SLOT = 8, OFFSETS_SLOT = 9, STATISTICS_SLOT = 10, PEAK_SLOT = 11 };
+
+static float template_cell(int T, int cell, int n, float beta, float tau) {
+  if (T == n * n) return -tau;
+  const int down = T / n - cell / n, across = T % n - cell % n;
+  const float u = 1 - beta * ((down < 0 ? -down : down) + (across < 0 ? -across : across)) / n;
+  return tau * (u > -1 ? u : -1);
+}
+
+// The left matrix of a product, in blocks [k/16][rows][16]: templates (rows = templates, k = cells) or
+// their transpose.
+struct Templates {
+  float* matrix;
+  int* offsets;
+  int rows, k;
+
+  Tile tile(const float* panels, long w_panel, float* c, long c_panel) const {
+    return {matrix, offsets, k / BLOCK, k % BLOCK ? 1 : 0, k % BLOCK, panels, w_panel, c,
+            BLOCK, c_panel, false, nullptr, false};
+  }
+};
+
+static Templates make_templates(Device& device, int n, float beta, float tau, bool transposed) {
+  const int cells = n * n, count = cells + 1;
+  Templates t = {};
+  t.rows = transposed ? cells : count;
+  t.k = transposed ? count : cells;
+  t.matrix = device.scratch(TEMPLATE_SLOT, (size_t)padded(t.k) * t.rows);
+  t.offsets = reinterpret_cast<int*>(device.scratch(OFFSETS_SLOT, blocks_of(t.k)));
+  const Templates made = t;
+  parallel_for(device, blocks_of(t.k), [=](int b, int) {
+    made.offsets[b] = b * made.rows * BLOCK;
+    for (int row = 0; row < made.rows; row++) {
+      for (int lane = 0; lane < BLOCK; lane++) {
+        const int k = b * BLOCK + lane;
+        const int T = transposed ? k : row, cell = transposed ? row : k;
+        made.matrix[((long)b * made.rows + row) * BLOCK + lane] =
+            k < made.k ? template_cell(T, cell, n, beta, tau) : 0;
+      }
+    }
+  });
+  return t;
+}
+
+// factor (D): kappa / max(m, floor mean m) with m the running mean of the peaks, or 1.
+static void scale_factors(Device& device, const filter_loss_forward_args& t,
+                          const FilterLossAttrs& a) {
+  const int N = t.x.dims[0], D = t.x.dims[1], cells = t.x.dims[2] * t.x.dims[3];
+  const int blocks = blocks_of(D);
+  float* factor = f32(t.factor);
+  for (int d = 0; d < padded(D); d++) factor[d] = d < D ? 1 : 0;
+  if (!a.peak_scale) return;
+  const float* x = f32(t.x);
+  double* peaks = reinterpret_cast<double*>(device.scratch(PEAK_SLOT, 2 * (size_t)padded(D)));
+  parallel_for(device, a.training ? blocks : 0, [=](int block, int) {
+    double sum[BLOCK] = {};
+    for (int n = 0; n < N; n++) {
+      const float* map = x + ((long)n * blocks + block) * cells * BLOCK;
+      float top[BLOCK];
+      for (int c = 0; c < BLOCK; c++) top[c] = map[c];
+      for (int i = 1; i < cells; i++) {
+        for (int c = 0; c < BLOCK; c++) {
+          const float v = map[i * BLOCK + c];
+          top[c] = v > top[c] ? v : top[c];
+        }
+      }
+      for (int c = 0; c < BLOCK; c++) sum[c] += top[c];
+    }
+    for (int c = 0; c < BLOCK; c++) peaks[block * BLOCK + c] = sum[c] / N;
+  });
+  double mean = 0;
+  for (int d = 0; d < D; d++) {
+    const double old = f32(t.peak_mean)[d];
+    if (!a.training) peaks[d] = old;
+    else if (old >= 0) peaks[d] = a.momentum * old + (1 - a.momentum) * peaks[d];
+    mean += peaks[d] / D;
+  }
+  for (int d = 0; d < D; d++) {
+    const double floor = a.floor * mean;
+    const double strength = peaks[d] > floor ? peaks[d] : floor;
+    factor[d] = strength > 0 ? (float)(a.kappa / strength) : 0;
+    if (t.peak_mean_out.data) f32(t.peak_mean_out)[d] = (float)peaks[d];
+  }
+}
+
+// Per-lane logarithm of 16 doubles.
+static inline void log_lanes(double* values) {
+  for (int c = 0; c < BLOCK; c++) values[c] = log(values[c]);
+}
+
+// What one task keeps of its 16 filters: per template log Z_T and KL_T, per image log p(x).
+struct Statistics {
+  double *log_z, *kl, *log_p;
+};
+
+// Scores s(x,T) of 16 filters: image n at s + n * image, [T][16]. They become dLoss/ds in place.
+struct Scores {
+  float* s;
+  long image;
+  int images, templates;
+  double p_mu, p_none;  // p(T)
+  const float* factor;
+
+  double p(int T) const { return T == templates - 1 ? p_none : p_mu; }
+};
+
+template <class Body>
+static inline void for_lanes(Body body) {
+  for (int c = 0; c < BLOCK; c += DL) body(c);
+}
+
+static inline DoubleVec at(const double* p) { return *reinterpret_cast<const DoubleVec*>(p); }
+static inline DoubleVec& at(double* p) { return *reinterpret_cast<DoubleVec*>(p); }
+
+// log Z_T = log sum over images of exp(s), for every template.
+static void log_partition(const Scores& s, double* log_z, double* top) {
+  for (int T = 0; T < s.templates; T++) {
+    for_lanes([&](int c) { at(top + T * BLOCK + c) = DoubleVec{} - 1e300; });
+  }
+  for (int n = 0; n < s.images; n++) {
+    const float* row = s.s + n * s.image;
+    for (int i = 0; i < s.templates * BLOCK; i += DL) {
+      const DoubleVec v = widen(row + i);
+      DoubleVec& best = at(top + i);
+      best = v > best ? v : best;
+    }
+  }
+  memset(log_z, 0, sizeof(double) * s.templates * BLOCK);
+  for (int n = 0; n < s.images; n++) {
+    const float* row = s.s + n * s.image;
+    for (int i = 0; i < s.templates * BLOCK; i += DL) {
+      at(log_z + i) += exp(widen(row + i) - at(top + i));
+    }
+  }
+  for (int T = 0; T < s.templates; T++) {
+    log_lanes(log_z + T * BLOCK);
+    for_lanes([&](int c) { at(log_z + T * BLOCK + c) += at(top + T * BLOCK + c); });
+  }
+}
+
+// log p(x) = log sum_T p(T) p(x|T), for every image.
+static void log_evidence(const Scores& s, const double* log_z, double* log_p) {
+  for (int n = 0; n < s.images; n++) {
+    const float* row = s.s + n * s.image;
+    alignas(64) double top[BLOCK], sum[BLOCK];
+    for_lanes([&](int c) {
+      DoubleVec best = DoubleVec{} - 1e300;
+      for (int T = 0; T < s.templates; T++) {
+        const DoubleVec v = widen(row + T * BLOCK + c) - at(log_z + T * BLOCK + c);
+        best = v > best ? v : best;
+      }
+      DoubleVec total = {};
+      for (int T = 0; T < s.templates; T++) {
+        const DoubleVec v = widen(row + T * BLOCK + c) - at(log_z + T * BLOCK + c);
+        total += s.p(T) * exp(v - best);
+      }
+      at(top + c) = best;
+      at(sum + c) = total;
+    });
+    log_lanes(sum);
+    for_lanes([&](int c) { at(log_p + n * BLOCK + c) = at(sum + c) + at(top + c); });
+  }
+}
+
+// KL_T = sum_x p(x|T) log(p(x|T) / p(x)); then s becomes -p(T) p(x|T) (log(p(x|T) / p(x)) - KL_T).
+static void score_gradient(const Scores& s, const Statistics& k) {
+  memset(k.kl, 0, sizeof(double) * s.templates * BLOCK);
+  for (int n = 0; n < s.images; n++) {
+    const float* row = s.s + n * s.image;
+    for (int i = 0; i < s.templates * BLOCK; i += DL) {
+      const DoubleVec r = widen(row + i) - at(k.log_z + i);
+      at(k.kl + i) += exp(r) * (r - at(k.log_p + n * BLOCK + i % BLOCK));
+    }
+  }
+  for (int n = 0; n < s.images; n++) {
+    float* row = s.s + n * s.image;
+    for (int i = 0; i < s.templates * BLOCK; i += DL) {
+      const DoubleVec r = widen(row + i) - at(k.log_z + i);
+      const DoubleVec surprise = r - at(k.log_p + n * BLOCK + i % BLOCK) - at(k.kl + i);
+      narrow(row + i, -s.p(i / BLOCK) * exp(r) * surprise);
+    }
+  }
+}
+
+void filter_loss_forward(Device& device, const filter_loss_forward_args& t,
+                         const FilterLossAttrs& a) {
+  const int N = t.x.dims[0], D = t.x.dims[1], n = t.x.dims[2], cells = n * n, count = cells + 1;
+  const int blocks = blocks_of(D), groups = (blocks + TILE_PANELS - 1) / TILE_PANELS;
+  scale_factors(device, t, a);
+  const Templates templates = make_templates(device, n, a.beta, a.tau, false);
+  const float *x = f32(t.x), *factor = f32(t.factor);
+  float *scores = f32(t.dscore), *loss = f32(t.loss);
+  parallel_for(device, N * groups, [=](int task, int) {
+    const int block = task % groups * TILE_PANELS;
+    const int wide = blocks - block < TILE_PANELS ? blocks - block : TILE_PANELS;
+    const long at_block = (long)(task / groups) * blocks + block;
+    float* c = scores + at_block * count * BLOCK;
+    tile_rows(templates.tile(x + at_block * cells * BLOCK, (long)cells * BLOCK, c,
+                             (long)count * BLOCK),
+              count, wide);
+    for (int p = 0; p < wide; p++) {
+      float* panel = c + (long)p * count * BLOCK;
+      for (int T = 0; T < count; T++) {
+        for (int i = 0; i < BLOCK; i++) panel[T * BLOCK + i] *= factor[(block + p) * BLOCK + i];
+      }
+    }
+  });
+
+  const size_t doubles = ((size_t)3 * count + N) * BLOCK;
+  double* memory =
+      reinterpret_cast<double*>(device.scratch(STATISTICS_SLOT, device.threads() * 2 * doubles));
+  const double alpha = a.alpha;
+  parallel_for(device, blocks, [=](int block, int worker) {
+    double* mine = memory + worker * doubles;
+    const Statistics k = {mine, mine + count * BLOCK, mine + 3 * count * BLOCK};
+    const Scores s = {scores + (long)block * count * BLOCK, (long)blocks * count * BLOCK, N, count,
+                      alpha / cells, 1 - alpha, factor};
+    log_partition(s, k.log_z, mine + 2 * count * BLOCK);
+    log_evidence(s, k.log_z, k.log_p);
+    score_gradient(s, k);
+    for (int c = 0; c < BLOCK; c++) {
+      double information = 0;
+      for (int T = 0; T < count; T++) information += s.p(T) * k.kl[T * BLOCK + c];
+      loss[block * BLOCK + c] = block * BLOCK + c < D ? (float)-information : 0;
+    }
+    for (int c = D - block * BLOCK; c < BLOCK; c++) {  // lanes that are no filter
+      for (int i = 0; i < N * count; i++) s.s[i / count * s.image + i % count * BLOCK + c] = 0;
+    }
+  });
+}
+
+// dx_ij = g factor sum_T dscore_T T_ij
+void filter_loss_backward(Device& device, const filter_loss_backward_args& t,
+                          const TemplateAttrs& a) {
+  const int N = t.dx.dims[0], n = t.dx.dims[2], cells = n * n, count = cells + 1;
+  const int blocks = blocks_of(t.dx.dims[1]), groups = (blocks + TILE_PANELS - 1) / TILE_PANELS;
+  const Templates templates = make_templates(device, n, a.beta, a.tau, true);
+  const float *dscore = f32(t.dscore), *g = f32(t.g), *factor = f32(t.factor);
+  float* dx = f32(t.dx);
+  parallel_for(device, N * groups, [=](int task, int) {
+    const int block = task % groups * TILE_PANELS;
+    const int wide = blocks - block < TILE_PANELS ? blocks - block : TILE_PANELS;
+    const long at_block = (long)(task / groups) * blocks + block;
+    float* c = dx + at_block * cells * BLOCK;
+    tile_rows(templates.tile(dscore + at_block * count * BLOCK, (long)count * BLOCK, c,
+                             (long)cells * BLOCK),
+              cells, wide);
+    for (int p = 0; p < wide; p++) {
+      const int first = (block + p) * BLOCK;
+      float* panel = c + (long)p * cells * BLOCK;
+      for (int cell = 0; cell < cells; cell++) {
+        for (int i = 0; i < BLOCK; i++) panel[cell * BLOCK + i] *= g[first + i] * factor[first + i];
+      }
+    }
+  });
+}
+
+}  // namespace PL_ISA
+}  // namespace partlens

@@ -1,0 +1,141 @@
+// linear: y = x w^T + b, optional ReLU; gradients with respect to data, weight and bias.
+//   in   x (N, F)  w (O, F) as panels [O/16][F][16]  b (O) or none      out  y (N, O)
+//   grid panels of outputs, times stretches of F where there are few outputs
+//   tile N rows by 32 columns in registers; x in blocks [F/16][N][16]
+//   cost reads w once; memory bound below about 32 rows
+#include "../cpu_kernels.h"
+#include "../simd/chunks.h"
+#include "../simd/gemm.h"
+
+namespace partlens {
+namespace PL_ISA {
+
+static constexpr int STRETCH = 64;  // blocks of 16 features: x and w of a stretch stay in L2
+enum { X_SLOT = 0, G_SLOT = 1, PART_SLOT = 2, TURN_SLOT = 3 };
+
+// Offsets of the blocks of a matrix in blocked rows.
+static const int* block_offsets(int* offsets, int blocks, int N) {
+  for (int b = 0; b < blocks; b++) offsets[b] = b * N * BLOCK;
+  return offsets;
+}
+
+static inline int panels_at(int panel, int panels) {
+  return panels - panel < TILE_PANELS ? panels - panel : TILE_PANELS;
+}
+
+// Sums the parts in order, adds the bias, applies the ReLU.
+static void join_parts(Device& device, const linear_forward_args& t, const float* parts, int count,
+                       bool relu) {
+  const int stride = row_stride(t.y);
+  const long size = (long)row_count(t.y) * stride;
+  const float* bias = t.b.data ? f32(t.b) : nullptr;
+  float* y = f32(t.y);
+  for_chunks(device, size, [=](long begin, long end, int) {
+    for (long i = begin; i < end; i++) {
+      float sum = bias ? bias[i % stride] : 0;
+      for (int part = 0; part < count; part++) sum += parts[part * size + i];
+      y[i] = relu && sum < 0 ? 0 : sum;
+    }
+  });
+}
+
+void linear_forward(Device& device, const linear_forward_args& t, const LinearAttrs& a) {
+  const int N = row_count(t.x), stride = row_stride(t.x), out = row_stride(t.y);
+  const int blocks = stride / BLOCK, panels = out / BLOCK;
+  float* x = device.scratch(X_SLOT, (size_t)N * stride);
+  block_rows(device, f32(t.x), N, stride, x);
+  const int groups = (panels + TILE_PANELS - 1) / TILE_PANELS;
+  // Few outputs, many features: parts of F are summed by different tasks.
+  const int stretches = (blocks + STRETCH - 1) / STRETCH;
+  int parts = groups >= 8 ? 1 : stretches < 16 / groups ? stretches : 16 / groups;
+  if (parts < 1) parts = 1;
+  const long size = (long)N * out;
+  float* y = parts == 1 ? f32(t.y) : device.scratch(PART_SLOT, parts * size);
+  const float *w = f32(t.w), *bias = t.b.data && parts == 1 ? f32(t.b) : nullptr;
+  const bool relu = a.relu && parts == 1;
+  parallel_for(device, groups * parts, [=](int task, int) {
+    const int panel = task / parts * TILE_PANELS, part = task % parts;
+    const int first = (int)((long)blocks * part / parts);
+    const int last = (int)((long)blocks * (part + 1) / parts);
+    int offsets[STRETCH];
+    block_offsets(offsets, STRETCH, N);
+    for (int b = first; b < last; b += STRETCH) {
+      const int count = last - b < STRETCH ? last - b : STRETCH;
+      const bool end = b + count == last;
+      const Tile tile = {x + (long)b * N * BLOCK, offsets, count, 0, 0,
+                         w + ((long)panel * stride + b * BLOCK) * BLOCK, (long)stride * BLOCK,
+                         y + part * size + panel * BLOCK, out, BLOCK, b > first,
+                         end && bias ? bias + panel * BLOCK : nullptr, end && relu};
+      tile_rows(tile, N, panels_at(panel, panels));
+    }
+  });
+  if (parts > 1) join_parts(device, t, y, parts, a.relu);
+}
+
+// dx[n][f] = sum_o g[n][o] w[o][f]: each task turns the w of 32 features into panels [o][f].
+void linear_backward_data(Device& device, const linear_backward_data_args& t, const NoAttrs&) {
+  const int N = row_count(t.g), out = row_stride(t.g), stride = row_stride(t.dx);
+  const int blocks = out / BLOCK, panels = stride / BLOCK;
+  float* g = device.scratch(G_SLOT, (size_t)N * out);
+  block_rows(device, f32(t.g), N, out, g);
+  const size_t panel_size = (size_t)out * BLOCK;
+  float* turned = device.scratch(TURN_SLOT, device.threads() * TILE_PANELS * panel_size);
+  int* offsets = reinterpret_cast<int*>(device.scratch(PART_SLOT, blocks));
+  block_offsets(offsets, blocks, N);
+  const float* w = f32(t.w);
+  float* dx = f32(t.dx);
+  parallel_for(device, (panels + TILE_PANELS - 1) / TILE_PANELS, [=](int task, int worker) {
+    const int panel = task * TILE_PANELS, count = panels_at(panel, panels);
+    float* mine = turned + worker * TILE_PANELS * panel_size;
+    for (int o = 0; o < blocks; o++) {
+      for (int p = 0; p < count; p++) {
+        const float* block = w + ((long)o * stride + (panel + p) * BLOCK) * BLOCK;
+        transpose_block(block, mine + p * panel_size + (long)o * BLOCK * BLOCK);
+      }
+    }
+    const Tile tile = {g, offsets, blocks, 0, 0, mine, (long)panel_size, dx + panel * BLOCK,
+                       stride, BLOCK, false, nullptr, false};
+    tile_rows(tile, N, count);
+  });
+}
+
+// dw[o][f] = sum_n g[n][o] x[n][f]
+void linear_backward_weight(Device& device, const linear_backward_weight_args& t, const NoAttrs&) {
+  const int N = row_count(t.g), out = row_stride(t.g), stride = row_stride(t.x);
+  const int blocks = stride / BLOCK, panels = out / BLOCK;
+  float* x = device.scratch(X_SLOT, (size_t)N * stride);
+  float* g = device.scratch(G_SLOT, (size_t)N * out);
+  block_rows(device, f32(t.x), N, stride, x);
+  block_rows(device, f32(t.g), N, out, g);
+  float* dw = f32(t.dw);
+  const int stretches = (blocks + STRETCH - 1) / STRETCH;
+  const int groups = (panels + TILE_PANELS - 1) / TILE_PANELS;
+  parallel_for(device, groups * stretches, [=](int task, int) {
+    const int panel = task / stretches * TILE_PANELS, first = task % stretches * STRETCH;
+    const int last = first + STRETCH < blocks ? first + STRETCH : blocks;
+    for (int b = first; b < last; b++) {
+      const Outer outer = {x + (long)b * N * BLOCK, g + (long)panel * N * BLOCK, (long)N * BLOCK,
+                           dw + ((long)panel * stride + b * BLOCK) * BLOCK, (long)stride * BLOCK,
+                           false};
+      if (panels_at(panel, panels) == 1) outer_kernel<1>(outer, BLOCK, 1, N, 0, 0);
+      else outer_kernel<TILE_PANELS>(outer, BLOCK, 1, N, 0, 0);
+    }
+  });
+}
+
+void linear_backward_bias(Device& device, const linear_backward_bias_args& t, const NoAttrs&) {
+  const int N = row_count(t.g), out = row_stride(t.g);
+  const float* g = f32(t.g);
+  float* db = f32(t.db);
+  parallel_for(device, out / BLOCK, [=](int panel, int) {
+    double sum[BLOCK] = {};
+    for (int n = 0; n < N; n++) {
+      const float* row = g + (long)n * out + panel * BLOCK;
+      for (int o = 0; o < BLOCK; o++) sum[o] += row[o];
+    }
+    for (int o = 0; o < BLOCK; o++) db[panel * BLOCK + o] = (float)sum[o];
+  });
+}
+
+}  // namespace PL_ISA
+}  // namespace partlens

@@ -1,0 +1,45 @@
+// Threads that share the tasks of one parallel loop at a time. Workers spin briefly after a loop,
+// since the next one follows within microseconds in a running program, then sleep.
+#pragma once
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace partlens {
+
+class ThreadPool {
+ public:
+  typedef void (*Task)(void* context, int index, int worker);
+
+  explicit ThreadPool(int threads);
+  ~ThreadPool();
+
+  int threads() const { return threads_; }
+
+  // Runs task 0..count-1, in any order, on the caller and the workers; returns when all are done.
+  void run(int count, Task task, void* context);
+
+ private:
+  void loop(int worker);
+  void work(int worker);
+
+  const int threads_;
+  std::vector<std::thread> workers_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::atomic<uint64_t> generation_{0};
+  std::atomic<int> next_{0};
+  std::atomic<int> busy_{0};
+  std::atomic<bool> stop_{false};
+  int count_ = 0;
+  Task task_ = nullptr;
+  void* context_ = nullptr;
+};
+
+// Threads that this process may use: CPU affinity and the cgroup's quota, at least 1.
+int allowed_threads();
+
+}  // namespace partlens
