@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
+import { setImmediate } from 'node:timers/promises';
 import { isFieldSet } from '@bufbuild/protobuf';
 import { isSystemError, PartlensError, show } from '../errors.js';
 import { inlineExternalData } from './external_data.js';
@@ -53,9 +54,22 @@ export async function readOnnx(path: string): Promise<OnnxModel> {
   const bytes = await readModelFile(path);
   const proto = decodeModel(bytes, path);
   const graph = graphOf(proto);
-  const hash = createHash('sha256').update(bytes);
-  for (const tensor of await inlineExternalData(graph, path)) hash.update(tensor.rawData);
-  return parseModel(proto, path, hash.digest('hex'));
+  const external = await inlineExternalData(graph, path);
+  const print = await sha256([bytes, ...external.map(({ rawData }) => rawData)]);
+  return parseModel(proto, path, print);
+}
+
+/** Hashes in pieces of about 10 ms, so that the event loop stays free. */
+async function sha256(parts: readonly Uint8Array[]): Promise<string> {
+  const piece = 2 ** 24;
+  const hash = createHash('sha256');
+  for (const part of parts) {
+    for (let start = 0; start < part.length; start += piece) {
+      hash.update(part.subarray(start, start + piece));
+      await setImmediate();
+    }
+  }
+  return hash.digest('hex');
 }
 
 async function readModelFile(path: string): Promise<Uint8Array> {

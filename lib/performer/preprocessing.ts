@@ -22,7 +22,16 @@ export interface Preprocessing {
   std: readonly [number, number, number];
 }
 
-/** What the JSON file beside a model says; each field may be missing. */
+/**
+ * What the JSON file beside a model says; each field may be missing. Two forms are read:
+ *
+ *     { "size": 224, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225],
+ *       "channels": "RGB", "scale": 0.00392156862745098, "supersample": 1, "classes": ["cat", ...] }
+ *
+ * and what training scripts write, an object `input` of `shape`, `colour`, `mean`, `std`, `scale`
+ * (a number, or words that begin with one: `"1/255 (0..1)"`) and `resize` (only `"224x224 crop ->
+ * 112x112 by averaging each 2x2 block"`), beside `classes`. Words that are not understood are errors.
+ */
 export interface Sidecar {
   /** Undefined when there is no such file. */
   path: string | undefined;
@@ -43,7 +52,6 @@ const fields = {
 const partial = z.strictObject(fields).partial();
 const classes = z.array(z.string().min(1)).min(1);
 
-/** `{ "size": 224, "mean": [...], "std": [...], "channels": "RGB", "scale": 0.00392 }`, all or some. */
 const StrictSidecar = z.strictObject({ ...partial.shape, classes: classes.optional() });
 
 /** The descriptive form that training scripts write: an `input` object, with words allowed. */

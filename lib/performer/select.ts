@@ -71,8 +71,12 @@ function choose(
     throw unexplainable(network, layer, typeof way === 'string' ? way : 'no feature follows it');
   }
   const proposal = propose(network);
-  if (!proposal)
-    throw refuse('a network with a layer that can be explained', 'model', network.path);
+  if (!proposal) {
+    throw expected('a network with a layer that can be explained', 'model', network.path, {
+      op: 'loadPerformer',
+      remedy: 'partlens inspect tells of each layer why it cannot.',
+    });
+  }
   if (!first) return proposal;
   const fitting = explainableLayers(network).filter(
     (one) => typeof bridge(network, one.layer, first) !== 'string',

@@ -153,7 +153,7 @@ export function alexNet(): GeneratedModel {
   x = net.node('LRN', 'norm1', [x], { size: 5, alpha: 0.02, beta: 0.75, bias: { float: 2 } });
   x = net.maxPool(x, 'pool1', 3);
   x = net.relu(net.conv(x, 'conv2', [32, 16, 5], { pads: [2, 2, 2, 2] }));
-  x = net.maxPool(net.node('LRN', 'norm2', [x], { size: 4, alpha: 0.05 }), 'pool2', 3);
+  x = net.maxPool(net.node('LRN', 'norm2', [x], { size: 3, alpha: 0.05 }), 'pool2', 3);
   for (const [name, C] of [
     ['conv3', 32],
     ['conv4', 48],
