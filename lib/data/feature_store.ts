@@ -77,10 +77,12 @@ export class FeatureStore {
    */
   static async create(folder: string, spec: FeatureStoreSpec): Promise<FeatureStore> {
     const { fingerprint, dtype = 'float32', shardBytes = 2 ** 28 } = spec;
-    const entries = Object.entries(spec.tensors).map(([name, shape]) => [name, [...shape]] as const);
-    const wrong = entries.find(([, shape]) => !shape.every((side) => Number.isInteger(side) && side > 0));
-    if (wrong) throw expected('positive sizes', wrong[0], wrong[1], { op: 'features' });
-    const tensors = Object.fromEntries(entries);
+    const tensors: Record<string, number[]> = {};
+    for (const [name, shape] of Object.entries(spec.tensors)) {
+      const valid = shape.every((side) => Number.isInteger(side) && side > 0);
+      if (!valid) throw expected('positive sizes', name, shape, { op: 'features' });
+      tensors[name] = [...shape];
+    }
     const blank = { fingerprint, dtype, tensors, format: 1, complete: false } as const;
     const index = await unfinished(folder, { ...blank, shards: [], rows: [] });
     const store = new FeatureStore(folder, index, shardBytes);

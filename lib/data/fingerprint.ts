@@ -26,16 +26,17 @@ export async function fingerprintImages(
   const known = cache === undefined ? {} : await readCache(cache);
   const fresh: Record<string, [string, string]> = {};
   const hash = createHash('sha256');
-  const work = async ({ path, file }: ImageFile): Promise<string> => {
-    const entry = await hashFile(file, known[file]);
-    fresh[file] = entry;
-    return `${JSON.stringify(path)} ${entry[1]}\n`;
-  };
-  for await (const line of mapOrdered(images, work, { concurrency: 4, ahead: 64, signal })) {
-    hash.update(line);
+  const work = async (image: ImageFile): Promise<{ image: ImageFile; entry: [string, string] }> => ({
+    image,
+    entry: await hashFile(image.file, known[image.file]),
+  });
+  const results = mapOrdered(images, work, { concurrency: 4, ahead: 64, signal });
+  for await (const { image, entry } of results) {
+    fresh[image.file] = entry;
+    hash.update(`${JSON.stringify(image.path)} ${entry[1]}\n`);
   }
   if (cache !== undefined && JSON.stringify(fresh) !== JSON.stringify(known)) {
-    await writeTextAtomic(cache, `${JSON.stringify(fresh, null, 0)}\n`);
+    await writeTextAtomic(cache, `${JSON.stringify(fresh)}\n`);
   }
   return hash.digest('hex');
 }

@@ -20,7 +20,17 @@ export const ELEMENTS = {
 /** Name of an element type in a safetensors file. */
 export type ElementType = keyof typeof ELEMENTS;
 /** The raw elements of any tensor; 16-bit floats come as the `Uint16Array` of their bits. */
-export type ElementArray = InstanceType<(typeof ELEMENTS)[ElementType]['array']>;
+export type ElementArray =
+  | Float64Array
+  | Float32Array
+  | BigInt64Array
+  | BigUint64Array
+  | Int32Array
+  | Uint32Array
+  | Int16Array
+  | Uint16Array
+  | Int8Array
+  | Uint8Array;
 
 /** Where a tensor lies in the data section of a file, in bytes. */
 export interface TensorEntry {

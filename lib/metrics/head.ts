@@ -1,0 +1,131 @@
+import { expected } from '../errors.js';
+
+/** What the performer's head says to rebuilt features, beside what it says to its own. */
+export interface HeadScores {
+  /** Share of images with the same first class, 0..1. */
+  agreement: number;
+  /** Share of labelled images with a wrong first class; undefined without labels. */
+  performerError: number | undefined;
+  explainerError: number | undefined;
+  /** Mean over images of KL(performer || explainer), nats. */
+  kl: number;
+  images: number;
+  /** Images with a label. */
+  labelled: number;
+}
+
+export interface HeadOptions {
+  classes: number;
+  /** `logits` (default): before the softmax; `probabilities`: behind it. */
+  kind?: 'logits' | 'probabilities';
+}
+
+/** Smallest probability that counts as one: the smallest normal 32-bit float. */
+const TINY = 2 ** -126;
+
+/**
+ * Compares the performer's own output with its output on rebuilt features, batch by batch. The first
+ * class is the one with the largest output, of equals the first.
+ *
+ *   kl = mean over images of sum_k p_k log(p_k / q_k),  p performer, q explainer
+ */
+export class HeadComparison {
+  readonly #classes: number;
+  readonly #logits: boolean;
+  #images = 0;
+  #labelled = 0;
+  #agree = 0;
+  #performerWrong = 0;
+  #explainerWrong = 0;
+  #kl = 0;
+
+  constructor({ classes, kind = 'logits' }: HeadOptions) {
+    if (!Number.isInteger(classes) || classes < 1) {
+      throw expected('an integer >= 1', 'classes', classes, { op: 'head' });
+    }
+    this.#classes = classes;
+    this.#logits = kind === 'logits';
+  }
+
+  /**
+   * Adds images: outputs (images, classes), and for each image its class, or -1 where it is not known.
+   * Throws `E_SHAPE`.
+   */
+  add(performer: Float32Array, explainer: Float32Array, labels?: ArrayLike<number>): this {
+    const K = this.#classes;
+    const images = performer.length / K;
+    if (!Number.isInteger(images) || explainer.length !== performer.length) {
+      const what = `twice (images, ${String(K)}) values`;
+      throw expected(what, 'outputs', [performer.length, explainer.length], {
+        code: 'E_SHAPE',
+        op: 'head',
+      });
+    }
+    if (labels && labels.length !== images) {
+      throw expected(`${String(images)} labels`, 'labels', labels, { code: 'E_SHAPE', op: 'head' });
+    }
+    for (let n = 0; n < images; n++) {
+      const p = performer.subarray(n * K, (n + 1) * K);
+      const q = explainer.subarray(n * K, (n + 1) * K);
+      this.#addImage(p, q, labels?.[n] ?? -1);
+    }
+    return this;
+  }
+
+  scores(): HeadScores {
+    const labelled = this.#labelled;
+    return {
+      agreement: this.#agree / this.#images,
+      performerError: labelled ? this.#performerWrong / labelled : undefined,
+      explainerError: labelled ? this.#explainerWrong / labelled : undefined,
+      kl: this.#kl / this.#images,
+      images: this.#images,
+      labelled,
+    };
+  }
+
+  #addImage(p: Float32Array, q: Float32Array, label: number): void {
+    const [first, second] = [firstClass(p), firstClass(q)];
+    this.#images++;
+    if (first === second) this.#agree++;
+    if (label >= 0) {
+      this.#labelled++;
+      if (first !== label) this.#performerWrong++;
+      if (second !== label) this.#explainerWrong++;
+    }
+    const logP = this.#logits ? logSoftmax(p) : logOf(p);
+    const logQ = this.#logits ? logSoftmax(q) : logOf(q);
+    for (let k = 0; k < p.length; k++) {
+      const log = logP[k] ?? 0;
+      this.#kl += Math.exp(log) * (log - (logQ[k] ?? 0));
+    }
+  }
+}
+
+/** `HeadComparison` for outputs that are all in memory. */
+export function headScores(
+  performer: Float32Array,
+  explainer: Float32Array,
+  { labels, ...options }: HeadOptions & { labels?: ArrayLike<number> | undefined },
+): HeadScores {
+  return new HeadComparison(options).add(performer, explainer, labels).scores();
+}
+
+/** Index of the largest output, of equals the first. */
+export function firstClass(outputs: Float32Array): number {
+  let best = 0;
+  for (let k = 1; k < outputs.length; k++) {
+    if ((outputs[k] ?? 0) > (outputs[best] ?? 0)) best = k;
+  }
+  return best;
+}
+
+function logSoftmax(z: Float32Array): Float64Array {
+  const most = z.reduce((a, b) => Math.max(a, b), -Infinity);
+  const sum = z.reduce((total, value) => total + Math.exp(value - most), 0);
+  return Float64Array.from(z, (value) => value - most - Math.log(sum));
+}
+
+function logOf(p: Float32Array): Float64Array {
+  return Float64Array.from(p, (value) => Math.log(Math.max(value, TINY)));
+}

@@ -1,0 +1,6 @@
+export * from './controls.js';
+export * from './head.js';
+export * from './location_instability.js';
+export * from './parts.js';
+export * from './peaks.js';
+export * from './reconstruction.js';
