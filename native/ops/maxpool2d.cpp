@@ -24,8 +24,10 @@ void maxpool2d_forward(Device& device, const maxpool2d_forward_args& t, const Po
   float* y = f32(t.y);
   int* index = i32(t.index);
   const Pool2dAttrs attrs = a;
-  parallel_for(device, t.x.dims[0] * blocks_of(t.x.dims[1]), [=](int block, int) {
+  const int C = t.x.dims[1], blocks = blocks_of(C);
+  parallel_for(device, t.x.dims[0] * blocks, [=](int block, int) {
     const float* map = x + (long)block * H * W * BLOCK;
+    const int lanes = C - block % blocks * BLOCK;  // those beyond are padding
     for (int p = 0; p < P; p++) {
       for (int q = 0; q < Q; q++) {
         const Window w = window_at(attrs, p, q, H, W);
@@ -48,7 +50,7 @@ void maxpool2d_forward(Device& device, const maxpool2d_forward_args& t, const Po
         const long out = ((long)block * P * Q + p * Q + q) * BLOCK;
         for (int c = 0; c < BLOCK; c++) y[out + c] = best[c];
         if (index) {
-          for (int c = 0; c < BLOCK; c++) index[out + c] = at[c];
+          for (int c = 0; c < BLOCK; c++) index[out + c] = c < lanes ? at[c] : 0;
         }
       }
     }
