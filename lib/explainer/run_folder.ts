@@ -29,6 +29,8 @@ export const runConfig = z.object({
   }),
   images: z.object({
     folder: z.string(),
+    /** Only these classes; absent: all. */
+    classes: strings.optional(),
     /** Photographs, relative to the folder, of each side of the split. */
     train: strings,
     validation: strings,

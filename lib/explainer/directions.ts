@@ -1,0 +1,99 @@
+import type { FeatureStore } from '../data/feature_store.js';
+import { Random } from '../random.js';
+import { LAYER } from './features.js';
+import type { InitialFilters } from './initial.js';
+import type { RunConfig } from './run_folder.js';
+
+const SAMPLES = 16_384;
+const ROUNDS = 12;
+
+/**
+ * What the filters of `conv_interp_1` start from, or undefined for random ones. `identity`: one channel
+ * of the layer each, repeated when there are more filters. `kmeans`: directions of spherical k-means
+ * over the layer's feature vectors, drawn from training images in proportion to nothing but position.
+ */
+export async function initialDirections(
+  store: FeatureStore,
+  rows: readonly number[],
+  { network, options }: RunConfig,
+): Promise<InitialFilters | undefined> {
+  const { channels: C, filters: D, side } = network;
+  if (options.initial === 'he') return undefined;
+  if (options.initial === 'identity') {
+    const directions = new Float32Array(D * C);
+    for (let f = 0; f < D; f++) directions[f * C + (f % C)] = 1;
+    return directions;
+  }
+  const vectors = await sampleVectors(store, rows, { C, cells: side * side, seed: options.seed });
+  return sphericalKmeans(vectors, { C, D, random: new Random(options.seed, 'kmeans') });
+}
+
+/** Feature vectors at random positions of random rows, each of norm 1; rows of C numbers. */
+async function sampleVectors(
+  store: FeatureStore,
+  rows: readonly number[],
+  { C, cells, seed }: { C: number; cells: number; seed: number },
+): Promise<Float32Array> {
+  const random = new Random(seed, 'samples');
+  const chosen = Array.from(rows);
+  random.shuffle(chosen);
+  const images = chosen.slice(0, Math.min(chosen.length, 512));
+  const perImage = Math.max(1, Math.floor(SAMPLES / images.length));
+  const vectors: number[] = [];
+  const maps = new Float32Array(C * cells);
+  for (const row of images) {
+    await store.read(LAYER, [row], maps);
+    for (let i = 0; i < perImage; i++) {
+      const cell = random.int(cells);
+      const vector = Array.from({ length: C }, (_, c) => maps[c * cells + cell] ?? 0);
+      const norm = Math.hypot(...vector);
+      if (norm > 0) vectors.push(...vector.map((value) => value / norm));
+    }
+  }
+  return Float32Array.from(vectors);
+}
+
+/** Spherical k-means: D directions of norm 1 such that vectors lie close to the nearest. */
+export function sphericalKmeans(
+  vectors: Float32Array,
+  { C, D, random }: { C: number; D: number; random: Random },
+): Float32Array {
+  const count = vectors.length / C;
+  const centres = new Float32Array(D * C);
+  const pick = (f: number): void => {
+    const at = random.int(count) * C;
+    centres.set(vectors.subarray(at, at + C), f * C);
+  };
+  for (let f = 0; f < D; f++) pick(f);
+  for (let round = 0; round < ROUNDS; round++) {
+    const sums = new Float64Array(D * C);
+    for (let i = 0; i < count; i++) {
+      const nearest = nearestCentre(vectors, i * C, centres, C);
+      for (let c = 0; c < C; c++) {
+        const at = nearest * C + c;
+        sums[at] = (sums[at] ?? 0) + (vectors[i * C + c] ?? 0);
+      }
+    }
+    for (let f = 0; f < D; f++) {
+      const sum = sums.subarray(f * C, (f + 1) * C);
+      const norm = Math.hypot(...sum);
+      if (norm > 0) centres.set(sum.map((value) => value / norm), f * C);
+      else pick(f);
+    }
+  }
+  return centres;
+}
+
+function nearestCentre(vectors: Float32Array, at: number, centres: Float32Array, C: number): number {
+  let best = -Infinity;
+  let nearest = 0;
+  for (let f = 0; f * C < centres.length; f++) {
+    let dot = 0;
+    for (let c = 0; c < C; c++) dot += (vectors[at + c] ?? 0) * (centres[f * C + c] ?? 0);
+    if (dot > best) {
+      best = dot;
+      nearest = f;
+    }
+  }
+  return nearest;
+}

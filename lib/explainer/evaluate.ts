@@ -1,0 +1,299 @@
+import { join } from 'node:path';
+import type { FeatureStore } from '../data/feature_store.js';
+import { listImages } from '../data/images.js';
+import { annotatedImages, readLandmarks, selectImages, type Annotations } from '../data/landmarks.js';
+import { PartlensError } from '../errors.js';
+import {
+  controls,
+  emptyPeaks,
+  HeadComparison,
+  locationInstability,
+  peaksOf,
+  RelativeError,
+  type Controls,
+  type Grid,
+  type HeadScores,
+  type LocationInstability,
+  type Peaks,
+} from '../metrics/index.js';
+import { readBatch } from './batches.js';
+import type { Explainer } from './explainer.js';
+import { chooseImages, extractFeatures, OUTPUT, rowsOf } from './features.js';
+
+export type SplitName = 'all' | 'train' | 'validation';
+
+export interface EvaluateOptions {
+  /** CSV of landmarks; without it no location instability. */
+  landmarks?: string | undefined;
+  /** Photographs whose landmarks are scored, default `all`. */
+  split?: SplitName | undefined;
+  signal?: AbortSignal | undefined;
+  onProgress?: ((done: number, total: number) => void) | undefined;
+  onWarning?: ((text: string) => void) | undefined;
+}
+
+/** Scores of one set of filters. */
+export interface FilterScores extends LocationInstability {
+  peaks: Peaks;
+}
+
+/** What an explainer is worth: DESIGN 1.3. Fractions of the image diagonal, shares 0..1, nats. */
+export interface Evaluation {
+  /** Location instability of the performer's own filters, and of both interpretable layers. */
+  instability:
+    | {
+        performer: FilterScores;
+        layer1: FilterScores;
+        layer2: FilterScores;
+        controls: Controls;
+        annotations: Annotations;
+        /** Landmark positions that were used. */
+        landmarks: number;
+      }
+    | undefined;
+  p: number;
+  /** Filters of conv_interp_2 that never fire, on the scored photographs or else on all. */
+  deadFilters: number;
+  /** Relative error of each rebuilt target on the validation photographs; NaN without any. */
+  reconstruction: Record<string, number>;
+  /** The performer's own head on rebuilt features, on the validation photographs. */
+  head: HeadScores;
+}
+
+const BATCH = 32;
+
+/** Evaluates an explainer: see `Explainer.evaluate`. Throws `E_FILE` when photographs are gone. */
+export async function evaluateExplainer(
+  explainer: Explainer,
+  options: EvaluateOptions = {},
+): Promise<Evaluation> {
+  const { config, performer, run } = explainer;
+  const { onWarning, signal } = options;
+  const list = await listImages(config.images.folder);
+  const images = chooseImages(list, config.images.classes);
+  const { store } = await extractFeatures({
+    performer,
+    images,
+    folder: join(run, 'features'),
+    mirror: config.options.mirror,
+    dtype: config.options.features,
+    signal,
+    onWarning,
+  });
+  try {
+    const files = new Map(images.map(({ path, file }) => [path, file]));
+    const chosen = photographs(explainer, options.split ?? 'all');
+    const rows = rowsOf(store, chosen, false);
+    const scored = options.landmarks
+      ? await annotate(store, rows, { files, landmarks: options.landmarks, explainer, onWarning })
+      : undefined;
+    const validation = new Set(rowsOf(store, config.images.validation, false));
+    return await scoreRows(explainer, store, {
+      rows: scored?.rows ?? rows,
+      annotations: scored?.annotations,
+      landmarks: scored?.used ?? 0,
+      validation,
+      options,
+    });
+  } finally {
+    await store.close();
+  }
+}
+
+function photographs({ config }: Explainer, split: SplitName): string[] {
+  const { train, validation } = config.images;
+  return split === 'all' ? [...train, ...validation] : split === 'train' ? train : validation;
+}
+
+interface Scored {
+  /** Rows of the store with at least one landmark, and their landmarks. */
+  rows: number[];
+  annotations: Annotations;
+  used: number;
+}
+
+async function annotate(
+  store: FeatureStore,
+  rows: readonly number[],
+  given: {
+    files: ReadonlyMap<string, string>;
+    landmarks: string;
+    explainer: Explainer;
+    onWarning: EvaluateOptions['onWarning'];
+  },
+): Promise<Scored> {
+  const { files, landmarks, explainer, onWarning } = given;
+  const images = rows.map((row) => {
+    const { image, className, width, height } = store.rows[row] ?? missingRow(row);
+    return { file: files.get(image) ?? '', className, width, height };
+  });
+  const { annotations, report } = await readLandmarks(landmarks, images, {
+    size: explainer.performer.preprocessing.size,
+    ...(onWarning ? { onWarning } : {}),
+  });
+  const with_ = annotatedImages(annotations);
+  return {
+    rows: Array.from(with_, (n) => rows[n] ?? 0),
+    annotations: selectImages(annotations, with_),
+    used: report.used,
+  };
+}
+
+interface Work {
+  rows: readonly number[];
+  annotations: Annotations | undefined;
+  landmarks: number;
+  validation: ReadonlySet<number>;
+  options: EvaluateOptions;
+}
+
+/** One pass over all rows that are scored or kept out. */
+async function scoreRows(explainer: Explainer, store: FeatureStore, work: Work): Promise<Evaluation> {
+  const { performer, config, p } = explainer;
+  const { rows, annotations, validation, options } = work;
+  const { channels, side, filters, targets } = config.network;
+  const cells = side * side;
+  const places = new Map(rows.map((row, n) => [row, n]));
+  const all = [...new Set([...rows, ...validation])].sort((a, b) => a - b);
+  const peaks = {
+    performer: emptyPeaks(rows.length, channels),
+    layer1: emptyPeaks(rows.length, filters),
+    layer2: emptyPeaks(rows.length, filters),
+  };
+  const errors = targets.map(() => new RelativeError());
+  const head = new HeadComparison({
+    classes: performer.output.size,
+    kind: performer.output.softmax ? 'probabilities' : 'logits',
+  });
+  for (let start = 0; start < all.length; start += BATCH) {
+    options.signal?.throwIfAborted();
+    const part = all.slice(start, start + BATCH);
+    const { features, targets: wanted } = await readBatch(store, part, targets.length);
+    const maps = await explainer.maps(features, part.length);
+    part.forEach((row, i) => {
+      const first = places.get(row);
+      if (first === undefined) return;
+      const take = (from: Float32Array, count: number): Float32Array =>
+        from.subarray(i * count * cells, (i + 1) * count * cells);
+      const one = { images: 1, cells };
+      peaksOf(take(features, channels), { ...one, filters: channels }, { into: peaks.performer, first });
+      peaksOf(take(maps.layer1, filters), { ...one, filters }, { into: peaks.layer1, first });
+      peaksOf(take(maps.layer2, filters), { ...one, filters }, { into: peaks.layer2, first });
+    });
+    await compareHeads(explainer, store, { part, validation, maps: maps.rebuilt, wanted, errors, head });
+    options.onProgress?.(start + part.length, all.length);
+  }
+  const named = targets.map(({ name }, l) => [name, errors[l]?.value ?? NaN] as const);
+  return {
+    instability: annotations && scoreFilters(explainer, peaks, annotations, work.landmarks),
+    p,
+    deadFilters: countDead(peaks.layer2),
+    reconstruction: Object.fromEntries(named),
+    head: head.scores(),
+  };
+}
+
+async function compareHeads(
+  { performer }: Explainer,
+  store: FeatureStore,
+  batch: {
+    part: readonly number[];
+    validation: ReadonlySet<number>;
+    maps: readonly Float32Array[];
+    wanted: readonly Float32Array[];
+    errors: readonly RelativeError[];
+    head: HeadComparison;
+  },
+): Promise<void> {
+  const { part, validation, maps, wanted, errors, head } = batch;
+  const kept = part.flatMap((row, i) => (validation.has(row) ? [i] : []));
+  if (kept.length === 0) return;
+  const pick = (data: Float32Array | undefined): Float32Array => {
+    const size = (data?.length ?? 0) / part.length;
+    const picked = new Float32Array(kept.length * size);
+    kept.forEach((i, n) => {
+      picked.set(data?.subarray(i * size, (i + 1) * size) ?? [], n * size);
+    });
+    return picked;
+  };
+  errors.forEach((error, l) => error.add(pick(maps[l]), pick(wanted[l])));
+  const rows = kept.map((i) => part[i] ?? 0);
+  const own = new Float32Array(rows.length * performer.output.size);
+  await store.read(OUTPUT, rows, own);
+  const rebuilt = await performer.head(pick(maps.at(-1)), rows.length);
+  const labels = rows.map((row) => performer.classes?.indexOf(store.rows[row]?.className ?? '') ?? -1);
+  head.add(own, rebuilt, labels);
+}
+
+function scoreFilters(
+  { performer, config }: Explainer,
+  peaks: { performer: Peaks; layer1: Peaks; layer2: Peaks },
+  annotations: Annotations,
+  landmarks: number,
+): Evaluation['instability'] {
+  const { size, geometry } = performer.layer;
+  const grid: Grid = {
+    rows: size,
+    columns: size,
+    stride: geometry.stride,
+    first: geometry.firstCentre,
+  };
+  const score = (of: Peaks): FilterScores => ({
+    ...locationInstability({ peaks: of, annotations, grid }),
+    peaks: of,
+  });
+  return {
+    performer: score(peaks.performer),
+    layer1: score(peaks.layer1),
+    layer2: score(peaks.layer2),
+    controls: controls({ annotations, grid }, { seed: config.options.seed }),
+    annotations,
+    landmarks,
+  };
+}
+
+function countDead({ images, filters, value }: Peaks): number {
+  let dead = 0;
+  for (let f = 0; f < filters; f++) {
+    let fires = false;
+    for (let n = 0; n < images && !fires; n++) fires = (value[n * filters + f] ?? 0) > 0;
+    if (!fires) dead++;
+  }
+  return dead;
+}
+
+function missingRow(row: number): never {
+  throw new PartlensError('E_INTERNAL', `no row ${String(row)} in the feature store`);
+}
+
+/** The JSON of `partlens evaluate --json`; what cannot be told is null. */
+export function evaluationJson(evaluation: Evaluation): Record<string, unknown> {
+  const { instability, head, reconstruction } = evaluation;
+  const number = (value: number | undefined): number | null =>
+    value === undefined || Number.isNaN(value) ? null : value;
+  return {
+    performer: { locationInstability: number(instability?.performer.value) },
+    explainer: {
+      locationInstability: number(instability?.layer2.value),
+      layer1: { locationInstability: number(instability?.layer1.value) },
+    },
+    controls: {
+      fixedPositionBest: number(instability?.controls.fixedPositionBest),
+      fixedPositionCentre: number(instability?.controls.fixedPositionCentre),
+      random: number(instability?.controls.random),
+    },
+    p: number(evaluation.p),
+    deadFilters: evaluation.deadFilters,
+    reconstruction: Object.fromEntries(
+      Object.entries(reconstruction).map(([name, error]) => [name, number(error)]),
+    ),
+    head: {
+      agreement: number(head.agreement),
+      performerError: number(head.performerError),
+      explainerError: number(head.explainerError),
+      kl: number(head.kl),
+    },
+    images: instability?.layer2.images ?? 0,
+    landmarks: instability?.landmarks ?? 0,
+  };
+}

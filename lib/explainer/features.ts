@@ -1,0 +1,123 @@
+import { FeatureStore, type FeatureRow } from '../data/feature_store.js';
+import { fingerprint, fingerprintImages } from '../data/fingerprint.js';
+import { emptySummary, readImages, type ImageFile, type ImageList, type ImageSummary } from '../data/images.js';
+import { expected } from '../errors.js';
+import type { Performer } from '../performer/index.js';
+import { join } from 'node:path';
+
+/** Names of the tensors of a run's feature store. */
+export const LAYER = 'layer';
+export const OUTPUT = 'output';
+export const targetName = (l: number): string => `target_${String(l + 1)}`;
+
+export interface ExtractOptions {
+  performer: Performer;
+  images: readonly ImageFile[];
+  /** Folder of the store. */
+  folder: string;
+  mirror: boolean;
+  dtype: 'float32' | 'float16';
+  signal?: AbortSignal | undefined;
+  onProgress?: ((done: number, total: number) => void) | undefined;
+  onWarning?: ((text: string) => void) | undefined;
+}
+
+/**
+ * The performer's features of all images (and their mirrored copies): the layer's maps, the targets and
+ * the output, extracted once into a store and reused when model, images and preprocessing are the same.
+ * An extraction that was stopped goes on. The caller closes the store.
+ */
+export async function extractFeatures(
+  options: ExtractOptions,
+): Promise<{ store: FeatureStore; summary: ImageSummary }> {
+  const { performer, images, folder, mirror, dtype, signal } = options;
+  const key = fingerprint({
+    model: performer.fingerprint,
+    layer: performer.layer.name,
+    targets: performer.targets.map(({ name }) => name),
+    output: performer.output.name,
+    preprocessing: performer.preprocessing,
+    images: await fingerprintImages(images, { cache: join(folder, 'hashes.json'), signal }),
+    mirror,
+    dtype,
+  });
+  const summary = emptySummary();
+  const known = await FeatureStore.open(folder, key).catch(() => undefined);
+  if (known) {
+    summary.used = known.rows.filter(({ mirrored }) => !mirrored).length;
+    return { store: known, summary };
+  }
+  const store = await FeatureStore.create(folder, { fingerprint: key, tensors: shapes(performer), dtype });
+  try {
+    await fill(store, options, summary);
+    await store.finish();
+  } catch (error) {
+    await store.close().catch(() => undefined);
+    throw error;
+  }
+  if (signal?.aborted) signal.throwIfAborted();
+  return { store, summary };
+}
+
+async function fill(
+  store: FeatureStore,
+  { performer, images, mirror, signal, onProgress, onWarning }: ExtractOptions,
+  summary: ImageSummary,
+): Promise<void> {
+  const seen = new Set(store.rows.map(({ image }) => image));
+  const left = images.filter(({ path }) => !seen.has(path));
+  summary.used = seen.size;
+  const batches = readImages(left, performer.preprocessing, {
+    batch: performer.batch,
+    mirror,
+    summary,
+    ...(signal ? { signal } : {}),
+    ...(onWarning ? { onWarning } : {}),
+  });
+  for await (const { images: loaded, pixels, mirrored } of batches) {
+    for (const [copy, data] of [pixels, mirrored].entries()) {
+      if (!data) continue;
+      const { layer, targets, output } = await performer.features(data, loaded.length);
+      const rows: FeatureRow[] = loaded.map(({ path, className, width, height }) => ({
+        image: path,
+        mirrored: copy === 1,
+        className,
+        width,
+        height,
+      }));
+      const named = targets.map((target, l) => [targetName(l), target] as const);
+      await store.append(rows, { [LAYER]: layer, [OUTPUT]: output, ...Object.fromEntries(named) });
+    }
+    onProgress?.(summary.used + summary.skipped.length, images.length);
+  }
+}
+
+function shapes(performer: Performer): Record<string, number[]> {
+  const { channels, size } = performer.layer;
+  const targets = performer.targets.map((target, l) => [targetName(l), [target.size]] as const);
+  return {
+    [LAYER]: [channels, size, size],
+    [OUTPUT]: [performer.output.size],
+    ...Object.fromEntries(targets),
+  };
+}
+
+/** Rows of the store that belong to one side of the split. */
+export function rowsOf(store: FeatureStore, images: readonly string[], mirrored: boolean): number[] {
+  const wanted = new Set(images);
+  return store.rows.flatMap((row, i) =>
+    wanted.has(row.image) && (mirrored || !row.mirrored) ? [i] : [],
+  );
+}
+
+/** The images of some classes, default all. Throws `E_ARGUMENT` for a class that is not there. */
+export function chooseImages(
+  { images, classes }: ImageList,
+  wanted: readonly string[] | undefined,
+): ImageFile[] {
+  const unknown = wanted?.find((name) => !classes.includes(name));
+  if (unknown !== undefined) {
+    throw expected(`one of ${classes.join(', ')}`, 'classes', unknown, { op: 'train' });
+  }
+  return images.filter(({ className }) => wanted?.includes(className) ?? true);
+}

@@ -1,0 +1,42 @@
+import { open, readFile, type FileHandle } from 'node:fs/promises';
+import { join } from 'node:path';
+import { writeTextAtomic } from '../data/atomic.js';
+import type { StepReport } from './trainer.js';
+
+/** `metrics.jsonl` of a run: one JSON object for each logged step. */
+export class MetricsLog {
+  readonly #file: FileHandle;
+
+  private constructor(file: FileHandle) {
+    this.#file = file;
+  }
+
+  /** Opens the log to go on at step `from`; lines of later steps are dropped. */
+  static async open(run: string, from: number): Promise<MetricsLog> {
+    const path = join(run, 'metrics.jsonl');
+    const kept = (await readMetrics(run)).filter(({ step }) => step < from);
+    await writeTextAtomic(path, kept.map((line) => `${JSON.stringify(line)}\n`).join(''));
+    return new MetricsLog(await open(path, 'a'));
+  }
+
+  async write(report: StepReport): Promise<void> {
+    await this.#file.appendFile(`${JSON.stringify(report)}\n`);
+  }
+
+  async close(): Promise<void> {
+    await this.#file.close();
+  }
+}
+
+/** The logged steps of a run, oldest first; a torn last line is passed over. */
+export async function readMetrics(run: string): Promise<StepReport[]> {
+  const text = await readFile(join(run, 'metrics.jsonl'), 'utf8').catch(() => '');
+  return text.split('\n').flatMap((line) => {
+    if (line === '') return [];
+    try {
+      return [JSON.parse(line) as StepReport];
+    } catch {
+      return [];
+    }
+  });
+}

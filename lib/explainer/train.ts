@@ -1,0 +1,273 @@
+import { mkdir } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { z } from 'zod';
+import type { FeatureStore } from '../data/feature_store.js';
+import { fingerprint } from '../data/fingerprint.js';
+import { listImages } from '../data/images.js';
+import { PartlensError } from '../errors.js';
+import type { Performer } from '../performer/index.js';
+import type { BackendChoice } from '../session.js';
+import { VERSION } from '../version.js';
+import { batches, batchRows, readBatch, type BatchOptions } from './batches.js';
+import { loadCheckpoint, saveCheckpoint, listCheckpoints } from './checkpoint.js';
+import { initialDirections } from './directions.js';
+import { Explainer } from './explainer.js';
+import { chooseImages, extractFeatures, LAYER, rowsOf, targetName } from './features.js';
+import { MetricsLog } from './metrics_log.js';
+import type { NetworkSpec } from './network.js';
+import { trainOptions, type TrainOptions, type TrainOptionsInput } from './options.js';
+import { readRunConfig, writeRunConfig, type RunConfig } from './run_folder.js';
+import { splitImages } from './split.js';
+import { Trainer, type StepReport } from './trainer.js';
+
+/** Where a run is. */
+export type TrainProgress =
+  | { phase: 'features'; done: number; total: number }
+  | {
+      phase: 'train';
+      /** Steps done. */
+      step: number;
+      steps: number;
+      imagesPerSecond: number;
+      secondsLeft: number;
+      report: StepReport;
+    };
+
+export interface TrainExplainerOptions extends TrainOptionsInput {
+  performer: Performer;
+  /** Folder of photographs; each sub-folder is a class. */
+  images: string;
+  /** Only these classes, default all. */
+  classes?: readonly string[];
+  /** Run folder, default `partlens-run`. Features in it are reused when they fit. */
+  out?: string;
+  /** Go on with the run that is there; without it a folder with a run is refused. */
+  resume?: boolean;
+  backend?: BackendChoice;
+  threads?: number;
+  /** Stops after the current step with a checkpoint; the promise rejects with `E_STATE`. */
+  signal?: AbortSignal | undefined;
+  onProgress?: (progress: TrainProgress) => void;
+  /** Images that are skipped, checkpoints that cannot be read. */
+  onWarning?: (text: string) => void;
+}
+
+/**
+ * Trains an explainer by distillation: extracts the performer's features once, then takes the steps of
+ * DESIGN 1.2. Seeded: the same options give the same bits. Writes checkpoints and `metrics.jsonl` into
+ * the run folder. Throws `E_ARGUMENT` for wrong options, `E_FILE`, `E_MEMORY`, and `E_STATE` when a loss is
+ * not finite, when the signal stops it, or when the folder holds another run.
+ */
+export async function trainExplainer(given: TrainExplainerOptions): Promise<Explainer> {
+  const options = checkOptions(given);
+  const run = resolve(given.out ?? 'partlens-run');
+  const { performer, signal, onProgress, onWarning } = given;
+  await refuseOtherRun(run, given.resume ?? false);
+  const list = await listImages(given.images);
+  await mkdir(join(run, 'features'), { recursive: true });
+  const { store, summary } = await extractFeatures({
+    performer,
+    images: chooseImages(list, given.classes),
+    folder: join(run, 'features'),
+    mirror: options.mirror,
+    dtype: options.features,
+    signal,
+    onProgress: (done, total) => onProgress?.({ phase: 'features', done, total }),
+    onWarning,
+  });
+  try {
+    const config = await plan(given, options, store, list.root);
+    const known = given.resume ? await readRunConfig(run).catch(() => undefined) : undefined;
+    if (known && known.fingerprint !== config.fingerprint) {
+      throw new PartlensError('E_STATE', `${run} holds a run with other options or data.`);
+    }
+    await writeRunConfig(run, config);
+    await runSteps(run, config, store, given);
+    return await Explainer.load(run, { performer, summary, ...device(given) });
+  } finally {
+    await store.close();
+  }
+}
+
+function device({ backend, threads }: TrainExplainerOptions): {
+  backend?: BackendChoice;
+  threads?: number;
+} {
+  return { ...(backend ? { backend } : {}), ...(threads === undefined ? {} : { threads }) };
+}
+
+function checkOptions(given: TrainExplainerOptions): TrainOptions {
+  const keys = Object.keys(trainOptions.shape);
+  const chosen = Object.fromEntries(Object.entries(given).filter(([key]) => keys.includes(key)));
+  const parsed = trainOptions.safeParse(chosen);
+  if (parsed.success) return parsed.data;
+  throw new PartlensError('E_ARGUMENT', z.prettifyError(parsed.error), { op: 'train' });
+}
+
+async function refuseOtherRun(run: string, resume: boolean): Promise<void> {
+  if (resume || (await listCheckpoints(run)).length === 0) return;
+  throw new PartlensError(
+    'E_STATE',
+    `${run} holds a run already.\nUse --resume to go on with it, or another --out.`,
+    { op: 'train' },
+  );
+}
+
+/** Everything that the steps depend on, as `config.json` keeps it. */
+async function plan(
+  { performer, classes }: TrainExplainerOptions,
+  options: TrainOptions,
+  store: FeatureStore,
+  folder: string,
+): Promise<RunConfig> {
+  const photographs = store.rows.filter(({ mirrored }) => !mirrored).map(({ image }) => image);
+  const split = splitImages(photographs, options.validation, options.seed);
+  const rows = rowsOf(store, split.train, true);
+  const mean = await store.mean(LAYER, rows);
+  if (!(mean > 0)) {
+    throw new PartlensError('E_STATE', `The maps of ${performer.layer.name} are 0 for all images.`);
+  }
+  const targetPower: number[] = [];
+  for (const [l, target] of performer.targets.entries()) {
+    const power = await store.meanSquare(targetName(l), rows);
+    if (!(power > 0)) throw new PartlensError('E_STATE', `${target.name} is 0 for all images.`);
+    targetPower.push(power);
+  }
+  const batch = Math.min(options.batch, rows.length);
+  const config: RunConfig = {
+    format: 1,
+    partlens: VERSION,
+    performer: describePerformer(performer),
+    images: { folder, ...(classes ? { classes: [...classes] } : {}), ...split },
+    network: { ...specOf(performer, options), featureScale: 1 / mean },
+    targetPower,
+    batch,
+    steps: options.epochs * Math.floor(rows.length / batch),
+    options,
+    fingerprint: '',
+  };
+  // Where the files lie does not matter, what they hold does.
+  const { layer, targets, output, preprocessing } = config.performer;
+  const seen = { model: performer.fingerprint, layer, targets, output, preprocessing };
+  return { ...config, fingerprint: fingerprint({ ...config, performer: seen, images: split }) };
+}
+
+function describePerformer(performer: Performer): RunConfig['performer'] {
+  return {
+    path: resolve(performer.path),
+    fingerprint: performer.fingerprint,
+    layer: performer.layer.name,
+    targets: performer.targets.map(({ name }) => name),
+    output: performer.output.name,
+    preprocessing: performer.preprocessing,
+  };
+}
+
+function specOf(performer: Performer, options: TrainOptions): Omit<NetworkSpec, 'featureScale'> & {
+  pool: RunConfig['network']['pool'];
+  targets: RunConfig['network']['targets'];
+} {
+  const { layer, pool, targets } = performer;
+  return {
+    channels: layer.channels,
+    side: layer.size,
+    filters: options.filters === 0 ? layer.channels : options.filters,
+    pool: pool && {
+      kernel: [...pool.kernel],
+      stride: [...pool.stride],
+      pad: [...pool.pad],
+      ceil: pool.ceil,
+    },
+    targets: targets.map(({ name, size, relu }) => ({ name, size, relu })),
+  };
+}
+
+async function runSteps(
+  run: string,
+  config: RunConfig,
+  store: FeatureStore,
+  given: TrainExplainerOptions,
+): Promise<void> {
+  const { options, network: spec, batch, steps, targetPower } = config;
+  const rows = rowsOf(store, config.images.train, true);
+  const reading: BatchOptions = {
+    store,
+    rows,
+    batch,
+    targets: spec.targets.length,
+    seed: options.seed,
+  };
+  const trainer = await Trainer.create({
+    spec: { ...spec, pool: spec.pool },
+    options,
+    batch,
+    steps,
+    targetPower,
+    backend: given.backend,
+    threads: given.threads,
+  });
+  try {
+    const checkpoint = given.resume
+      ? await loadCheckpoint(run, config.fingerprint, given.onWarning)
+      : undefined;
+    if (checkpoint) await trainer.restore(checkpoint.tensors);
+    else {
+      const first = await readBatch(store, batchRows(reading, 0), reading.targets);
+      await trainer.initialise(first, await initialDirections(store, rows, config));
+    }
+    await trainSteps(run, config, { trainer, reading, from: checkpoint?.step ?? 0, given });
+  } finally {
+    trainer.dispose();
+  }
+}
+
+async function trainSteps(
+  run: string,
+  config: RunConfig,
+  at: {
+    trainer: Trainer;
+    reading: BatchOptions;
+    from: number;
+    given: TrainExplainerOptions;
+  },
+): Promise<void> {
+  const { trainer, reading, from, given } = at;
+  const { options, steps, fingerprint: key } = config;
+  const { signal, onProgress } = given;
+  const save = async (step: number): Promise<void> => {
+    const tensors = await trainer.state();
+    await saveCheckpoint(run, { step, fingerprint: key, tensors }, trainer.session.persistent());
+  };
+  const log = await MetricsLog.open(run, from);
+  const started = performance.now();
+  let step = from;
+  try {
+    for await (const batch of batches(reading, from, steps)) {
+      const report = await trainer.step(batch, step);
+      step++;
+      const last = step === steps;
+      if (step % options.logEvery === 0 || last || step === 1) await log.write(report);
+      const seconds = (performance.now() - started) / 1000;
+      onProgress?.({
+        phase: 'train',
+        step,
+        steps,
+        imagesPerSecond: ((step - from) * config.batch) / seconds,
+        secondsLeft: (seconds / (step - from)) * (steps - step),
+        report,
+      });
+      if (signal?.aborted && !last) {
+        await save(step);
+        throw new PartlensError(
+          'E_STATE',
+          `Training was stopped at step ${String(step)} of ${String(steps)}; a checkpoint is kept.\n` +
+            'Go on with --resume.',
+          { op: 'train', details: { step, stopped: true } },
+        );
+      }
+      if (step % options.checkpointEvery === 0 || last) await save(step);
+    }
+  } finally {
+    await log.close();
+  }
+}

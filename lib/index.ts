@@ -1,0 +1,21 @@
+export { loadBinding, type DeviceInfo } from './binding.js';
+export { PartlensError, type ErrorCode } from './errors.js';
+export { evaluationJson, type EvaluateOptions, type Evaluation } from './explainer/evaluate.js';
+export { Explainer, loadExplainer, type ExplainerMaps } from './explainer/explainer.js';
+export type { TrainOptions, TrainOptionsInput } from './explainer/options.js';
+export {
+  trainExplainer,
+  type TrainExplainerOptions,
+  type TrainProgress,
+} from './explainer/train.js';
+export * as metrics from './metrics/index.js';
+export {
+  inspectModel,
+  loadPerformer,
+  Performer,
+  type Inspection,
+  type LoadPerformerOptions,
+  type Preprocessing,
+} from './performer/index.js';
+export type { BackendChoice } from './session.js';
+export { VERSION } from './version.js';
