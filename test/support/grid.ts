@@ -1,0 +1,78 @@
+import { showShape, sizeOf, type Shape } from '../../lib/tensor.js';
+
+/**
+ * A dense float64 array of up to 4 axes: what references compute on. Reading outside gives 0, so that
+ * zero padding needs no words.
+ */
+export class Grid {
+  readonly data: Float64Array;
+  readonly #dims: readonly [number, number, number, number];
+
+  constructor(
+    readonly shape: Shape,
+    values?: ArrayLike<number>,
+  ) {
+    const [a = 1, b = 1, c = 1, d = 1] = shape;
+    this.#dims = [a, b, c, d];
+    this.data = values ? Float64Array.from(values) : new Float64Array(sizeOf(shape));
+    if (this.data.length !== sizeOf(shape)) {
+      throw new Error(`${String(this.data.length)} values do not fill ${showShape(shape)}`);
+    }
+  }
+
+  at(i = 0, j = 0, k = 0, l = 0): number {
+    const [a, b, c, d] = this.#dims;
+    const inside = i >= 0 && i < a && j >= 0 && j < b && k >= 0 && k < c && l >= 0 && l < d;
+    return inside ? (this.data[((i * b + j) * c + k) * d + l] ?? 0) : 0;
+  }
+
+  set(value: number, i = 0, j = 0, k = 0, l = 0): void {
+    const [, b, c, d] = this.#dims;
+    this.data[((i * b + j) * c + k) * d + l] = value;
+  }
+
+  /** All positions in row-major order, axes that the shape lacks as 0. */
+  *cells(): Generator<readonly [number, number, number, number]> {
+    const [a, b, c, d] = this.#dims;
+    for (let i = 0; i < a; i++) {
+      for (let j = 0; j < b; j++) {
+        for (let k = 0; k < c; k++) {
+          for (let l = 0; l < d; l++) yield [i, j, k, l];
+        }
+      }
+    }
+  }
+
+  /** A grid of the same shape, element by element. */
+  map(f: (value: number, index: number) => number): Grid {
+    return new Grid(this.shape, this.data.map(f));
+  }
+}
+
+/** Rounds an intermediate result: `Math.fround` makes the reference a naive float32 loop. */
+export type Round = (value: number) => number;
+/** No rounding: the reference proper. */
+export const exact: Round = (value) => value;
+
+/** The four sizes of a grid; 1 for axes that it lacks. */
+export function sizes(grid: Grid): readonly [number, number, number, number] {
+  const [a = 1, b = 1, c = 1, d = 1] = grid.shape;
+  return [a, b, c, d];
+}
+
+/** Largest absolute value. NaN if there is one. */
+export function largest(values: ArrayLike<number>): number {
+  let top = 0;
+  for (let i = 0; i < values.length; i++) {
+    const size = Math.abs(values[i] ?? NaN);
+    if (!(size <= top)) top = size;
+    if (Number.isNaN(top)) return NaN;
+  }
+  return top;
+}
+
+/** max |got - want| / max |want| (or 1 where want is all 0). NaN if any value is. */
+export function relativeError(got: ArrayLike<number>, want: ArrayLike<number>): number {
+  const difference = Float64Array.from(want, (value, i) => (got[i] ?? NaN) - value);
+  return largest(difference) / (largest(want) || 1);
+}
