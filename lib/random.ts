@@ -38,9 +38,9 @@ export class Random {
   /** A generator that goes on where `state()` was taken. Throws `E_ARGUMENT` for anything else. */
   static restore(state: RandomState): Random {
     const { key, words, spare } = state;
-    const valid =
+    const valid = // it may come from a file
       typeof key === 'string' &&
-      words.length === 4 &&
+      (words as number[]).length === 4 &&
       words.every((word) => Number.isInteger(word) && word >= 0 && word < 2 ** 32) &&
       words.some((word) => word !== 0) &&
       (spare === null || Number.isFinite(spare));

@@ -39,7 +39,7 @@ export class AtomicFile {
   /** Writes all bytes at `position`; they must not change before the promise resolves. */
   async write(bytes: Uint8Array, position: number): Promise<void> {
     await this.#guard(async () => {
-      for (let done = 0; done < bytes.length; ) {
+      for (let done = 0; done < bytes.length;) {
         const length = Math.min(CHUNK, bytes.length - done);
         done += (await this.#handle.write(bytes, done, length, position + done)).bytesWritten;
       }
@@ -49,7 +49,7 @@ export class AtomicFile {
   /** Moves `length` bytes towards the start of the file. */
   async moveDown(from: number, to: number, length: number): Promise<void> {
     const buffer = new Uint8Array(Math.min(length, 2 ** 22));
-    for (let done = 0; done < length; ) {
+    for (let done = 0; done < length;) {
       const chunk = buffer.subarray(0, Math.min(buffer.length, length - done));
       await this.#guard(() => readFully(this.#handle, chunk, from + done, this.path));
       await this.write(chunk, to + done);
@@ -128,7 +128,7 @@ export async function readFully(
   position: number,
   path: string,
 ): Promise<void> {
-  for (let done = 0; done < into.length; ) {
+  for (let done = 0; done < into.length;) {
     const length = Math.min(CHUNK, into.length - done);
     const { bytesRead } = await handle.read(into, done, length, position + done);
     if (bytesRead === 0) {

@@ -48,7 +48,7 @@ function readField(text: string, start: number, at: { path: string; line: number
     return { value: text.slice(start, end), end, breaks: 0 };
   }
   let value = '';
-  for (let from = start + 1; ; ) {
+  for (let from = start + 1; ;) {
     const quote = text.indexOf('"', from);
     if (quote < 0) throw bad('a quote is not closed');
     value += text.slice(from, quote);

@@ -80,7 +80,8 @@ async function readRun(read: ScatteredRead, { file, first, count, wanted }: Run)
   const source = await file();
   const start = wanted[0]?.place ?? 0;
   const straight =
-    wanted.length === count && wanted.every(({ row, place }, k) => row === k && place === start + k);
+    wanted.length === count &&
+    wanted.every(({ row, place }, k) => row === k && place === start + k);
   if (straight && !half) {
     const offset = into.byteOffset + start * size * 4;
     const target = new Uint8Array(into.buffer, offset, count * size * 4);

@@ -28,6 +28,13 @@ export interface FeatureStoreSpec {
   shardBytes?: number;
 }
 
+/** Rows to add. */
+export interface FeaturePart {
+  rows: readonly FeatureRow[];
+  /** Every tensor, (rows, ...shape), row-major. */
+  data: Readonly<Record<string, Float32Array>>;
+}
+
 const SHARD = /^shard-\d{5}\.safetensors$/;
 
 /**
@@ -42,7 +49,9 @@ export class FeatureStore {
   readonly #shardBytes: number;
   readonly #files = new Map<string, Promise<SafetensorsFile>>();
   #writer: SafetensorsWriter | undefined;
+  /** Rows of the shard that is being written, and how many it can take. */
   #pending: FeatureRow[] = [];
+  #capacity = 0;
   #queue: Promise<void> = Promise.resolve();
   /** A write failed: rows may be missing, so no more can follow. */
   #broken = false;
@@ -124,20 +133,32 @@ export class FeatureStore {
   /**
    * Adds rows; `data` holds every tensor, (rows, ...shape) row-major, and must not change before the
    * promise resolves. Calls queue up. Throws `E_SHAPE`, `E_STATE` for a value that is not finite or
-   * does not fit 16 bits, `E_FILE` on disk errors (what was stored by then is kept).
+   * does not fit 16 bits, `E_FILE` on disk errors (whole shards are kept, no more can be added).
    */
-  append(rows: readonly FeatureRow[], data: Readonly<Record<string, Float32Array>>): Promise<void> {
+  append(rows: readonly FeatureRow[], data: FeaturePart['data']): Promise<void> {
+    return this.appendTogether([{ rows, data }]);
+  }
+
+  /**
+   * Adds several parts, such as images and their mirrored copies, that an interrupted store holds all or
+   * none of: the rows of one call lie in one shard.
+   */
+  appendTogether(parts: readonly FeaturePart[]): Promise<void> {
     return this.#enqueue(async () => {
       this.#checkWritable();
-      for (const [name, shape] of Object.entries(this.tensors)) {
-        checkValues(name, data[name], rows.length * sizeOf(shape), this.dtype);
+      for (const { rows, data } of parts) {
+        for (const [name, shape] of Object.entries(this.tensors)) {
+          checkValues(name, data[name], rows.length * sizeOf(shape), this.dtype);
+        }
       }
-      for (let done = 0; done < rows.length; ) {
-        const left = Math.min(rows.length - done, this.#shardRows() - this.#pending.length);
-        await this.#write(rows.slice(done, done + left), data, done);
-        done += left;
-        if (this.#pending.length === this.#shardRows()) await this.#flush();
-      }
+      const count = parts.reduce((sum, { rows }) => sum + rows.length, 0);
+      if (count === 0) return;
+      if (this.#pending.length + count > this.#capacity) await this.#flush();
+      this.#broken = true; // until this is done
+      const writer = (this.#writer ??= await this.#createShard(count));
+      for (const part of parts) await this.#write(writer, part);
+      this.#broken = false;
+      if (this.#pending.length === this.#capacity) await this.#flush();
     });
   }
 
@@ -147,8 +168,8 @@ export class FeatureStore {
       this.#checkWritable();
       if (this.count === 0) throw new PartlensError('E_STATE', 'No features were stored.');
       await this.#flush();
+      await writeFeatureIndex(this.folder, { ...this.#index, complete: true });
       this.#index.complete = true;
-      await writeFeatureIndex(this.folder, this.#index);
     });
   }
 
@@ -219,34 +240,29 @@ export class FeatureStore {
     throw new PartlensError('E_STATE', 'Writing features failed before: create the store again.');
   }
 
-  #shardRows(): number {
+  /** Starts a shard of as many rows as may be, but at least `rows`. */
+  async #createShard(rows: number): Promise<SafetensorsWriter> {
     const bytes = this.dtype === 'float16' ? 2 : 4;
     const row = Object.values(this.tensors).reduce((sum, shape) => sum + bytes * sizeOf(shape), 0);
-    return Math.max(1, Math.floor(this.#shardBytes / Math.max(row, 1)));
-  }
-
-  async #write(
-    rows: readonly FeatureRow[],
-    data: Readonly<Record<string, Float32Array>>,
-    first: number,
-  ): Promise<void> {
+    this.#capacity = Math.max(rows, Math.floor(this.#shardBytes / Math.max(row, 1)));
     const dtype = this.dtype === 'float16' ? 'F16' : 'F32';
-    this.#broken = true; // until this is done
     const declared = Object.entries(this.tensors).map(
-      ([name, shape]) => [name, { dtype, shape: [this.#shardRows(), ...shape] }] as const,
+      ([name, shape]) => [name, { dtype, shape: [this.#capacity, ...shape] }] as const,
     );
-    this.#writer ??= await SafetensorsWriter.create(
+    return SafetensorsWriter.create(
       join(this.folder, shardName(this.#index.shards.length)),
       Object.fromEntries(declared),
       { fingerprint: this.#index.fingerprint },
     );
+  }
+
+  async #write(writer: SafetensorsWriter, { rows, data }: FeaturePart): Promise<void> {
     try {
-      for (const [name, shape] of Object.entries(this.tensors)) {
-        const size = sizeOf(shape);
-        const part = data[name]?.subarray(first * size, (first + rows.length) * size);
-        if (!part) continue;
-        const values = dtype === 'F16' ? encodeHalf(part) : part;
-        await this.#writer.write(name, this.#pending.length, values);
+      for (const name of Object.keys(this.tensors)) {
+        const values = data[name];
+        if (!values) continue;
+        const stored = this.dtype === 'float16' ? encodeHalf(values) : values;
+        await writer.write(name, this.#pending.length, stored);
       }
     } catch (error) {
       this.#writer = undefined;
@@ -254,7 +270,6 @@ export class FeatureStore {
       throw error;
     }
     this.#pending.push(...rows);
-    this.#broken = false;
   }
 
   /** Ends the current shard. */
@@ -350,8 +365,12 @@ function checkValues(
   if (at === length) return;
   const wrong = values[at];
   const remedy = Number.isFinite(wrong) ? '\nStore the features as float32.' : '';
-  throw new PartlensError('E_STATE', `${name} holds ${String(wrong)}, which ${dtype} cannot.${remedy}`, {
-    op: 'features',
-    details: { name },
-  });
+  throw new PartlensError(
+    'E_STATE',
+    `${name} holds ${String(wrong)}, which ${dtype} cannot.${remedy}`,
+    {
+      op: 'features',
+      details: { name },
+    },
+  );
 }

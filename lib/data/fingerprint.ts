@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import { open, readFile } from 'node:fs/promises';
+import { mkdir, open, readFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { z } from 'zod';
 import { writeTextAtomic } from './atomic.js';
 import { fileError } from './file_error.js';
@@ -17,7 +18,7 @@ const hashCache = z.record(z.string(), z.tuple([z.string(), z.string()]));
 /**
  * SHA-256 (hex) of the paths and contents of images, in their order. `cache`: a JSON file that remembers
  * the hashes of files whose size, times and inode have not changed since, so that a second run does
- * not read them again. Throws `E_FILE` for a file that cannot be read.
+ * not read them again; its folder is made. Throws `E_FILE` for a file that cannot be read.
  */
 export async function fingerprintImages(
   images: readonly ImageFile[],
@@ -26,7 +27,9 @@ export async function fingerprintImages(
   const known = cache === undefined ? {} : await readCache(cache);
   const fresh: Record<string, [string, string]> = {};
   const hash = createHash('sha256');
-  const work = async (image: ImageFile): Promise<{ image: ImageFile; entry: [string, string] }> => ({
+  const work = async (
+    image: ImageFile,
+  ): Promise<{ image: ImageFile; entry: [string, string] }> => ({
     image,
     entry: await hashFile(image.file, known[image.file]),
   });
@@ -36,6 +39,9 @@ export async function fingerprintImages(
     hash.update(`${JSON.stringify(image.path)} ${entry[1]}\n`);
   }
   if (cache !== undefined && JSON.stringify(fresh) !== JSON.stringify(known)) {
+    await mkdir(dirname(cache), { recursive: true }).catch((cause: unknown) => {
+      throw fileError('write', cache, cause);
+    });
     await writeTextAtomic(cache, `${JSON.stringify(fresh)}\n`);
   }
   return hash.digest('hex');

@@ -48,7 +48,8 @@ export async function listImages(folder: string): Promise<ImageList> {
   let real: string;
   try {
     real = await realpath(root);
-    if (!(await stat(real)).isDirectory()) throw expected('a folder', 'images', folder, { code: 'E_FILE' });
+    if (!(await stat(real)).isDirectory())
+      throw expected('a folder', 'images', folder, { code: 'E_FILE' });
     await walk({ list, seen, real, path: '', className: basename(root) });
   } catch (cause) {
     throw fileError('read', folder, cause);
@@ -107,7 +108,10 @@ async function enter(next: Walk): Promise<void> {
   try {
     await walk(next);
   } catch (cause) {
-    next.list.skipped.push({ file: next.path, reason: fileError('read', next.path, cause).message });
+    next.list.skipped.push({
+      file: next.path,
+      reason: fileError('read', next.path, cause).message,
+    });
   }
 }
 

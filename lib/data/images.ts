@@ -82,7 +82,11 @@ export async function* readImages(
   const decoding = { mirror, ...(maxPixels === undefined ? {} : { maxPixels }) };
   const decode = (file: ImageFile): Promise<Attempt> => tryImage(file, format, decoding);
   let loaded: (LoadedImage & DecodedImage)[] = [];
-  for await (const attempt of mapOrdered(files, decode, { concurrency, ahead: batch + concurrency, signal })) {
+  for await (const attempt of mapOrdered(files, decode, {
+    concurrency,
+    ahead: batch + concurrency,
+    signal,
+  })) {
     if (!('pixels' in attempt)) {
       summary.skipped.push(attempt);
       onWarning(`${attempt.file} is skipped: ${attempt.reason}`);

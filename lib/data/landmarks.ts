@@ -103,7 +103,9 @@ export function selectImages(all: Annotations, indexes: ArrayLike<number>): Anno
   const P = all.parts.length;
   const pick = (values: Float64Array): Float64Array => {
     const result = new Float64Array(indexes.length * P);
-    Array.from(indexes).forEach((n, i) => { result.set(values.subarray(n * P, (n + 1) * P), i * P); });
+    Array.from(indexes).forEach((n, i) => {
+      result.set(values.subarray(n * P, (n + 1) * P), i * P);
+    });
     return result;
   };
   const category = Int32Array.from(indexes, (n) => all.category[n] ?? 0);
@@ -123,7 +125,12 @@ function parseRows(text: string, path: string): Row[] {
   const names = header?.fields.map((name) => name.trim().toLowerCase()) ?? [];
   const missing = COLUMNS.filter((column) => !names.includes(column));
   if (!header || missing.length > 0) {
-    throw bad(path, header?.line ?? 1, `Expected the columns ${COLUMNS.join(',')}`, missing.join(','));
+    throw bad(
+      path,
+      header?.line ?? 1,
+      `Expected the columns ${COLUMNS.join(',')}`,
+      missing.join(','),
+    );
   }
   const [imageAt = 0, categoryAt = 0, partAt = 0, yAt = 0, xAt = 0] = COLUMNS.map((column) =>
     names.indexOf(column),
@@ -227,7 +234,11 @@ function warn(report: LandmarkReport, path: string, onWarning: (text: string) =>
 }
 
 function bad(path: string, line: number, what: string, received: string): PartlensError {
-  return new PartlensError('E_FILE', `${path}, line ${String(line)}: ${what} but received ${received}.`, {
-    details: { path, line },
-  });
+  return new PartlensError(
+    'E_FILE',
+    `${path}, line ${String(line)}: ${what} but received ${received}.`,
+    {
+      details: { path, line },
+    },
+  );
 }

@@ -45,8 +45,9 @@ export async function* mapOrdered<T, R>(
   };
 
   try {
-    for (fill(); ; fill()) {
+    for (;;) {
       signal?.throwIfAborted();
+      fill();
       const first = queue.shift();
       if (!first) return;
       yield await first;

@@ -86,7 +86,12 @@ export class SafetensorsFile {
     const target = into.subarray(0, count * size);
     if (target.length < count * size) throw expected(`${String(count * size)} bytes`, name, into);
     try {
-      await readFully(this.#handle, target, this.#dataStart + entry.begin + first * size, this.path);
+      await readFully(
+        this.#handle,
+        target,
+        this.#dataStart + entry.begin + first * size,
+        this.path,
+      );
     } catch (cause) {
       throw fileError('read', this.path, cause);
     }
@@ -136,7 +141,8 @@ export async function writeSafetensors(
   metadata: Readonly<Record<string, string>> = {},
 ): Promise<void> {
   const typed = Object.entries(tensors).map(
-    ([name, tensor]) => [name, { ...tensor, dtype: tensor.dtype ?? elementTypeOf(tensor.data) }] as const,
+    ([name, tensor]) =>
+      [name, { ...tensor, dtype: tensor.dtype ?? elementTypeOf(tensor.data) }] as const,
   );
   for (const [name, { shape, data, dtype }] of typed) {
     const size = shape.reduce((product, side) => product * side, 1);

@@ -77,7 +77,10 @@ export class SafetensorsWriter {
     const declared = this.#header.tensors;
     const kept: Record<string, Pick<TensorEntry, 'dtype' | 'shape'>> = {};
     for (const [name, { dtype, shape }] of declared) {
-      kept[name] = { dtype, shape: shape.map((size, axis) => (axis ? size : Math.min(rows, size))) };
+      kept[name] = {
+        dtype,
+        shape: shape.map((size, axis) => (axis ? size : Math.min(rows, size))),
+      };
     }
     const tensors = layOut(kept);
     for (const [name, { begin, end }] of tensors) {

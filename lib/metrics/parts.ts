@@ -79,7 +79,8 @@ export function partMetrics(input: InstabilityInput, options: PartOptions = {}):
     }
     const [main, count] = [...counts].sort((a, b) => b[1] - a[1] || a[0] - b[0])[0] ?? [-1, 0];
     perFilter[f] = count / images.length;
-    if (main >= 0) part[f] = landmarkName(annotations, { category: category[f] ?? 0, part: main, images });
+    if (main >= 0)
+      part[f] = landmarkName(annotations, { category: category[f] ?? 0, part: main, images });
   });
   part.length = peaks.filters;
   const names = landmarks.map((landmark) => landmarkName(annotations, landmark));
@@ -128,7 +129,9 @@ function findDuplicates(scored: Scored, options: PartOptions): Int32Array {
   const { peaks, category, tops } = scored;
   const { sameCell = 0.8, correlation = 0.8 } = options;
   const activation = (n: number, f: number): number => peaks.value[n * peaks.filters + f] ?? 0;
-  const strength = tops.map((images, f) => mean(Float64Array.from(images, (n) => activation(n, f))));
+  const strength = tops.map((images, f) =>
+    mean(Float64Array.from(images, (n) => activation(n, f))),
+  );
   const order = Array.from(category.keys())
     .filter((f) => (category[f] ?? -1) >= 0)
     .sort((a, b) => (strength[b] ?? 0) - (strength[a] ?? 0) || a - b);
@@ -138,7 +141,8 @@ function findDuplicates(scored: Scored, options: PartOptions): Int32Array {
     const images = tops[f] ?? new Int32Array(0);
     const twin = kept.find((g) => {
       if (category[g] !== category[f] || sharedPeaks(scored, images, f, g) < sameCell) return false;
-      const of = (filter: number): Float64Array => Float64Array.from(images, (n) => activation(n, filter));
+      const of = (filter: number): Float64Array =>
+        Float64Array.from(images, (n) => activation(n, filter));
       return pearson(of(f), of(g)) >= correlation;
     });
     if (twin === undefined) kept.push(f);

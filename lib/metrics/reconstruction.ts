@@ -11,7 +11,10 @@ export class RelativeError {
   /** `h` rebuilt, `x` the performer's; same length. Throws `E_SHAPE`. */
   add(h: Float32Array, x: Float32Array): this {
     if (h.length !== x.length) {
-      throw expected(`${String(x.length)} values`, 'h', h, { code: 'E_SHAPE', op: 'relativeError' });
+      throw expected(`${String(x.length)} values`, 'h', h, {
+        code: 'E_SHAPE',
+        op: 'relativeError',
+      });
     }
     let difference = 0;
     let norm = 0;

@@ -45,9 +45,15 @@ describe('random', () => {
 
   it('refuses seeds, states and ranges that are none', () => {
     for (const seed of [-1, 0.5, NaN, 2 ** 53]) {
-      expect(() => new Random(seed)).to.throw('seed').with.property('code', 'E_ARGUMENT');
+      expect(() => new Random(seed))
+        .to.throw('seed')
+        .with.property('code', 'E_ARGUMENT');
     }
-    for (const words of [[0, 0, 0, 0], [1, 2, 3, 2 ** 32], [1, 2, 3, 0.5]]) {
+    for (const words of [
+      [0, 0, 0, 0],
+      [1, 2, 3, 2 ** 32],
+      [1, 2, 3, 0.5],
+    ]) {
       const state = { key: '', words, spare: null } as RandomState;
       expect(() => Random.restore(state)).to.throw('state');
     }
@@ -82,7 +88,9 @@ describe('random', () => {
 
   it('permutes: each number once, each order about as often', () => {
     const random = new Random(2);
-    expect([...random.permutation(100)].sort((a, b) => a - b)).to.deep.equal([...Array(100).keys()]);
+    expect([...random.permutation(100)].sort((a, b) => a - b)).to.deep.equal([
+      ...Array(100).keys(),
+    ]);
     const counts = new Map<string, number>();
     for (let i = 0; i < 6000; i++) {
       const order = random.shuffle(['a', 'b', 'c']).join('');

@@ -7,7 +7,7 @@ import {
   SafetensorsWriter,
   writeSafetensors,
 } from '../../lib/data/safetensors.js';
-import { failureOf, mountSmall, names, temporaryFolder } from './temporary.js';
+import { failureOf, smallDisk, names, temporaryFolder } from './temporary.js';
 
 /** A file of this header (text, or a value made JSON) and so many data bytes. */
 function fileOf(header: unknown, dataBytes: number, length?: bigint): Buffer {
@@ -63,13 +63,17 @@ describe('safetensors', () => {
       __metadata__: { k: 'v' },
       a: { dtype: 'F32', shape: [2], data_offsets: [0, 8] },
     });
-    expect(bytes.subarray(8 + length).equals(Buffer.from(Float32Array.of(1, 2).buffer))).to.equal(true);
+    expect(bytes.subarray(8 + length).equals(Buffer.from(Float32Array.of(1, 2).buffer))).to.equal(
+      true,
+    );
   });
 
   it('writes views of larger arrays', async () => {
     const data = Float32Array.from({ length: 10 }, (_, i) => i).subarray(3, 7);
     await writeSafetensors(path(), { a: { shape: [4], data } });
-    expect((await readSafetensors(path())).tensors['a']?.data).to.deep.equal(Float32Array.of(3, 4, 5, 6));
+    expect((await readSafetensors(path())).tensors['a']?.data).to.deep.equal(
+      Float32Array.of(3, 4, 5, 6),
+    );
   });
 
   it('refuses data that does not fit its shape or type', async () => {
@@ -78,9 +82,14 @@ describe('safetensors', () => {
       { shape: [2], data: new Float32Array(2), dtype: 'I32' as const },
     ];
     for (const tensor of wrong) {
-      expect(await failureOf(writeSafetensors(path(), { a: tensor }))).to.have.property('code', 'E_SHAPE');
+      expect(await failureOf(writeSafetensors(path(), { a: tensor }))).to.have.property(
+        'code',
+        'E_SHAPE',
+      );
     }
-    const named = writeSafetensors(path(), { __metadata__: { shape: [1], data: new Float32Array(1) } });
+    const named = writeSafetensors(path(), {
+      __metadata__: { shape: [1], data: new Float32Array(1) },
+    });
     expect(await failureOf(named)).to.have.property('code', 'E_ARGUMENT');
     expect(await names(folder())).to.deep.equal([]);
   });
@@ -97,11 +106,19 @@ describe('safetensors', () => {
     const into = new Uint8Array(24);
     await file.readRowBytes('a', 9, 1, into);
     expect(new Float32Array(into.buffer)).to.deep.equal(data.slice(54));
-    for (const [first, count] of [[9, 2], [-1, 1], [0.5, 1], [0, NaN]] as const) {
+    for (const [first, count] of [
+      [9, 2],
+      [-1, 1],
+      [0.5, 1],
+      [0, NaN],
+    ] as const) {
       const error = await failureOf(file.readRowBytes('a', first, count, new Uint8Array(100)));
       expect(error).to.have.property('code', 'E_ARGUMENT');
     }
-    expect(await failureOf(file.readRowBytes('a', 0, 2, into))).to.have.property('code', 'E_ARGUMENT');
+    expect(await failureOf(file.readRowBytes('a', 0, 2, into))).to.have.property(
+      'code',
+      'E_ARGUMENT',
+    );
     expect(await failureOf(file.read('b'))).to.have.property('code', 'E_FILE');
     await truncate(path(), 200);
     expect((await failureOf(file.readRows('a', 4, 2))).message).to.include('truncated');
@@ -127,23 +144,54 @@ describe('safetensors', () => {
       ['a type of the prototype', fileOf({ a: entry('toString', [1], 0, 4) }, 4), /unknown dtype/],
       ['a negative size', fileOf({ a: entry('F32', [-1], 0, 4) }, 4), /wrong shape/],
       ['a size that is no integer', fileOf({ a: entry('F32', [0.5, 2], 0, 4) }, 4), /wrong shape/],
-      ['a size beyond 2^53', fileOf(`{"a":{"dtype":"F32","shape":[1e300],"data_offsets":[0,4]}}`, 4), /wrong shape/],
+      [
+        'a size beyond 2^53',
+        fileOf(`{"a":{"dtype":"F32","shape":[1e300],"data_offsets":[0,4]}}`, 4),
+        /wrong shape/,
+      ],
       ['sizes that overflow', fileOf({ a: entry('U8', [2 ** 32, 2 ** 32], 0, 0) }, 0), /disagree/],
       ['negative offsets', fileOf({ a: entry('F32', [1], -4, 0) }, 4), /wrong data_offsets/],
       ['offsets the wrong way', fileOf({ a: entry('F32', [1], 4, 0) }, 4), /disagree/],
-      ['three offsets', fileOf({ a: { dtype: 'F32', shape: [1], data_offsets: [0, 4, 4] } }, 4), /wrong data_offsets/],
+      [
+        'three offsets',
+        fileOf({ a: { dtype: 'F32', shape: [1], data_offsets: [0, 4, 4] } }, 4),
+        /wrong data_offsets/,
+      ],
       ['a tensor shorter than its shape', fileOf({ a: entry('F32', [2], 0, 4) }, 4), /disagree/],
-      ['data beyond the end', fileOf({ a: entry('F32', [2], 0, 8) }, 4), /truncated, 4 bytes are missing/],
+      [
+        'data beyond the end',
+        fileOf({ a: entry('F32', [2], 0, 8) }, 4),
+        /truncated, 4 bytes are missing/,
+      ],
       ['bytes behind the data', fileOf({ a: entry('F32', [1], 0, 4) }, 8), /4 bytes follow/],
-      ['an overlap', fileOf({ a: entry('F32', [2], 0, 8), b: entry('F32', [1], 4, 8) }, 8), /"b" overlaps/],
-      ['twice the same bytes', fileOf({ a: entry('F32', [1], 0, 4), b: entry('F32', [1], 0, 4) }, 4), /overlaps/],
-      ['a hole', fileOf({ a: entry('F32', [1], 0, 4), b: entry('F32', [1], 8, 12) }, 12), /"b" follows a hole/],
+      [
+        'an overlap',
+        fileOf({ a: entry('F32', [2], 0, 8), b: entry('F32', [1], 4, 8) }, 8),
+        /"b" overlaps/,
+      ],
+      [
+        'twice the same bytes',
+        fileOf({ a: entry('F32', [1], 0, 4), b: entry('F32', [1], 0, 4) }, 4),
+        /overlaps/,
+      ],
+      [
+        'a hole',
+        fileOf({ a: entry('F32', [1], 0, 4), b: entry('F32', [1], 8, 12) }, 12),
+        /"b" follows a hole/,
+      ],
       [
         'a name twice',
-        fileOf('{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"\\u0061" :{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}', 1),
+        fileOf(
+          '{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"\\u0061" :{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}',
+          1,
+        ),
         /names "a" twice/,
       ],
-      ['a field twice', fileOf('{"a":{"dtype":"U8","dtype":"I8","shape":[1],"data_offsets":[0,1]}}', 1), /"dtype" twice/],
+      [
+        'a field twice',
+        fileOf('{"a":{"dtype":"U8","dtype":"I8","shape":[1],"data_offsets":[0,1]}}', 1),
+        /"dtype" twice/,
+      ],
     ];
     for (const [what, bytes, message] of hostile) {
       it(`${what}: E_FILE`, async () => {
@@ -204,7 +252,11 @@ describe('safetensors', () => {
         await writer.write('small', 0, new Uint16Array(count).fill(7));
         await writer.finish(kept);
         const { tensors } = await readSafetensors(path());
-        expect(tensors['a']).to.deep.equal({ dtype: 'F32', shape: [count, 3], data: rows(0, count, 3) });
+        expect(tensors['a']).to.deep.equal({
+          dtype: 'F32',
+          shape: [count, 3],
+          data: rows(0, count, 3),
+        });
         expect(tensors['b']?.shape).to.deep.equal([count, 2, 2]);
         expect(tensors['b']?.data).to.deep.equal(rows(0, count, 4));
         expect(tensors['small']?.data).to.deep.equal(new Uint16Array(count).fill(7));
@@ -212,7 +264,12 @@ describe('safetensors', () => {
     }
 
     it('refuses rows outside of what was declared, and leaves nothing', async () => {
-      for (const [name, first, length] of [['a', 7, 6], ['a', -1, 3], ['a', 0, 4], ['c', 0, 1]] as const) {
+      for (const [name, first, length] of [
+        ['a', 7, 6],
+        ['a', -1, 3],
+        ['a', 0, 4],
+        ['c', 0, 1],
+      ] as const) {
         const writer = await SafetensorsWriter.create(path(), declared);
         const error = await failureOf(writer.write(name, first, new Float32Array(length)));
         expect(error.code).to.match(/E_SHAPE|E_ARGUMENT/);
@@ -221,12 +278,8 @@ describe('safetensors', () => {
       }
     });
 
-    it('leaves the old file and nothing else when the disk is full', async function () {
-      const unmount = mountSmall(folder(), '64k');
-      if (!unmount) {
-        console.log('      skipped: a small disk can only be mounted by root');
-        this.skip();
-      }
+    it('leaves the old file and nothing else when the disk is full', async () => {
+      const undo = await smallDisk(folder(), 64);
       try {
         const old = { a: { shape: [4], data: Float32Array.of(1, 2, 3, 4) } };
         await writeSafetensors(path(), old);
@@ -237,7 +290,7 @@ describe('safetensors', () => {
         expect(await names(folder())).to.deep.equal(['a.safetensors']);
         expect((await readSafetensors(path())).tensors['a']?.data).to.deep.equal(old.a.data);
       } finally {
-        unmount();
+        undo();
       }
     });
   });

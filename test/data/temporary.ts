@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, open, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execFileSync } from 'node:child_process';
@@ -15,14 +15,36 @@ export function temporaryFolder(): () => string {
   return () => folder;
 }
 
-/** Mounts a file system of `size` at a folder; undefined where that is not allowed. */
-export function mountSmall(folder: string, size: string): (() => void) | undefined {
+/**
+ * Makes `folder` a file system of so many KiB, or, where mounting is not allowed, lets the first write
+ * beyond them fail with ENOSPC. Call the result to undo it.
+ */
+export async function smallDisk(folder: string, kibibytes: number): Promise<() => void> {
+  const size = `size=${String(kibibytes)}k`;
   try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${size}`, 'tmpfs', folder], { stdio: 'ignore' });
+    execFileSync('mount', ['-t', 'tmpfs', '-o', size, 'tmpfs', folder], { stdio: 'ignore' });
+    return () => execFileSync('umount', [folder]);
   } catch {
-    return undefined;
+    return failWrite(kibibytes * 1024);
   }
-  return () => execFileSync('umount', [folder]);
+}
+
+async function failWrite(bytes: number): Promise<() => void> {
+  const handle = await open('/dev/null', 'r');
+  const prototype = Object.getPrototypeOf(handle) as { write: (...args: unknown[]) => unknown };
+  await handle.close();
+  const { write } = prototype;
+  let left = bytes;
+  prototype.write = function (this: unknown, ...args: unknown[]) {
+    left -= args[2] as number;
+    if (left >= 0) return write.apply(this, args);
+    left = Infinity;
+    const text = 'ENOSPC: no space left on device, write';
+    return Promise.reject(Object.assign(new Error(text), { code: 'ENOSPC' }));
+  };
+  return () => {
+    prototype.write = write;
+  };
 }
 
 /** Resolves with the error that a promise is rejected with. */

@@ -1,0 +1,208 @@
+import { expect } from 'chai';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import sharp from 'sharp';
+import { readImage, readImageSize } from '../../lib/data/images.js';
+import { animation, at, corners, encode, expectNear, picture, plain } from './pictures.js';
+import { failureOf, temporaryFolder } from './temporary.js';
+
+describe('decoding images', () => {
+  const folder = temporaryFolder();
+  const put = async (name: string, bytes: Uint8Array | string): Promise<string> => {
+    const path = join(folder(), name);
+    await writeFile(path, bytes);
+    return path;
+  };
+  it('keeps the bytes of an image of the right size, in NCHW order', async () => {
+    const original = picture(5, 5, (x, y) => [x * 50, y * 50, x + y]);
+    const path = await put('a.png', await encode(original).png().toBuffer());
+    const { pixels, mirrored, width, height } = await readImage(path, plain(5), { mirror: true });
+    expect([width, height]).to.deep.equal([5, 5]);
+    for (let y = 0; y < 5; y++) {
+      for (let x = 0; x < 5; x++) {
+        expect(at(pixels, 5, y, x)).to.deep.equal([x * 50, y * 50, x + y]);
+        expect(at(mirrored ?? pixels, 5, y, 4 - x)).to.deep.equal([x * 50, y * 50, x + y]);
+      }
+    }
+  });
+
+  it('averages blocks, (sum + 2) / 4 rounded down', async () => {
+    const values = [0, 1, 1, 0, 255, 254, 10, 20, 3, 3, 2, 2, 9, 9, 9, 8];
+    const original = picture(4, 4, (x, y) => {
+      const value = values[y * 4 + x] ?? 0;
+      return [value, 255 - value, 7];
+    });
+    const path = await put('a.png', await encode(original).png().toBuffer());
+    const { pixels } = await readImage(path, plain(2, { supersample: 2 }));
+    const block = (y: number, x: number, of: (value: number) => number): number => {
+      const places = [0, 1, 4, 5].map((step) => of(values[y * 8 + x * 2 + step] ?? 0));
+      return Math.floor((places.reduce((a, b) => a + b) + 2) / 4);
+    };
+    for (const [y, x] of [
+      [0, 0],
+      [0, 1],
+      [1, 0],
+      [1, 1],
+    ] as const) {
+      const wanted = [block(y, x, (v) => v), block(y, x, (v) => 255 - v), 7];
+      expect(at(pixels, 2, y, x)).to.deep.equal(wanted);
+    }
+    const odd = await readImage(path, plain(1, { supersample: 4 }));
+    expect(odd.pixels[0]).to.equal(Math.floor((values.reduce((a, b) => a + b) + 8) / 16));
+  });
+
+  it('scales, subtracts the mean, divides by the deviation, in the order of the channels', async () => {
+    const path = await put(
+      'a.png',
+      await encode(picture(2, 2, () => [51, 102, 204]))
+        .png()
+        .toBuffer(),
+    );
+    const numbers = { scale: 1 / 255, mean: [0.1, 0.2, 0.3], std: [0.5, 0.25, 2] } as const;
+    const rgb = await readImage(path, plain(2, numbers));
+    expectNear(
+      at(rgb.pixels, 2, 1, 0),
+      [(0.2 - 0.1) / 0.5, (0.4 - 0.2) / 0.25, (0.8 - 0.3) / 2],
+      1e-6,
+    );
+    const bgr = await readImage(path, plain(2, { ...numbers, channels: 'BGR' }));
+    expectNear(
+      at(bgr.pixels, 2, 1, 0),
+      [(0.8 - 0.1) / 0.5, (0.4 - 0.2) / 0.25, (0.2 - 0.3) / 2],
+      1e-6,
+    );
+  });
+
+  it('stretches: each place keeps its share of the image', async () => {
+    const ramp = picture(120, 30, (x, y) => [2 * x, 8 * y, 0]);
+    const path = await put('a.png', await encode(ramp).png().toBuffer());
+    const { pixels, width, height } = await readImage(path, plain(15));
+    expect([width, height]).to.deep.equal([120, 30]);
+    // pixel centres meet pixel centres: x' = (x + 0.5) * 15 / 120 - 0.5
+    for (const [y, x] of [
+      [7, 7],
+      [4, 10],
+      [11, 3],
+    ] as const) {
+      expectNear(
+        at(pixels, 15, y, x),
+        [2 * ((x + 0.5) * 8 - 0.5), 8 * ((y + 0.5) * 2 - 0.5), 0],
+        1.5,
+      );
+    }
+    const enlarged = await readImage(path, plain(240));
+    expectNear(at(enlarged.pixels, 240, 120, 120), [2 * 60, 8 * 15, 0], 5);
+  });
+
+  const formats: [string, () => Promise<Buffer>, number][] = [
+    ['JPEG', () => encode(corners(64, 64)).jpeg({ quality: 95 }).toBuffer(), 6],
+    ['WebP', () => encode(corners(64, 64)).webp({ quality: 95 }).toBuffer(), 12],
+    ['palette PNG', () => encode(corners(64, 64)).png({ palette: true }).toBuffer(), 3],
+    ['16-bit PNG', () => encode(corners(64, 64)).toColourspace('rgb16').png().toBuffer(), 1],
+    ['progressive JPEG', () => encode(corners(64, 64)).jpeg({ progressive: true }).toBuffer(), 12],
+    ['PNG with alpha 1', () => encode(corners(64, 64)).ensureAlpha(1).png().toBuffer(), 0],
+  ];
+  for (const [what, bytes, tolerance] of formats) {
+    it(`reads ${what}`, async () => {
+      const { pixels } = await readImage(await put('a.img', await bytes()), plain(64));
+      expectNear(at(pixels, 64, 10, 10), [240, 0, 0], tolerance);
+      expectNear(at(pixels, 64, 10, 50), [0, 240, 0], tolerance);
+      expectNear(at(pixels, 64, 50, 10), [120, 0, 0], tolerance);
+    });
+  }
+
+  it('reads CMYK: the colours stay themselves', async () => {
+    for (const profile of [false, true]) {
+      const image = encode(corners(64, 64)).toColourspace('cmyk');
+      const bytes = await (profile ? image.withIccProfile('cmyk') : image).jpeg().toBuffer();
+      expect((await sharp(bytes).metadata()).space).to.equal('cmyk');
+      const { pixels } = await readImage(await put('a.jpg', bytes), plain(64));
+      const [r = 0, g = 0] = at(pixels, 64, 10, 10);
+      expect(r)
+        .to.be.above(150)
+        .and.above(2 * g);
+    }
+  });
+
+  it('reads grey images, 8 and 16 bits, as three equal channels', async () => {
+    const grey = encode(picture(16, 16, () => [90, 90, 90]));
+    const files = [
+      await grey.clone().toColourspace('b-w').png().toBuffer(),
+      await grey.clone().toColourspace('grey16').png().toBuffer(),
+      await grey.clone().greyscale().jpeg().toBuffer(),
+    ];
+    for (const bytes of files) {
+      const { pixels } = await readImage(await put('a.png', bytes), plain(16));
+      expectNear(at(pixels, 16, 5, 5), [90, 90, 90], 1);
+    }
+  });
+
+  it('lays transparent pixels on white', async () => {
+    const bytes = await sharp({
+      create: {
+        width: 4,
+        height: 4,
+        channels: 4,
+        background: { r: 255, g: 0, b: 0, alpha: 0.5 },
+      },
+    })
+      .png()
+      .toBuffer();
+    const { pixels } = await readImage(await put('a.png', bytes), plain(4));
+    expectNear(at(pixels, 4, 1, 1), [255, 127, 127], 1);
+  });
+
+  it('takes the first frame of an animation', async () => {
+    const frames = [picture(6, 4, () => [250, 0, 0]), picture(6, 4, () => [0, 0, 250])];
+    const path = await put('a.webp', await animation(frames));
+    const { pixels, width, height } = await readImage(path, plain(4));
+    expect([width, height]).to.deep.equal([6, 4]);
+    expectNear(at(pixels, 4, 3, 3), [250, 0, 0], 2);
+    expect(await readImageSize(path)).to.deep.equal({ width: 6, height: 4 });
+  });
+
+  it('turns images upright by their EXIF orientation, all eight', async () => {
+    const upright = corners(48, 32);
+    // how the pixels lie in a file that the orientation turns upright
+    const stored: Record<number, { angle?: number; mirror?: 'flip' | 'flop' }> = {
+      1: {},
+      2: { mirror: 'flop' },
+      3: { angle: 180 },
+      4: { mirror: 'flip' },
+      5: { angle: 90, mirror: 'flop' },
+      6: { angle: 270 },
+      7: { angle: 90, mirror: 'flip' },
+      8: { angle: 90 },
+    };
+    for (const [orientation, { angle = 0, mirror }] of Object.entries(stored)) {
+      const rotated = sharp(await encode(upright).rotate(angle).png().toBuffer());
+      const turned = await (mirror ? rotated[mirror]() : rotated).png().toBuffer();
+      const bytes = await sharp(turned)
+        .withMetadata({ orientation: Number(orientation) })
+        .jpeg()
+        .toBuffer();
+      const path = await put('a.jpg', bytes);
+      expect(await readImageSize(path)).to.deep.equal({ width: 48, height: 32 });
+      const { pixels, width, height } = await readImage(path, plain(32));
+      expect([width, height]).to.deep.equal([48, 32]);
+      expectNear(at(pixels, 32, 6, 6), [240, 0, 0], 12);
+      expectNear(at(pixels, 32, 6, 26), [0, 240, 0], 12);
+      expectNear(at(pixels, 32, 26, 6), [120, 0, 0], 12);
+    }
+  });
+
+  it('does not mind a few bytes too many between JPEG markers', async () => {
+    const jpeg = await encode(corners(32, 32)).jpeg().toBuffer();
+    const bytes = Buffer.concat([jpeg.subarray(0, 20), Buffer.alloc(3), jpeg.subarray(20)]);
+    const { pixels } = await readImage(await put('a.jpg', bytes), plain(32));
+    expectNear(at(pixels, 32, 4, 4), [240, 0, 0], 12);
+  });
+
+  it('names what a single file lacks', async () => {
+    const error = await failureOf(readImage(await put('a.jpg', ''), plain(4)));
+    expect(error).to.have.property('code', 'E_FILE');
+    expect(error.message).to.match(/a\.jpg cannot be used: empty file\.$/);
+    const missing = await failureOf(readImage(join(folder(), 'b.jpg'), plain(4)));
+    expect(missing.message).to.match(/^Cannot read .*b\.jpg: ENOENT/);
+  });
+});
