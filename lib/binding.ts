@@ -18,7 +18,13 @@ export interface NativeSession {
   upload(program: number, slots: Int32Array, values: readonly TensorData[]): Promise<unknown>;
   download(program: number, slots: Int32Array): Promise<TensorData[]>;
   profile(program: number): Float64Array;
-  info(): { backend: string; isa: string; threads: number; arenaBytes: number; scratchBytes: number };
+  info(): {
+    backend: string;
+    isa: string;
+    threads: number;
+    arenaBytes: number;
+    scratchBytes: number;
+  };
   dispose(): void;
 }
 
@@ -72,7 +78,7 @@ export class Binding {
   }
 
   /** The backend for a choice, and why. Throws `E_CUDA`, `E_BACKEND` when it was asked for by name. */
-  chooseBackend(choice: 'auto' | Backend): { backend: Backend; reason: string } {
+  chooseBackend(choice: string): { backend: Backend; reason: string } {
     const cuda = this.devices().find(({ backend }) => backend === 'cuda');
     if (choice === 'cpu') return { backend: 'cpu', reason: '' };
     if (choice !== 'auto' && choice !== 'cuda') {
@@ -166,8 +172,8 @@ let loaded: Binding | undefined;
  */
 export function loadBinding(): Binding {
   if (loaded) return loaded;
-  const places = ['../build/Release/partlens.node', '../../build/Release/partlens.node'].map((place) =>
-    fileURLToPath(new URL(place, import.meta.url)),
+  const places = ['../build/Release/partlens.node', '../../build/Release/partlens.node'].map(
+    (place) => fileURLToPath(new URL(place, import.meta.url)),
   );
   const path = places.find((place) => existsSync(place));
   const remedy = 'Build it: npm run build (needs python3, make and g++ or clang++).';
@@ -178,9 +184,13 @@ export function loadBinding(): Binding {
     loaded = new Binding(createRequire(import.meta.url)(path) as Addon);
   } catch (cause) {
     const { message } = cause as Error;
-    throw new PartlensError('E_BACKEND', `The native addon ${path} cannot be loaded: ${message}\n${remedy}`, {
-      cause,
-    });
+    throw new PartlensError(
+      'E_BACKEND',
+      `The native addon ${path} cannot be loaded: ${message}\n${remedy}`,
+      {
+        cause,
+      },
+    );
   }
   return loaded;
 }

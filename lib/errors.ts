@@ -43,7 +43,7 @@ export function show(value: unknown): string {
     const length = 'length' in value ? String(value.length) : String(value.byteLength);
     return `${value.constructor.name}(${length})`;
   }
-  if (typeof value === 'object' && value !== null) return value.constructor?.name ?? 'object';
+  if (typeof value === 'object' && value !== null) return value.constructor.name;
   return String(value);
 }
 

@@ -71,7 +71,11 @@ function inputGradients(node: Node, grad: Value): [Value | undefined, () => Valu
   const { op } = node;
   if (!op) return [];
   const names = Object.keys(op.inputs);
-  const inputs = Object.fromEntries(names.map((name, i) => [name, node.inputs[i] as Value]));
+  const inputs: Record<string, Value> = {};
+  names.forEach((name, i) => {
+    const input = node.inputs[i];
+    if (input) inputs[name] = input;
+  });
   const outputs = Object.fromEntries(
     Object.keys(op.outputs).map((name, i) => [name, outputOf(node, i)]),
   );

@@ -148,7 +148,9 @@ export class Graph {
       outputs,
       fill: parts.fill ?? 0,
     };
-    parts.types.forEach((type, index) => outputs.push(new Value(node, index, this.#values++, type)));
+    parts.types.forEach((type, index) =>
+      outputs.push(new Value(node, index, this.#values++, type)),
+    );
     this.nodes.push(node);
     if (key !== undefined) this.#interned.set(key, node);
     return node;
@@ -158,7 +160,8 @@ export class Graph {
     checkShape(shape, name);
     if (this.#leaves.has(name)) throw expected('a new name', kind, name);
     const { layout = shape.length === 4 ? 'maps' : 'rows', dtype = 'f32', chw, fill = 0 } = options;
-    const rank = layout === 'rows' ? shape.length <= 2 : shape.length === (layout === 'linear_weight' ? 2 : 4);
+    const rank =
+      layout === 'rows' ? shape.length <= 2 : shape.length === (layout === 'linear_weight' ? 2 : 4);
     if (!rank) throw expected(`a shape that fits ${layout}`, name, shape, { code: 'E_SHAPE' });
     if (chw && sizeOf(chw) !== shape[1]) {
       throw expected(`${String(shape[1])} = C * H * W`, `chw of ${name}`, chw, { code: 'E_SHAPE' });
@@ -200,7 +203,7 @@ export interface OpDefinition {
   readonly outputs: Readonly<Record<string, string>>;
   readonly attrs: Readonly<Record<string, AttrType>>;
   /** Gradients of the inputs as thunks: what nobody asks for is not computed. */
-  vjp?(args: VjpArguments): Partial<Record<string, () => Value>>;
+  vjp?(this: void, args: VjpArguments): Partial<Record<string, () => Value>>;
   /** True when an output lives in the memory of an input (`w_out`). */
   readonly updates: boolean;
 }
@@ -214,7 +217,7 @@ interface OpSpec<I extends string, O extends string, A extends string> {
     sizes: Readonly<Record<string, number>>,
     attrs: Readonly<Record<string, number>>,
   ) => Record<string, number>;
-  vjp?(args: VjpArguments<I, O, A>): Partial<Record<I, () => Value>>;
+  vjp?(this: void, args: VjpArguments<I, O, A>): Partial<Record<I, () => Value>>;
 }
 
 /** Builds one node. `sizes` gives letters that neither an input nor `derive` tells. */
@@ -247,7 +250,7 @@ export function defineOp<I extends string, O extends string, A extends string = 
     inputs: spec.inputs,
     outputs: spec.outputs,
     attrs,
-    ...(spec.vjp ? { vjp: spec.vjp as NonNullable<OpDefinition['vjp']> } : {}),
+    ...(spec.vjp ? { vjp: spec.vjp } : {}),
     updates: outputNames.some((output) => output.endsWith('_out')),
   };
   registry.set(name, op);
@@ -255,7 +258,9 @@ export function defineOp<I extends string, O extends string, A extends string = 
   return (inputs, attrValues, sizes = {}) => {
     const binding = new Binding(name, sizes);
     const values = inputNames.map((input) => inputs[input]);
-    inputNames.forEach((input, i) => { binding.match(input, spec.inputs[input], values[i]); });
+    inputNames.forEach((input, i) => {
+      binding.match(input, spec.inputs[input], values[i]);
+    });
     binding.derive(spec.derive, attrValues);
     const types = outputNames.map((output) => binding.type(output, spec.outputs[output]));
     const graph = values.find((value) => value !== undefined)?.node.graph;
@@ -346,11 +351,18 @@ class Binding {
     const known = Object.fromEntries([...this.#sizes].map(([letter, { size }]) => [letter, size]));
     for (const [letter, size] of Object.entries(derive?.(known, attrs) ?? {})) {
       if (!Number.isInteger(size) || size < 1) {
-        const given = [...this.#inputs].map(([name, v]) => `${name} ${showShape(v.shape)}`).join(', ');
-        throw expected(`inputs that give ${letter} >= 1`, 'inputs', `${given}: ${letter} = ${String(size)}`, {
-          op: this.#op,
-          code: 'E_SHAPE',
-        });
+        const given = [...this.#inputs]
+          .map(([name, v]) => `${name} ${showShape(v.shape)}`)
+          .join(', ');
+        throw expected(
+          `inputs that give ${letter} >= 1`,
+          'inputs',
+          `${given}: ${letter} = ${String(size)}`,
+          {
+            op: this.#op,
+            code: 'E_SHAPE',
+          },
+        );
       }
       this.#sizes.set(letter, { size, chw: undefined, from: 'attributes' });
     }

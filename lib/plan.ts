@@ -66,7 +66,9 @@ export function planPrograms(graphs: ReadonlyMap<string, Graph>, bytesOf: BytesO
     return slot;
   };
 
-  const compiled = [...graphs].map(([name, graph]) => [name, new Compiler(graph, bytesOf)] as const);
+  const compiled = [...graphs].map(
+    ([name, graph]) => [name, new Compiler(graph, bytesOf)] as const,
+  );
   for (const [, compiler] of compiled) compiler.keepLeaves(keep);
   const programs = new Map<string, Program>();
   let arenaBytes = top;

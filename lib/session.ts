@@ -114,7 +114,9 @@ export class Session {
   }
 
   /** Types of the session's parameters and states, by name. */
-  persistent(kinds: readonly ('parameter' | 'state')[] = ['parameter', 'state']): Map<string, ValueType> {
+  persistent(
+    kinds: readonly ('parameter' | 'state')[] = ['parameter', 'state'],
+  ): Map<string, ValueType> {
     const found = new Map<string, ValueType>();
     for (const program of this.#plan.programs.values()) {
       for (const [name, { slot, node }] of program.persistent) {
@@ -228,7 +230,12 @@ async function settled<T>(call: () => Promise<T>): Promise<T> {
   }
 }
 
-function lookUp(names: ReadonlyMap<string, number>, name: string, what: string, program: string): number {
+function lookUp(
+  names: ReadonlyMap<string, number>,
+  name: string,
+  what: string,
+  program: string,
+): number {
   const slot = names.get(name);
   if (slot !== undefined) return slot;
   throw expected(`one of ${[...names.keys()].join(', ')}`, `${what} of ${program}`, name);

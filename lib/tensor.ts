@@ -45,9 +45,10 @@ export function checkShape(shape: Shape, name: string, op?: string): void {
 /** Throws `E_DTYPE` or `E_SHAPE` unless `data` holds exactly the elements of `shape`. */
 export function checkData(data: TensorData, shape: Shape, dtype: DType, name: string): void {
   const wanted = dtype === 'f32' ? Float32Array : Int32Array;
-  if (!(data instanceof wanted)) throw expected(`a ${wanted.name}`, name, data, { code: 'E_DTYPE' });
+  if (!(data instanceof wanted))
+    throw expected(`a ${wanted.name}`, name, data, { code: 'E_DTYPE' });
   if (data.length !== sizeOf(shape)) {
-    throw expected(`${sizeOf(shape)} values of shape ${showShape(shape)}`, name, data, {
+    throw expected(`${String(sizeOf(shape))} values of shape ${showShape(shape)}`, name, data, {
       code: 'E_SHAPE',
     });
   }

@@ -21,9 +21,9 @@ typedef enum {
 } PlLayout;
 
 typedef struct {
-  void* data;       // NULL: an optional input that is absent, an output nobody reads
-  int32_t dtype;    // PlDType
-  int32_t layout;   // PlLayout
+  void* data;      // NULL: an optional input that is absent, an output nobody reads
+  int32_t dtype;   // PlDType
+  int32_t layout;  // PlLayout
   int32_t rank;
   int32_t dims[4];  // logical sizes, row-major; 1 beyond rank
   int32_t chw[3];   // PL_ROWS and PL_LINEAR_WEIGHT: F is a flattened (C, H, W); all 0 if it is not

@@ -41,7 +41,8 @@ inline std::vector<int32_t> to_ints(const Napi::Value& value, const char* name) 
 }
 
 inline int32_t to_int(const Napi::Value& value, const char* name) {
-  check(value.IsNumber(), "E_ARGUMENT", std::string("[native] Expected a number for ") + name + ".");
+  check(value.IsNumber(), "E_ARGUMENT",
+        std::string("[native] Expected a number for ") + name + ".");
   return value.As<Napi::Number>().Int32Value();
 }
 

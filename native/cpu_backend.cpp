@@ -1,4 +1,5 @@
-// The CPU backend's table, compiled once for each instruction set: memory, layout conversion, kernels.
+// The CPU backend's table, compiled once for each instruction set: memory, layout conversion,
+// kernels.
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,10 +10,10 @@
 #include "cpu_dispatch.h"
 
 #define PL_BACKEND_TABLES
-#define PL_KERNEL_RUN(name, Attrs, device, tensors, attrs)                        \
-  guarded([&] {                                                                   \
+#define PL_KERNEL_RUN(name, Attrs, device, tensors, attrs)                              \
+  guarded([&] {                                                                         \
     name(*static_cast<Device*>(device), *reinterpret_cast<const name##_args*>(tensors), \
-         *static_cast<const Attrs*>(attrs));                                      \
+         *static_cast<const Attrs*>(attrs));                                            \
   })
 namespace partlens {
 template <class Body>
@@ -106,8 +107,10 @@ static void linear_panels(Device& device, const PlTensor& t, int32_t* host, bool
         const int out = panel * BLOCK + o;
         const bool real = c < row.C && out < O;
         int32_t& cell = block[(long)f * BLOCK + o];
-        if (up) cell = real ? host[(long)out * row.logical + logical] : 0;
-        else if (real) host[(long)out * row.logical + logical] = cell;
+        if (up)
+          cell = real ? host[(long)out * row.logical + logical] : 0;
+        else if (real)
+          host[(long)out * row.logical + logical] = cell;
       }
     }
   });
@@ -125,8 +128,10 @@ static void conv_panels(Device& device, const PlTensor& t, int32_t* host, bool u
           const bool real = o0 + o < O && c0 + c < C;
           int32_t& cell = block[(k * BLOCK + c) * BLOCK + o];
           const long at = ((long)(o0 + o) * C + c0 + c) * RS + k;
-          if (up) cell = real ? host[at] : 0;
-          else if (real) host[at] = cell;
+          if (up)
+            cell = real ? host[at] : 0;
+          else if (real)
+            host[at] = cell;
         }
       }
     }
@@ -159,9 +164,8 @@ static void convert(Device& device, const PlTensor& t, int32_t* host, bool up) {
 }
 
 static PlStatus upload(PlDevice* device, const PlTensor* t, const void* host) {
-  return guarded([&] {
-    convert(*static_cast<Device*>(device), *t, (int32_t*)const_cast<void*>(host), true);
-  });
+  return guarded(
+      [&] { convert(*static_cast<Device*>(device), *t, (int32_t*)const_cast<void*>(host), true); });
 }
 
 static PlStatus download(PlDevice* device, const PlTensor* t, void* host) {

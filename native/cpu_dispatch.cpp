@@ -12,9 +12,9 @@
 
 namespace partlens {
 
-#define X(isa)                     \
-  namespace isa {                  \
-  extern const PlBackend backend;  \
+#define X(isa)                    \
+  namespace isa {                 \
+  extern const PlBackend backend; \
   }
 PL_ISAS(X)
 #undef X

@@ -1,4 +1,5 @@
-// What every file of native/ops/ includes: contract, device, layouts, and one declaration per kernel.
+// What every file of native/ops/ includes: contract, device, layouts, and one declaration per
+// kernel.
 #pragma once
 #include <math.h>
 #include <stdint.h>

@@ -21,8 +21,7 @@ std::shared_ptr<Worker> Worker::of(const PlBackend* backend, int32_t threads) {
   return worker;
 }
 
-Worker::Worker(const PlBackend* backend, int32_t threads)
-    : backend_(backend), threads_(threads) {
+Worker::Worker(const PlBackend* backend, int32_t threads) : backend_(backend), threads_(threads) {
   const PlStatus status = backend->open(0, threads, &device_);
   const char* code = status == PL_OUT_OF_MEMORY ? "E_MEMORY" : "E_BACKEND";
   check(status == PL_OK, code, std::string("[open] ") + backend->last_error());

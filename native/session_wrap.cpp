@@ -31,8 +31,7 @@ struct Job {
   }
 };
 
-AddonData::AddonData(Napi::Env env)
-    : channel_(Channel::New(env, "partlens", 0, 1, this)) {
+AddonData::AddonData(Napi::Env env) : channel_(Channel::New(env, "partlens", 0, 1, this)) {
   channel_.Unref(env);
 }
 

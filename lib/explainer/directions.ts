@@ -77,14 +77,23 @@ export function sphericalKmeans(
     for (let f = 0; f < D; f++) {
       const sum = sums.subarray(f * C, (f + 1) * C);
       const norm = Math.hypot(...sum);
-      if (norm > 0) centres.set(sum.map((value) => value / norm), f * C);
+      if (norm > 0)
+        centres.set(
+          sum.map((value) => value / norm),
+          f * C,
+        );
       else pick(f);
     }
   }
   return centres;
 }
 
-function nearestCentre(vectors: Float32Array, at: number, centres: Float32Array, C: number): number {
+function nearestCentre(
+  vectors: Float32Array,
+  at: number,
+  centres: Float32Array,
+  C: number,
+): number {
   let best = -Infinity;
   let nearest = 0;
   for (let f = 0; f * C < centres.length; f++) {

@@ -1,7 +1,12 @@
 import { join } from 'node:path';
 import type { FeatureStore } from '../data/feature_store.js';
 import { listImages } from '../data/images.js';
-import { annotatedImages, readLandmarks, selectImages, type Annotations } from '../data/landmarks.js';
+import {
+  annotatedImages,
+  readLandmarks,
+  selectImages,
+  type Annotations,
+} from '../data/landmarks.js';
 import { PartlensError } from '../errors.js';
 import {
   controls,
@@ -148,7 +153,11 @@ interface Work {
 }
 
 /** One pass over all rows that are scored or kept out. */
-async function scoreRows(explainer: Explainer, store: FeatureStore, work: Work): Promise<Evaluation> {
+async function scoreRows(
+  explainer: Explainer,
+  store: FeatureStore,
+  work: Work,
+): Promise<Evaluation> {
   const { performer, config, p } = explainer;
   const { rows, annotations, validation, options } = work;
   const { channels, side, filters, targets } = config.network;
@@ -176,11 +185,22 @@ async function scoreRows(explainer: Explainer, store: FeatureStore, work: Work):
       const take = (from: Float32Array, count: number): Float32Array =>
         from.subarray(i * count * cells, (i + 1) * count * cells);
       const one = { images: 1, cells };
-      peaksOf(take(features, channels), { ...one, filters: channels }, { into: peaks.performer, first });
+      peaksOf(
+        take(features, channels),
+        { ...one, filters: channels },
+        { into: peaks.performer, first },
+      );
       peaksOf(take(maps.layer1, filters), { ...one, filters }, { into: peaks.layer1, first });
       peaksOf(take(maps.layer2, filters), { ...one, filters }, { into: peaks.layer2, first });
     });
-    await compareHeads(explainer, store, { part, validation, maps: maps.rebuilt, wanted, errors, head });
+    await compareHeads(explainer, store, {
+      part,
+      validation,
+      maps: maps.rebuilt,
+      wanted,
+      errors,
+      head,
+    });
     options.onProgress?.(start + part.length, all.length);
   }
   const named = targets.map(({ name }, l) => [name, errors[l]?.value ?? NaN] as const);
@@ -221,7 +241,9 @@ async function compareHeads(
   const own = new Float32Array(rows.length * performer.output.size);
   await store.read(OUTPUT, rows, own);
   const rebuilt = await performer.head(pick(maps.at(-1)), rows.length);
-  const labels = rows.map((row) => performer.classes?.indexOf(store.rows[row]?.className ?? '') ?? -1);
+  const labels = rows.map(
+    (row) => performer.classes?.indexOf(store.rows[row]?.className ?? '') ?? -1,
+  );
   head.add(own, rebuilt, labels);
 }
 

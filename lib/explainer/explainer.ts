@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import type { ImageSummary } from '../data/images.js';
 import { expected, PartlensError } from '../errors.js';
-import { loadPerformer, type Performer, type Preprocessing } from '../performer/index.js';
+import { loadPerformer, type Performer } from '../performer/index.js';
 import { createSession, type BackendChoice, type Session } from '../session.js';
 import { loadCheckpoint } from './checkpoint.js';
 import { evaluateExplainer, type EvaluateOptions, type Evaluation } from './evaluate.js';
@@ -68,7 +68,10 @@ export class Explainer {
     if (!checkpoint) throw new PartlensError('E_FILE', `${run} holds no checkpoint.`);
     const performer = options.performer ?? (await performerOf(config, options));
     if (performer.fingerprint !== config.performer.fingerprint) {
-      throw new PartlensError('E_STATE', `${performer.path} is not the model that ${run} explains.`);
+      throw new PartlensError(
+        'E_STATE',
+        `${performer.path} is not the model that ${run} explains.`,
+      );
     }
     const network = buildNetwork({ ...config.network, pool: config.network.pool }, config.options, {
       batch: BATCH,
@@ -76,7 +79,9 @@ export class Explainer {
     });
     network.graph.output('layer1', network.a1);
     network.graph.output('layer2', network.a2);
-    network.h.forEach((h, l) => { network.graph.output(`h_${String(l + 1)}`, h); });
+    network.h.forEach((h, l) => {
+      network.graph.output(`h_${String(l + 1)}`, h);
+    });
     const session = await createSession({
       programs: { evaluate: network.graph },
       ...(options.backend ? { backend: options.backend } : {}),
@@ -152,7 +157,7 @@ async function performerOf(
     layer,
     targets,
     ...(output === undefined ? {} : { output }),
-    ...(preprocessing ? { preprocessing: preprocessing as Partial<Preprocessing> } : {}),
+    ...(preprocessing ? { preprocessing } : {}),
     ...(backend ? { backend } : {}),
     ...(threads === undefined ? {} : { threads }),
   });

@@ -1,6 +1,12 @@
 import { FeatureStore, type FeatureRow } from '../data/feature_store.js';
 import { fingerprint, fingerprintImages } from '../data/fingerprint.js';
-import { emptySummary, readImages, type ImageFile, type ImageList, type ImageSummary } from '../data/images.js';
+import {
+  emptySummary,
+  readImages,
+  type ImageFile,
+  type ImageList,
+  type ImageSummary,
+} from '../data/images.js';
 import { expected } from '../errors.js';
 import type { Performer } from '../performer/index.js';
 import { join } from 'node:path';
@@ -47,7 +53,11 @@ export async function extractFeatures(
     summary.used = known.rows.filter(({ mirrored }) => !mirrored).length;
     return { store: known, summary };
   }
-  const store = await FeatureStore.create(folder, { fingerprint: key, tensors: shapes(performer), dtype });
+  const store = await FeatureStore.create(folder, {
+    fingerprint: key,
+    tensors: shapes(performer),
+    dtype,
+  });
   try {
     await fill(store, options, summary);
     await store.finish();
@@ -103,7 +113,11 @@ function shapes(performer: Performer): Record<string, number[]> {
 }
 
 /** Rows of the store that belong to one side of the split. */
-export function rowsOf(store: FeatureStore, images: readonly string[], mirrored: boolean): number[] {
+export function rowsOf(
+  store: FeatureStore,
+  images: readonly string[],
+  mirrored: boolean,
+): number[] {
   const wanted = new Set(images);
   return store.rows.flatMap((row, i) =>
     wanted.has(row.image) && (mirrored || !row.mirrored) ? [i] : [],

@@ -56,9 +56,15 @@ export function buildTrainingGraph(
   });
   appendOptimizer(graph, pairs, options);
 
-  terms.rec.forEach((value, l) => { graph.output(`rec_${String(l + 1)}`, value); });
-  terms.filter.forEach((value, l) => { graph.output(`filter_${String(l + 1)}`, value); });
-  terms.lambda.forEach((value, l) => { graph.output(`lambda_${String(l + 1)}`, value); });
+  terms.rec.forEach((value, l) => {
+    graph.output(`rec_${String(l + 1)}`, value);
+  });
+  terms.filter.forEach((value, l) => {
+    graph.output(`filter_${String(l + 1)}`, value);
+  });
+  terms.lambda.forEach((value, l) => {
+    graph.output(`lambda_${String(l + 1)}`, value);
+  });
   graph.output('contribution', terms.contribution);
   graph.output('p', p);
   const gradients = new Map(pairs.map(([w, grad]) => [w.node.name, grad]));
@@ -81,7 +87,10 @@ function lossTerms(
   const filter = maps.map((a, l) => {
     const name = `filter_loss_${String(l + 1)}.peak`;
     const peak = graph.state(name, [a.shape[1] ?? 1], { fill: -1 });
-    const given = { ...(tau === undefined ? {} : { tau }), ...(alpha === undefined ? {} : { alpha }) };
+    const given = {
+      ...(tau === undefined ? {} : { tau }),
+      ...(alpha === undefined ? {} : { alpha }),
+    };
     return mean(filterLoss(a, peak, { scale, beta, kappa, momentum, floor, ...given }));
   });
   return { rec, contribution, filter, lambda: [] };
@@ -96,7 +105,11 @@ export function weightOf({ lambdaRec }: Pick<TrainOptions, 'lambdaRec'>, l: numb
  * Where the gradient of the whole loss starts. Balanced: lambda_f = rho |dL_rec/da| / |dF/da| for each
  * layer, L_rec back-propagated alone, so that no filter loss weighs another.
  */
-function lossSeeds(network: Network, terms: LossTerms, { lambdaFilter, rho }: TrainOptions): Seed[] {
+function lossSeeds(
+  network: Network,
+  terms: LossTerms,
+  { lambdaFilter, rho }: TrainOptions,
+): Seed[] {
   const { graph, a1, a2 } = network;
   const rec: Seed[] = terms.rec.map((of) => ({ of }));
   const seeds = [...rec, { of: terms.contribution }];

@@ -42,10 +42,7 @@ export interface NetworkSpec {
  */
 export type NetworkMode = 'train' | 'calibrate' | 'evaluate';
 
-type NetworkOptions = Pick<
-  TrainOptions,
-  'kernel' | 'mask' | 'beta' | 'normMomentum' | 'normFloor'
->;
+type NetworkOptions = Pick<TrainOptions, 'kernel' | 'mask' | 'beta' | 'normMomentum' | 'normFloor'>;
 
 /** The values of one explainer network, in the letters of the method. */
 export interface Network {
@@ -99,12 +96,16 @@ export function buildNetwork(
   const mask = (a: Value): { y: Value; peak: Value | undefined } =>
     options.mask ? maskLayer(a, { beta }) : { y: a, peak: undefined };
   const norm = (name: string, x: Value): Value =>
-    normLayer(pool ? maxpool2d(x, pool) : x, graph.state(`${name}.alpha`, [filters], { fill: -1 }), {
-      training: mode !== 'evaluate',
-      keep: mode === 'train',
-      momentum: options.normMomentum,
-      floor: options.normFloor,
-    });
+    normLayer(
+      pool ? maxpool2d(x, pool) : x,
+      graph.state(`${name}.alpha`, [filters], { fill: -1 }),
+      {
+        training: mode !== 'evaluate',
+        keep: mode === 'train',
+        momentum: options.normMomentum,
+        floor: options.normFloor,
+      },
+    );
 
   const a1 = convolution('conv_interp_1', c);
   const { y: m1, peak: mu1 } = mask(a1);

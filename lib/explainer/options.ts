@@ -35,8 +35,15 @@ export const lossOptions = z.object({
     .union([z.literal('balanced'), z.number().min(0)])
     .default('balanced')
     .describe('weight of the filter loss: balanced by rho, or fixed (0: none)'),
-  rho: z.number().min(0).default(3).describe('filter loss against reconstruction, in gradient norms'),
-  scale: z.enum(['peak', 'paper']).default('peak').describe('maps in the filter loss: scaled or raw'),
+  rho: z
+    .number()
+    .min(0)
+    .default(3)
+    .describe('filter loss against reconstruction, in gradient norms'),
+  scale: z
+    .enum(['peak', 'paper'])
+    .default('peak')
+    .describe('maps in the filter loss: scaled or raw'),
   kappa: positive.default(0.5).describe('scale peak: mean peak of the scaled maps'),
   tau: positive.optional().describe('height of the templates; peak: 1, paper: 0.5 / n^2'),
   alpha: z.number().gt(0).lt(1).optional().describe('prior of a part; default n^2 / (1 + n^2)'),
@@ -57,7 +64,11 @@ export const optimizerOptions = z.object({
 });
 
 export const scheduleOptions = z.object({
-  seed: z.int().min(0).max(2 ** 32 - 1).default(1),
+  seed: z
+    .int()
+    .min(0)
+    .max(2 ** 32 - 1)
+    .default(1),
   batch: z.int().min(2).default(64).describe('images in a training step'),
   epochs: z.int().min(1).default(40).describe('passes over the training images'),
   validation: z.number().min(0).max(0.9).default(0.15).describe('share of photographs kept out'),

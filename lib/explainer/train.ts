@@ -163,7 +163,10 @@ function describePerformer(performer: Performer): RunConfig['performer'] {
   };
 }
 
-function specOf(performer: Performer, options: TrainOptions): Omit<NetworkSpec, 'featureScale'> & {
+function specOf(
+  performer: Performer,
+  options: TrainOptions,
+): Omit<NetworkSpec, 'featureScale'> & {
   pool: RunConfig['network']['pool'];
   targets: RunConfig['network']['targets'];
 } {

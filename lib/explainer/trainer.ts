@@ -59,7 +59,9 @@ export class Trainer {
     const { spec, batch, targetPower, backend, threads } = options;
     const training = buildTrainingGraph(spec, options.options, { batch, targetPower });
     const calibration = buildNetwork(spec, options.options, { batch, mode: 'calibrate' });
-    calibration.z.forEach((z, l) => { calibration.graph.output(`z_${String(l + 1)}`, z); });
+    calibration.z.forEach((z, l) => {
+      calibration.graph.output(`z_${String(l + 1)}`, z);
+    });
     const session = await createSession({
       programs: { train: training.graph, calibrate: calibration.graph },
       ...(backend === undefined ? {} : { backend }),
@@ -128,7 +130,10 @@ export class Trainer {
   async restore(state: Record<string, TensorData>): Promise<void> {
     const missing = [...this.session.persistent().keys()].find((name) => !state[name]);
     if (missing !== undefined) {
-      throw new PartlensError('E_FILE', `The checkpoint lacks ${missing}: it is of another network.`);
+      throw new PartlensError(
+        'E_FILE',
+        `The checkpoint lacks ${missing}: it is of another network.`,
+      );
     }
     await this.session.write(state);
   }
@@ -176,8 +181,7 @@ function checkFinite({ step, rec, contribution, filter, p }: StepReport): void {
 function moments(values: ArrayLike<number>): { mean: number; deviation: number } {
   let sum = 0;
   let squares = 0;
-  for (let i = 0; i < values.length; i++) {
-    const value = values[i] ?? 0;
+  for (const value of Array.from(values)) {
     sum += value;
     squares += value * value;
   }

@@ -21,7 +21,11 @@ export function flatten(x: Value): Value {
 /** Flattened rows as maps again: the gradient of `flatten`. */
 export function unflatten(x: Value): Value {
   if (!x.chw) throw expected('rows flattened from maps', 'x', x.shape, { op: 'unflatten' });
-  return view('unflatten', x, { shape: [x.shape[0] ?? 1, ...x.chw], layout: 'maps', chw: undefined });
+  return view('unflatten', x, {
+    shape: [x.shape[0] ?? 1, ...x.chw],
+    layout: 'maps',
+    chw: undefined,
+  });
 }
 
 function view(name: string, x: Value, type: Pick<Value, 'shape' | 'layout' | 'chw'>): Value {

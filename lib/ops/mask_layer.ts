@@ -21,7 +21,10 @@ const forward = defineOp('mask_layer_forward', {
  * x, y (N, D, n, n); peak (N, D) int32, row-major cell of mu. beta > 0, default 4. The gradient is a
  * surrogate: the mask counts as a constant.
  */
-export function maskLayer(x: Value, { beta = 4 }: { beta?: number } = {}): { y: Value; peak: Value } {
+export function maskLayer(
+  x: Value,
+  { beta = 4 }: { beta?: number } = {},
+): { y: Value; peak: Value } {
   if (!(beta > 0)) throw expected('a number > 0', 'beta', beta, { op: 'mask_layer' });
   return forward({ x }, { beta });
 }

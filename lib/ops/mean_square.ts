@@ -19,6 +19,10 @@ const forward = defineOp('mean_square_forward', {
  * Reconstruction loss: loss = weight * mean((x - target)^2), a scalar. x and target of one shape.
  * The gradient with respect to x is exact; target has none.
  */
-export function meanSquare(x: Value, target: Value, { weight = 1 }: { weight?: number } = {}): Value {
+export function meanSquare(
+  x: Value,
+  target: Value,
+  { weight = 1 }: { weight?: number } = {},
+): Value {
   return forward({ x, target }, { weight }).loss;
 }

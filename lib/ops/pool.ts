@@ -53,8 +53,22 @@ export function poolPlan(
       count_include_pad: Number(countIncludePad),
     },
     sizes: {
-      P: windowCount({ size: H, kernel: kernelH, stride: strideH, before: top, after: bottom, ceil }),
-      Q: windowCount({ size: W, kernel: kernelW, stride: strideW, before: left, after: right, ceil }),
+      P: windowCount({
+        size: H,
+        kernel: kernelH,
+        stride: strideH,
+        before: top,
+        after: bottom,
+        ceil,
+      }),
+      Q: windowCount({
+        size: W,
+        kernel: kernelW,
+        stride: strideW,
+        before: left,
+        after: right,
+        ceil,
+      }),
     },
   };
 }

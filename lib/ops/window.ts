@@ -34,7 +34,14 @@ export interface WindowAxis {
 }
 
 /** Number of positions of a sliding window along one axis; below 1 when it does not fit. */
-export function windowCount({ size, kernel, stride, before, after, ceil = false }: WindowAxis): number {
+export function windowCount({
+  size,
+  kernel,
+  stride,
+  before,
+  after,
+  ceil = false,
+}: WindowAxis): number {
   const span = size + before + after - kernel;
   if (span < 0) return 0;
   if (!ceil) return Math.floor(span / stride) + 1;

@@ -7,7 +7,8 @@
 namespace partlens {
 namespace PL_ISA {
 
-// Copies `count` channels of one image: from channel `source` of `from` to channel `target` of `to`.
+// Copies `count` channels of one image: from channel `source` of `from` to channel `target` of
+// `to`.
 static void copy_channels(const float* from, int source, float* to, int target, int count, int HW) {
   const long plane = (long)HW * BLOCK;
   for (int c = 0; c < count;) {

@@ -1,4 +1,5 @@
-// conv2d: y[n,o,p,q] = b[o] + sum_crs x[n,c,p*stride+r-pad,q*stride+s-pad] w[o,c,r,s], optional ReLU.
+// conv2d: y[n,o,p,q] = b[o] + sum_crs x[n,c,p*stride+r-pad,q*stride+s-pad] w[o,c,r,s], optional
+// ReLU.
 //   in   x (N, C, H, W)  w (O, C, R, S)  b (O) or none                  out  y (N, O, P, Q)
 //   grid panels of 32 filters, times images, times strips of rows
 //   tile 14 pixels by 32 filters in registers (AVX-512); taps are offsets into a padded copy
@@ -12,7 +13,7 @@ namespace PL_ISA {
 void conv2d_forward(Device& device, const conv2d_forward_args& t, const Conv2dAttrs& a) {
   const int R = t.w.dims[2], S = t.w.dims[3];
   ConvShape s = {t.x.dims[0], t.x.dims[1], t.x.dims[2], t.x.dims[3], t.y.dims[1],
-                 t.y.dims[2], t.y.dims[3], R, S, a.stride_h};
+                 t.y.dims[2], t.y.dims[3], R,           S,           a.stride_h};
   const bool pointwise = R * S == 1 && a.stride_h * a.stride_w == 1 && !a.pad_top && !a.pad_left &&
                          s.H == s.P && s.W == s.Q;
   if (pointwise) {  // one long row
@@ -44,11 +45,11 @@ static float* turn_weights(Device& device, const PlTensor& t) {
 void conv2d_backward_data(Device& device, const conv2d_backward_data_args& t,
                           const Conv2dAttrs& a) {
   const int R = t.w.dims[2], S = t.w.dims[3];
-  const ConvShape s = {t.g.dims[0], t.g.dims[1], t.g.dims[2], t.g.dims[3], t.dx.dims[1],
-                       t.dx.dims[2], t.dx.dims[3], R, S, 1};
+  const ConvShape s = {t.g.dims[0],  t.g.dims[1],  t.g.dims[2], t.g.dims[3], t.dx.dims[1],
+                       t.dx.dims[2], t.dx.dims[3], R,           S,           1};
   Padded p = padded_for(s.P + R - 1, s.Q + S - 1, 1, R - 1 - a.pad_top, S - 1 - a.pad_left, 1);
-  // Both axes may have strides of their own; the copy spreads rows and columns alike, so an axis with
-  // a smaller stride is spread by hand.
+  // Both axes may have strides of their own; the copy spreads rows and columns alike, so an axis
+  // with a smaller stride is spread by hand.
   const float* g = f32(t.g);
   ConvShape spread = s;
   if (a.stride_h != a.stride_w) {
@@ -111,13 +112,16 @@ void conv2d_backward_weight(Device& device, const conv2d_backward_weight_args& t
           const bool wide = panels - panel >= TILE_PANELS && TILE_PANELS > 1;
           if (first + n == 0 && kept < BLOCK) {  // the rows that no channel writes
             memset(cell + kept * BLOCK, 0, sizeof(float) * (BLOCK - kept) * BLOCK);
-            if (wide) memset(cell + g_panel + kept * BLOCK, 0, sizeof(float) * (BLOCK - kept) * BLOCK);
+            if (wide)
+              memset(cell + g_panel + kept * BLOCK, 0, sizeof(float) * (BLOCK - kept) * BLOCK);
           }
-          const Outer outer = {maps + p.offset(tap / S, tap % S), d, out_map, cell, g_panel,
-                               first + n > 0};
+          const Outer outer = {
+              maps + p.offset(tap / S, tap % S), d, out_map, cell, g_panel, first + n > 0};
           const long x_run = (long)stride_h * p.width * BLOCK, d_run = (long)Q * BLOCK;
-          if (wide) outer_kernel<TILE_PANELS>(outer, kept, P, Q, x_run, d_run);
-          else outer_kernel<1>(outer, kept, P, Q, x_run, d_run);
+          if (wide)
+            outer_kernel<TILE_PANELS>(outer, kept, P, Q, x_run, d_run);
+          else
+            outer_kernel<1>(outer, kept, P, Q, x_run, d_run);
         }
       }
     });

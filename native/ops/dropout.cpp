@@ -1,8 +1,8 @@
 // dropout: keeps an element with probability 1 - rate, scaled by 1 / (1 - rate).
 //   in   x rows or maps  seed (2) int32     out  y like x
 //   cost one hash per element
-//   The mask is a hash of seed, salt and the element's row-major position: no layout changes it, and
-//   the backward pass is the same kernel on the gradient.
+//   The mask is a hash of seed, salt and the element's row-major position: no layout changes it,
+//   and the backward pass is the same kernel on the gradient.
 #include "../cpu_kernels.h"
 #include "../simd/chunks.h"
 

@@ -1,5 +1,5 @@
-// filter_loss: minus the mutual information between the maps of a batch and the part templates, and its
-// exact gradient with respect to the scores.                        [Zhang, Wu, Zhu 2018]
+// filter_loss: minus the mutual information between the maps of a batch and the part templates, and
+// its exact gradient with respect to the scores.                        [Zhang, Wu, Zhu 2018]
 //   in   x (N, D, n, n)  peak_mean (D)
 //   out  loss (D)  dscore (N, D, n*n+1, 1)  factor (D)  peak_mean_out (D)
 //   grid scores: one task per image and 32 filters; statistics: one task per 16 filters
@@ -22,8 +22,8 @@ static float template_cell(int T, int cell, int n, float beta, float tau) {
   return tau * (u > -1 ? u : -1);
 }
 
-// The left matrix of a product, in blocks [k/16][rows][16]: templates (rows = templates, k = cells) or
-// their transpose.
+// The left matrix of a product, in blocks [k/16][rows][16]: templates (rows = templates, k = cells)
+// or their transpose.
 struct Templates {
   float* matrix;
   int* offsets;
@@ -31,7 +31,7 @@ struct Templates {
 
   Tile tile(const float* panels, long w_panel, float* c, long c_panel) const {
     return {matrix, offsets, k / BLOCK, k % BLOCK ? 1 : 0, k % BLOCK, panels, w_panel, c,
-            BLOCK, c_panel, false, nullptr, false};
+            BLOCK,  c_panel, false,     nullptr,           false};
   }
 };
 
@@ -86,8 +86,10 @@ static void scale_factors(Device& device, const filter_loss_forward_args& t,
   double mean = 0;
   for (int d = 0; d < D; d++) {
     const double old = f32(t.peak_mean)[d];
-    if (!a.training) peaks[d] = old;
-    else if (old >= 0) peaks[d] = a.momentum * old + (1 - a.momentum) * peaks[d];
+    if (!a.training)
+      peaks[d] = old;
+    else if (old >= 0)
+      peaks[d] = a.momentum * old + (1 - a.momentum) * peaks[d];
     mean += peaks[d] / D;
   }
   for (int d = 0; d < D; d++) {
@@ -210,9 +212,9 @@ void filter_loss_forward(Device& device, const filter_loss_forward_args& t,
     const int wide = blocks - block < TILE_PANELS ? blocks - block : TILE_PANELS;
     const long at_block = (long)(task / groups) * blocks + block;
     float* c = scores + at_block * count * BLOCK;
-    tile_rows(templates.tile(x + at_block * cells * BLOCK, (long)cells * BLOCK, c,
-                             (long)count * BLOCK),
-              count, wide);
+    tile_rows(
+        templates.tile(x + at_block * cells * BLOCK, (long)cells * BLOCK, c, (long)count * BLOCK),
+        count, wide);
     for (int p = 0; p < wide; p++) {
       float* panel = c + (long)p * count * BLOCK;
       for (int T = 0; T < count; T++) {
@@ -228,8 +230,13 @@ void filter_loss_forward(Device& device, const filter_loss_forward_args& t,
   parallel_for(device, blocks, [=](int block, int worker) {
     double* mine = memory + worker * doubles;
     const Statistics k = {mine, mine + count * BLOCK, mine + 3 * count * BLOCK};
-    const Scores s = {scores + (long)block * count * BLOCK, (long)blocks * count * BLOCK, N, count,
-                      alpha / cells, 1 - alpha, factor};
+    const Scores s = {scores + (long)block * count * BLOCK,
+                      (long)blocks * count * BLOCK,
+                      N,
+                      count,
+                      alpha / cells,
+                      1 - alpha,
+                      factor};
     log_partition(s, k.log_z, mine + 2 * count * BLOCK);
     log_evidence(s, k.log_z, k.log_p);
     score_gradient(s, k);

@@ -62,10 +62,19 @@ void linear_forward(Device& device, const linear_forward_args& t, const LinearAt
     for (int b = first; b < last; b += STRETCH) {
       const int count = last - b < STRETCH ? last - b : STRETCH;
       const bool end = b + count == last;
-      const Tile tile = {x + (long)b * N * BLOCK, offsets, count, 0, 0,
-                         w + ((long)panel * stride + b * BLOCK) * BLOCK, (long)stride * BLOCK,
-                         y + part * size + panel * BLOCK, out, BLOCK, b > first,
-                         end && bias ? bias + panel * BLOCK : nullptr, end && relu};
+      const Tile tile = {x + (long)b * N * BLOCK,
+                         offsets,
+                         count,
+                         0,
+                         0,
+                         w + ((long)panel * stride + b * BLOCK) * BLOCK,
+                         (long)stride * BLOCK,
+                         y + part * size + panel * BLOCK,
+                         out,
+                         BLOCK,
+                         b > first,
+                         end && bias ? bias + panel * BLOCK : nullptr,
+                         end && relu};
       tile_rows(tile, N, panels_at(panel, panels));
     }
   });
@@ -93,8 +102,9 @@ void linear_backward_data(Device& device, const linear_backward_data_args& t, co
         transpose_block(block, mine + p * panel_size + (long)o * BLOCK * BLOCK);
       }
     }
-    const Tile tile = {g, offsets, blocks, 0, 0, mine, (long)panel_size, dx + panel * BLOCK,
-                       stride, BLOCK, false, nullptr, false};
+    const Tile tile = {
+        g,      offsets, blocks, 0,       0,    mine, (long)panel_size, dx + panel * BLOCK,
+        stride, BLOCK,   false,  nullptr, false};
     tile_rows(tile, N, count);
   });
 }
@@ -114,11 +124,13 @@ void linear_backward_weight(Device& device, const linear_backward_weight_args& t
     const int panel = task / stretches * TILE_PANELS, first = task % stretches * STRETCH;
     const int last = first + STRETCH < blocks ? first + STRETCH : blocks;
     for (int b = first; b < last; b++) {
-      const Outer outer = {x + (long)b * N * BLOCK, g + (long)panel * N * BLOCK, (long)N * BLOCK,
-                           dw + ((long)panel * stride + b * BLOCK) * BLOCK, (long)stride * BLOCK,
-                           false};
-      if (panels_at(panel, panels) == 1) outer_kernel<1>(outer, BLOCK, 1, N, 0, 0);
-      else outer_kernel<TILE_PANELS>(outer, BLOCK, 1, N, 0, 0);
+      const Outer outer = {x + (long)b * N * BLOCK, g + (long)panel * N * BLOCK,
+                           (long)N * BLOCK,         dw + ((long)panel * stride + b * BLOCK) * BLOCK,
+                           (long)stride * BLOCK,    false};
+      if (panels_at(panel, panels) == 1)
+        outer_kernel<1>(outer, BLOCK, 1, N, 0, 0);
+      else
+        outer_kernel<TILE_PANELS>(outer, BLOCK, 1, N, 0, 0);
     }
   });
 }

@@ -1,8 +1,8 @@
 // lrn: y = x / (k + alpha / size * sum over the channel window of x^2)^beta.
 //   in   x (N, C, H, W)                     out  y like x
 //   grid one task per image and row of pixels
-//   tile the channels of one pixel, contiguous, with zeros at both ends: window sums are shifted adds
-//   cost reads x, writes y once; two square roots per element for beta = 0.75, else one pow
+//   tile the channels of one pixel, contiguous, with zeros at both ends: window sums are shifted
+//   adds cost reads x, writes y once; two square roots per element for beta = 0.75, else one pow
 //   Window of channel c: c - (size - 1) / 2 .. c + size / 2. [ONNX LRN]
 #include "../cpu_kernels.h"
 #include "../simd/chunks.h"
@@ -101,8 +101,7 @@ void lrn_backward(Device& device, const lrn_backward_args& t, const LrnAttrs& a)
         for (int c = 0; c < BLOCK; c++) line[b * BLOCK + c] = g_in[c] * y_in[c] / s[b * BLOCK + c];
       }
       for (int c = C; c < Cp; c++) line[c] = 0;
-      window_sum(line, rest, Cp, k.size / 2, (k.size - 1) / 2,
-                 2 * k.alpha * k.beta / k.size, 0);
+      window_sum(line, rest, Cp, k.size / 2, (k.size - 1) / 2, 2 * k.alpha * k.beta / k.size, 0);
       power(s, s, Cp, k.beta);
       for (int b = 0; b < Cp / BLOCK; b++) {
         const float *g_in = g + at + b * plane, *x_in = x + at + b * plane;

@@ -1,7 +1,7 @@
 // maxpool2d: largest value of each window, and where it was.
-//   in   x (N, C, H, W)                     out  y (N, C, P, Q)   index (N, C, P, Q) int32: cell of H*W
-//   cost reads each window once; one block of 16 channels at a time
-//   Padding never wins; a NaN does. Ties: the first cell in row-major order.
+//   in   x (N, C, H, W)                     out  y (N, C, P, Q)   index (N, C, P, Q) int32: cell of
+//   H*W cost reads each window once; one block of 16 channels at a time Padding never wins; a NaN
+//   does. Ties: the first cell in row-major order.
 #include "../cpu_kernels.h"
 #include "../simd/chunks.h"
 

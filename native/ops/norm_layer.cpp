@@ -51,7 +51,9 @@ void norm_layer_forward(Device& device, const norm_layer_forward_args& t, const 
   double mean = 0;
   for (int d = 0; d < D; d++) {
     const double old = f32(t.alpha)[d];
-    alpha[d] = !a.training ? old : old < 0 ? sums[d] : a.momentum * old + (1 - a.momentum) * sums[d];
+    alpha[d] = !a.training ? old
+               : old < 0   ? sums[d]
+                           : a.momentum * old + (1 - a.momentum) * sums[d];
     mean += alpha[d] / D;
   }
   float* factor = f32(t.factor);

@@ -1,14 +1,14 @@
-// Convolution as an implicit matrix product: each tap of the window is an offset into a padded copy of
-// the maps. Forward and backward-data share it.
+// Convolution as an implicit matrix product: each tap of the window is an offset into a padded copy
+// of the maps. Forward and backward-data share it.
 #pragma once
 #include "gemm.h"
 
 namespace partlens {
 namespace PL_ISA {
 
-// A copy of maps with borders, in which the taps of a window are constant offsets: row y, column x of
-// the copy lies at (y * width + x % stride * phase + x / stride) * 16, so that the pixels that a row of
-// outputs reads for one tap are neighbours for any stride.
+// A copy of maps with borders, in which the taps of a window are constant offsets: row y, column x
+// of the copy lies at (y * width + x % stride * phase + x / stride) * 16, so that the pixels that a
+// row of outputs reads for one tap are neighbours for any stride.
 struct Padded {
   int height, width;  // of the copy; width is phase * stride
   int stride, phase;
@@ -21,7 +21,8 @@ struct Padded {
   }
 };
 
-static inline Padded padded_for(int rows, int columns, int stride, int top, int left, int dilation) {
+static inline Padded padded_for(int rows, int columns, int stride, int top, int left,
+                                int dilation) {
   const int phase = (columns + stride - 1) / stride;
   return {rows, phase * stride, stride, phase, top, left, dilation};
 }
@@ -87,10 +88,19 @@ static void convolve(Device& device, const ConvShape& s, const Padded& p, const 
         const int blocks = full + tail - b < step ? full + tail - b : step;
         const int whole = full - b < blocks ? (full > b ? full - b : 0) : blocks;
         const bool end = b + blocks == full + tail;
-        Tile tile = {nullptr, offsets + b, whole, blocks - whole, tail_lanes,
+        Tile tile = {nullptr,
+                     offsets + b,
+                     whole,
+                     blocks - whole,
+                     tail_lanes,
                      w + ((long)panel * kb * taps + b) * BLOCK * BLOCK,
-                     (long)kb * taps * BLOCK * BLOCK, nullptr, BLOCK, out_map, b > 0,
-                     end && bias ? bias + panel * BLOCK : nullptr, end && relu};
+                     (long)kb * taps * BLOCK * BLOCK,
+                     nullptr,
+                     BLOCK,
+                     out_map,
+                     b > 0,
+                     end && bias ? bias + panel * BLOCK : nullptr,
+                     end && relu};
         for (int row = p0; row < p1; row++) {
           tile.a = copy + n * image + (long)row * shape.stride_h * pad.width * BLOCK;
           tile.c = y + ((long)(first + n) * panels + panel) * out_map + (long)row * shape.Q * BLOCK;

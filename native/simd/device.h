@@ -1,5 +1,6 @@
-// What a CPU kernel sees of its device: threads and scratch memory. Declarations only: this header is
-// included by code built for several instruction sets, and inline code must not leak between them.
+// What a CPU kernel sees of its device: threads and scratch memory. Declarations only: this header
+// is included by code built for several instruction sets, and inline code must not leak between
+// them.
 #pragma once
 #include <stddef.h>
 

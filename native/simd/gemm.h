@@ -1,6 +1,6 @@
-// Two micro-kernels that all matrix products share. Rows of A lie 16 floats apart inside a block of 16
-// values of k; panels of W are [k][16 columns]; so neither convolution nor FC layers copy more than
-// their borders.
+// Two micro-kernels that all matrix products share. Rows of A lie 16 floats apart inside a block of
+// 16 values of k; panels of W are [k][16 columns]; so neither convolution nor FC layers copy more
+// than their borders.
 #pragma once
 #include "vec.h"
 
@@ -21,9 +21,9 @@ struct Tile {
   const float* w;  // 16 * 16 floats per block, tail blocks included
   long w_panel;    // floats from one panel to the next
   float* c;
-  long c_row;    // floats from one row to the next
-  long c_panel;  // floats from one panel to the next
-  bool add;      // add to what c holds
+  long c_row;         // floats from one row to the next
+  long c_panel;       // floats from one panel to the next
+  bool add;           // add to what c holds
   const float* bias;  // 16 floats per panel, or NULL
   bool relu;
 };
@@ -72,23 +72,23 @@ typedef void (*TileKernel)(const Tile&);
 template <int PANELS>
 static TileKernel tile_kernel_of(int rows) {
   static const TileKernel kernels[] = {
-      tile_kernel<1, PANELS>,
-      tile_kernel<2, PANELS>,
-      tile_kernel<3, PANELS>,
+    tile_kernel<1, PANELS>,
+    tile_kernel<2, PANELS>,
+    tile_kernel<3, PANELS>,
 #if PL_VL >= 8
-      tile_kernel<4, PANELS>,
-      tile_kernel<5, PANELS>,
-      tile_kernel<6, PANELS>,
+    tile_kernel<4, PANELS>,
+    tile_kernel<5, PANELS>,
+    tile_kernel<6, PANELS>,
 #endif
 #if PL_VL >= 16
-      tile_kernel<7, PANELS>,
-      tile_kernel<8, PANELS>,
-      tile_kernel<9, PANELS>,
-      tile_kernel<10, PANELS>,
-      tile_kernel<11, PANELS>,
-      tile_kernel<12, PANELS>,
-      tile_kernel<13, PANELS>,
-      tile_kernel<14, PANELS>,
+    tile_kernel<7, PANELS>,
+    tile_kernel<8, PANELS>,
+    tile_kernel<9, PANELS>,
+    tile_kernel<10, PANELS>,
+    tile_kernel<11, PANELS>,
+    tile_kernel<12, PANELS>,
+    tile_kernel<13, PANELS>,
+    tile_kernel<14, PANELS>,
 #endif
   };
   return kernels[rows - 1];
@@ -157,7 +157,8 @@ static void outer_kernel(const Outer& t, int lanes, int runs, int count, long x_
 }
 
 // Rows [N][stride] to blocks [stride / 16][N][16]: rows of one block of features 16 floats apart.
-static inline void block_rows(Device& device, const float* rows, int N, int stride, float* blocked) {
+static inline void block_rows(Device& device, const float* rows, int N, int stride,
+                              float* blocked) {
   parallel_for(device, stride / BLOCK, [=](int b, int) {
     for (int n = 0; n < N; n++) {
       memcpy(blocked + ((long)b * N + n) * BLOCK, rows + (long)n * stride + b * BLOCK,

@@ -1,5 +1,6 @@
-// Physical layouts of the CPU backend, the same for every instruction set. Channels and features come
-// in blocks of 16; the lanes beyond the logical size are always zero, in inputs and in outputs.
+// Physical layouts of the CPU backend, the same for every instruction set. Channels and features
+// come in blocks of 16; the lanes beyond the logical size are always zero, in inputs and in
+// outputs.
 //   rows           (N, F)        [N][Fp]                          Fp = F rounded up to 16
 //   rows flattened (N, C*H*W)    [N][C/16][H][W][16]              one image of maps is one row
 //   maps           (N, C, H, W)  [N][C/16][H][W][16]
@@ -32,10 +33,14 @@ static inline int row_stride(const PlTensor& t) {
 // Number of 4-byte elements in memory, padding included.
 static inline long elements(const PlTensor& t) {
   switch (t.layout) {
-    case PL_MAPS: return (long)t.dims[0] * padded(t.dims[1]) * t.dims[2] * t.dims[3];
-    case PL_CONV_WEIGHT: return (long)padded(t.dims[0]) * padded(t.dims[1]) * t.dims[2] * t.dims[3];
-    case PL_LINEAR_WEIGHT: return (long)padded(t.dims[0]) * row_stride(t);
-    default: return (long)row_count(t) * row_stride(t);
+    case PL_MAPS:
+      return (long)t.dims[0] * padded(t.dims[1]) * t.dims[2] * t.dims[3];
+    case PL_CONV_WEIGHT:
+      return (long)padded(t.dims[0]) * padded(t.dims[1]) * t.dims[2] * t.dims[3];
+    case PL_LINEAR_WEIGHT:
+      return (long)padded(t.dims[0]) * row_stride(t);
+    default:
+      return (long)row_count(t) * row_stride(t);
   }
 }
 

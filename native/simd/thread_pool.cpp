@@ -78,8 +78,10 @@ void ThreadPool::run(int count, Task task, void* context) {
   wake_.notify_all();
   work(0);
   for (int i = 0; busy_.load(std::memory_order_acquire) != 0; i++) {
-    if (i < SPINS) pause();
-    else std::this_thread::yield();
+    if (i < SPINS)
+      pause();
+    else
+      std::this_thread::yield();
   }
 }
 

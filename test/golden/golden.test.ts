@@ -21,7 +21,9 @@ describe('golden fixtures', () => {
   }
 
   it('a file of another form is refused', async () => {
-    const failure = await readGolden(fileURLToPath(import.meta.url)).catch((error: unknown) => error);
+    const failure = await readGolden(fileURLToPath(import.meta.url)).catch(
+      (error: unknown) => error,
+    );
     expect(failure).to.have.property('code', 'E_FILE');
   });
 });

@@ -80,7 +80,9 @@ export async function readGolden(path: string): Promise<GoldenFile> {
   try {
     json = JSON.parse(await readFile(path, 'utf8'));
   } catch (cause) {
-    throw new PartlensError('E_FILE', `Cannot read ${path}: ${(cause as Error).message}`, { cause });
+    throw new PartlensError('E_FILE', `Cannot read ${path}: ${(cause as Error).message}`, {
+      cause,
+    });
   }
   const parsed = goldenFile.safeParse(json);
   if (parsed.success) return parsed.data;
@@ -152,7 +154,9 @@ function traceOutputs({ graph, network, gradients }: TrainingGraph): string[] {
   trace(graph, 'x_enc', xEnc);
   trace(graph, 'mu1', mu1);
   trace(graph, 'mu2', mu2);
-  h.forEach((value, l) => { trace(graph, `h_${String(l + 1)}`, value); });
+  h.forEach((value, l) => {
+    trace(graph, `h_${String(l + 1)}`, value);
+  });
   for (const [name, value] of gradients) trace(graph, `grad ${name}`, value);
   return [...graph.outputs.keys()];
 }
@@ -162,7 +166,10 @@ async function runStep(
   { config, initial }: GoldenFile,
   { step, index, outputs }: { step: Step; index: number; outputs: string[] },
 ): Promise<Comparison[]> {
-  const targets = step.targets.map((values, l) => [`target_${String(l + 1)}`, Float32Array.from(values)]);
+  const targets = step.targets.map((values, l) => [
+    `target_${String(l + 1)}`,
+    Float32Array.from(values),
+  ]);
   const inputs = {
     features: Float32Array.from(step.features),
     hyper: hyperParameters(config.lr, index, config),
@@ -181,7 +188,9 @@ async function runStep(
     found.push({ step: index, kind, name, error: relativeError(have, want) });
   };
 
-  const filter = step.filter.map((_, l) => config.lambda_filter * scalar(got[`filter_${String(l + 1)}`]));
+  const filter = step.filter.map(
+    (_, l) => config.lambda_filter * scalar(got[`filter_${String(l + 1)}`]),
+  );
   const rec = step.rec.map((_, l) => scalar(got[`rec_${String(l + 1)}`]));
   const total = [...rec, scalar(got['contribution']), ...filter].reduce((sum, x) => sum + x, 0);
   compare('loss', 'loss', [step.loss], [total]);
@@ -192,12 +201,15 @@ async function runStep(
   compare('activation', 'a1', step.a1);
   compare('activation', 'm2', step.m2);
   compare('activation', 'x_enc', step.x_enc);
-  step.h.forEach((values, l) => { compare('activation', `h_${String(l + 1)}`, values); });
+  step.h.forEach((values, l) => {
+    compare('activation', `h_${String(l + 1)}`, values);
+  });
   for (const mu of ['mu1', 'mu2'] as const) {
     const wrong = step[mu].filter((cell, i) => cell !== got[mu]?.[i]).length;
     found.push({ step: index, kind: 'peak', name: mu, error: wrong / step[mu].length });
   }
-  for (const [name, values] of Object.entries(step.alpha)) compare('alpha', name, values, after[name]);
+  for (const [name, values] of Object.entries(step.alpha))
+    compare('alpha', name, values, after[name]);
   for (const [name, values] of Object.entries(step.grad)) {
     compare('gradient', name, values, got[`grad ${name}`]);
   }

@@ -29,7 +29,9 @@ async function main(files: readonly string[]): Promise<number> {
       const passed = worst.every(({ error }) => error <= TOLERANCE);
       console.log(`${passed ? 'ok  ' : 'FAIL'} ${file}`);
       for (const { kind, name, step, error } of worst) {
-        console.log(`     ${kind.padEnd(10)} ${error.toExponential(2)}  ${name}, step ${String(step + 1)}`);
+        console.log(
+          `     ${kind.padEnd(10)} ${error.toExponential(2)}  ${name}, step ${String(step + 1)}`,
+        );
       }
       failed ||= !passed;
     } catch (error) {

@@ -22,7 +22,7 @@ describe('ops: add', () => {
       { shapes: { a: [2, 5, 3, 4], b: [2, 5, 3, 4] }, attrs: {} },
       { shapes: { a: [], b: [] }, attrs: {} },
       { shapes: { a: [3, 17], b: [3, 17] }, attrs: {} },
-      { shapes: { a: [4, 40, 21, 19], b: [4, 40, 21, 19] }, attrs: {}, large: true },
+      { shapes: { a: [4, 40, 21, 19], b: [4, 40, 21, 19] }, attrs: {}, large: true, samples: 10 },
     ],
   );
 
@@ -45,7 +45,7 @@ describe('ops: add', () => {
     [
       { shapes: { a: [2, 5, 3, 4], b: [2, 5, 3, 4], s: [] }, attrs: {} },
       { shapes: { a: [3, 17], b: [3, 17], s: [] }, attrs: {} },
-      { shapes: { a: [4, 40, 21, 19], b: [4, 40, 21, 19], s: [] }, attrs: {}, large: true },
+      { shapes: { a: [4, 40, 21, 19], b: [4, 40, 21, 19], s: [] }, attrs: {}, large: true, samples: 10 },
     ],
   );
 });

@@ -83,7 +83,7 @@ describe('ops: conv2d', () => {
       of([1, 40, 14, 14], [36, 40, 3, 3], same, { large: true, samples: 3 }),
       // strips of rows, and padded copies of more than one round
       of([2, 3, 40, 40], [4, 3, 3, 3], same, { large: true, samples: 4 }),
-      of([3, 1, 420, 420], [1, 1, 3, 3], same, { large: true, samples: 1 }),
+      of([3, 1, 420, 420], [1, 1, 2, 1], { ...same, stride: [1, 2] }, { large: true, samples: 1 }),
     ],
   );
 });

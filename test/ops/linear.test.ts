@@ -54,7 +54,9 @@ describe('ops: linear', () => {
       of([2, 72, 5], { relu: true }, { chw: { x: [18, 2, 2], w: [18, 2, 2] } }),
       // few outputs and many features: parts that are summed at the end
       of([5, 2100, 10], { relu: true }, { large: true, samples: 6 }),
-      of([64, 1100, 130], {}, { large: true, samples: 1 }),
+      of([40, 1040, 34], {}, { large: true, samples: 2 }),
+      // many outputs and more features than one stretch
+      of([2, 1040, 260], {}, { large: true, samples: 2 }),
       of([1, 1152, 24], { bias: false }, { large: true, chw: { x: [32, 6, 6], w: [32, 6, 6] } }),
     ],
   );

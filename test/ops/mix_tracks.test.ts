@@ -39,7 +39,7 @@ describe('ops: mix_tracks', () => {
       of([1, 1, 1, 1]),
       of([2, 17, 2, 2], { draw: { w_p: constant(9) } }),
       of([2, 17, 2, 2], { draw: { w_p: constant(-120) } }),
-      of([8, 48, 7, 7], { large: true }),
+      of([8, 48, 7, 7], { large: true, samples: 10 }),
     ],
   );
 });

@@ -21,7 +21,7 @@ describe('ops: relu', () => {
       { shapes: { x: [37] }, attrs: {} },
       { shapes: { x: [3, 17] }, attrs: {} },
       { shapes: { x: [2, 60] }, chw: { x: [20, 1, 3] }, attrs: {} },
-      { shapes: { x: [4, 48, 20, 21] }, attrs: {}, large: true },
+      { shapes: { x: [4, 48, 20, 21] }, attrs: {}, large: true, samples: 20 },
     ],
   );
 

@@ -15,7 +15,7 @@ describe('ops: scale', () => {
       { shapes: { x: [] }, attrs: { factor: -1 } },
       { shapes: { x: [3, 17] }, attrs: { factor: 1e6 } },
       { shapes: { x: [2, 60] }, chw: { x: [20, 1, 3] }, attrs: { factor: 0 } },
-      { shapes: { x: [2, 48, 19, 19] }, attrs: { factor: 1.7 }, large: true },
+      { shapes: { x: [2, 48, 19, 19] }, attrs: { factor: 1.7 }, large: true, samples: 20 },
     ],
   );
 });

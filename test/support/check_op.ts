@@ -7,7 +7,7 @@ import { showShape, sizeOf, type DType, type Shape, type TensorData } from '../.
 import { compareGradient } from './check_gradient.js';
 import { normal, seeded, type Draw } from './draw.js';
 import { backends, runGraph, sameBits, smallOnly, type Arrays } from './engine.js';
-import { exact, Grid, relativeError, type Round } from './grid.js';
+import { allowedError, exact, Grid, relativeError, type Round } from './grid.js';
 import { failure } from './performer.js';
 
 export interface InputSpec {
@@ -67,7 +67,7 @@ export interface OpCase<I extends string, A> {
   draw?: Partial<Record<I, Draw>>;
   /** Left out by `PARTLENS_TEST_SMALL`. */
   large?: boolean;
-  /** Elements of each input whose gradient is compared, default 24. */
+  /** Elements of each input whose gradient is compared, default 60. */
   samples?: number;
 }
 
@@ -174,11 +174,11 @@ class Run<I extends string, A> {
 
   check(got: Arrays, reference: Reference<I, A>): void {
     const { floor = 1e-6, wrt = [], closedForm } = this.op;
-    const { attrs, samples = 24 } = this.given;
+    const { attrs, samples = 60 } = this.given;
     const want = reference(this.#inputs, attrs, exact);
     const naive = reference(this.#inputs, attrs, Math.fround);
     for (const [name, grid] of Object.entries(want)) {
-      const allowed = 3 * relativeError(naive[name]?.data ?? [], grid.data) + floor;
+      const allowed = allowedError(relativeError(naive[name]?.data ?? [], grid.data), floor);
       compare(name, got[name], grid, allowed);
     }
     const main = want[this.#main];
@@ -192,7 +192,8 @@ class Run<I extends string, A> {
       for (const name of wrt) {
         const grid = closed[name];
         if (!grid) throw new Error(`no closed form for ${name}`);
-        const allowed = 3 * relativeError(closedNaive[name]?.data ?? [], grid.data) + floor;
+        const naiveError = relativeError(closedNaive[name]?.data ?? [], grid.data);
+        const allowed = allowedError(naiveError, floor);
         compare(`gradient of ${name}`, got[`d ${name}`], grid, allowed);
       }
       return;
@@ -211,7 +212,7 @@ class Run<I extends string, A> {
         got: got[`d ${name}`] ?? new Float32Array(input.data.length),
         random: seeded(`${this.op.name} samples of ${name}`),
         samples,
-        floor: floor + 3 * forward,
+        floor: allowedError(forward, floor),
       });
     }
   }

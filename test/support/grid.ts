@@ -6,14 +6,16 @@ import { showShape, sizeOf, type Shape } from '../../lib/tensor.js';
  */
 export class Grid {
   readonly data: Float64Array;
-  readonly #dims: readonly [number, number, number, number];
+  readonly #a: number;
+  readonly #b: number;
+  readonly #c: number;
+  readonly #d: number;
 
   constructor(
     readonly shape: Shape,
     values?: ArrayLike<number>,
   ) {
-    const [a = 1, b = 1, c = 1, d = 1] = shape;
-    this.#dims = [a, b, c, d];
+    [this.#a = 1, this.#b = 1, this.#c = 1, this.#d = 1] = shape;
     this.data = values ? Float64Array.from(values) : new Float64Array(sizeOf(shape));
     if (this.data.length !== sizeOf(shape)) {
       throw new Error(`${String(this.data.length)} values do not fill ${showShape(shape)}`);
@@ -21,23 +23,21 @@ export class Grid {
   }
 
   at(i = 0, j = 0, k = 0, l = 0): number {
-    const [a, b, c, d] = this.#dims;
-    const inside = i >= 0 && i < a && j >= 0 && j < b && k >= 0 && k < c && l >= 0 && l < d;
-    return inside ? (this.data[((i * b + j) * c + k) * d + l] ?? 0) : 0;
+    const near = i >= 0 && i < this.#a && j >= 0 && j < this.#b;
+    const inside = near && k >= 0 && k < this.#c && l >= 0 && l < this.#d;
+    return inside ? (this.data[((i * this.#b + j) * this.#c + k) * this.#d + l] ?? 0) : 0;
   }
 
   set(value: number, i = 0, j = 0, k = 0, l = 0): void {
-    const [, b, c, d] = this.#dims;
-    this.data[((i * b + j) * c + k) * d + l] = value;
+    this.data[((i * this.#b + j) * this.#c + k) * this.#d + l] = value;
   }
 
   /** All positions in row-major order, axes that the shape lacks as 0. */
   *cells(): Generator<readonly [number, number, number, number]> {
-    const [a, b, c, d] = this.#dims;
-    for (let i = 0; i < a; i++) {
-      for (let j = 0; j < b; j++) {
-        for (let k = 0; k < c; k++) {
-          for (let l = 0; l < d; l++) yield [i, j, k, l];
+    for (let i = 0; i < this.#a; i++) {
+      for (let j = 0; j < this.#b; j++) {
+        for (let k = 0; k < this.#c; k++) {
+          for (let l = 0; l < this.#d; l++) yield [i, j, k, l];
         }
       }
     }
@@ -71,8 +71,19 @@ export function largest(values: ArrayLike<number>): number {
   return top;
 }
 
-/** max |got - want| / max |want| (or 1 where want is all 0). NaN if any value is. */
+const SMALLEST = 2 ** -126; // of the normal float32 numbers
+
+/** max |got - want| / max |want|, or / 1 where float32 can only hold 0. NaN if any value is. */
 export function relativeError(got: ArrayLike<number>, want: ArrayLike<number>): number {
   const difference = Float64Array.from(want, (value, i) => (got[i] ?? NaN) - value);
-  return largest(difference) / (largest(want) || 1);
+  const top = largest(want);
+  return largest(difference) / (top < SMALLEST ? 1 : top);
+}
+
+/**
+ * Relative error that a value may have: 3 times that of a naive float32 loop, which excuses nothing
+ * above 1e-3 / 3 (overflow, underflow, cancellation), plus `floor`.
+ */
+export function allowedError(naive: number, floor: number): number {
+  return Math.min(3 * naive, 1e-3) + floor;
 }

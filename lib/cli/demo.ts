@@ -1,0 +1,82 @@
+import { rm } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { Command } from 'commander';
+import { runDemo, type DemoResult } from '../demo/demo.js';
+import { PartlensError } from '../errors.js';
+import { addDeviceFlags, deviceOf, positiveInteger, type DeviceFlags } from './flags.js';
+import { ProgressLine, withInterrupt } from './progress.js';
+
+interface DemoFlags extends DeviceFlags {
+  out: string;
+  images: number;
+  size: number;
+  seed: number;
+  epochs: number;
+}
+
+/** Everything that the demo writes into its folder. */
+const OWN = ['birds', 'bird_cnn.onnx', 'bird_cnn.json', 'run'];
+
+export function demoCommand(): Command {
+  const command = new Command('demo')
+    .description('Draw birds, train a small CNN on them, export it to ONNX, and explain it.')
+    .option(
+      '--out <folder>',
+      'folder for everything; an older demo in it is replaced',
+      'partlens-demo',
+    )
+    .option('--images <count>', 'images to draw', positiveInteger, 2000)
+    .option('--size <pixels>', 'side of the images', positiveInteger, 112)
+    .option('--seed <number>', 'seed of everything', positiveInteger, 1)
+    .option('--epochs <count>', 'passes of the explainer over the images', positiveInteger, 6)
+    .addHelpText('after', '\nExample:\n  partlens demo --images 3000 --seed 7');
+  return addDeviceFlags(command).action(async (flags: DemoFlags) => {
+    const line = new ProgressLine();
+    const started = performance.now();
+    await clear(flags.out);
+    const result = await withInterrupt(
+      (signal) =>
+        runDemo({
+          out: flags.out,
+          images: flags.images,
+          size: flags.size,
+          seed: flags.seed,
+          epochs: flags.epochs,
+          ...deviceOf(flags),
+          signal,
+          onProgress: ({ phase, share, detail }) =>
+            line.show(`${phase}  ${(100 * share).toFixed(0)} %  ${detail}`),
+        }),
+      () => line.note('stopping'),
+    );
+    line.clear();
+    console.log(summary(result, (performance.now() - started) / 1000));
+  });
+}
+
+/** Removes what an older demo left; a folder with anything else is not touched. */
+async function clear(folder: string): Promise<void> {
+  if (!existsSync(folder)) return;
+  if (!existsSync(join(folder, 'birds', 'landmarks.csv'))) {
+    const text = `${folder} is there and holds no demo. Choose another --out.`;
+    throw new PartlensError('E_ARGUMENT', text, { op: 'demo' });
+  }
+  for (const name of OWN) await rm(join(folder, name), { recursive: true, force: true });
+}
+
+function summary({ accuracy, evaluation, run, model }: DemoResult, seconds: number): string {
+  const three = (value: number | undefined): string => (value ?? NaN).toFixed(3);
+  const { instability, p, head, reconstruction } = evaluation;
+  const { performer, layer2, controls } = instability ?? {};
+  const rebuilt = Object.entries(reconstruction).map(([name, error]) => `${name} ${three(error)}`);
+  const fixed = `fixed position ${three(controls?.fixedPositionBest)}, random ${three(controls?.random)}`;
+  const here = (path: string): string => relative('.', path);
+  return [
+    `CNN            ${(100 * accuracy).toFixed(1)} % of validation images right (${here(model)})`,
+    `instability    performer ${three(performer?.value)} -> explainer ${three(layer2?.value)}  (${fixed})`,
+    `parts carry    p = ${three(p)} of the features, ${String(evaluation.deadFilters)} filters never fire`,
+    `rebuilt        agreement ${three(head.agreement)}, relative error ${rebuilt.join(', ')}`,
+    `run folder     ${here(run)}  (${seconds.toFixed(0)} s)`,
+  ].join('\n');
+}

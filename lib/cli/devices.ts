@@ -1,0 +1,23 @@
+import { Command } from 'commander';
+import { loadBinding } from '../binding.js';
+
+export function devicesCommand(): Command {
+  return new Command('devices')
+    .description('List the backends, and why one cannot be used.')
+    .option('--json', 'print JSON')
+    .addHelpText('after', '\nExample:\n  partlens devices')
+    .action(({ json }: { json?: boolean }) => {
+      const devices = loadBinding().devices();
+      if (json) {
+        console.log(JSON.stringify(devices, null, 2));
+        return;
+      }
+      for (const { backend, available, reason, isa, threads, memoryBytes } of devices) {
+        const gib = memoryBytes === undefined ? '' : `, ${(memoryBytes / 2 ** 30).toFixed(1)} GiB`;
+        const size = threads === undefined ? '' : `, ${String(threads)} threads${gib}`;
+        console.log(
+          `${backend.padEnd(5)} ${available ? `${isa}${size}` : `not available: ${reason}`}`,
+        );
+      }
+    });
+}

@@ -1,0 +1,84 @@
+import { InvalidArgumentError, Option, type Command } from 'commander';
+import type { Preprocessing } from '../performer/index.js';
+import type { BackendChoice } from '../session.js';
+
+/** Options that all commands that compute share. */
+export interface DeviceFlags {
+  backend: BackendChoice;
+  threads?: number;
+}
+
+export function addDeviceFlags(command: Command): Command {
+  return command
+    .addOption(
+      new Option('--backend <name>', 'where to compute')
+        .choices(['auto', 'cpu', 'cuda'])
+        .default('auto'),
+    )
+    .option('--threads <count>', 'CPU threads (default: all that are allowed)', positiveInteger);
+}
+
+export function deviceOf({ backend, threads }: DeviceFlags): {
+  backend: BackendChoice;
+  threads?: number;
+} {
+  return { backend, ...(threads === undefined ? {} : { threads }) };
+}
+
+/** How images become the network's input, where no JSON file beside the model says it. */
+export interface ImageFlags {
+  imageSize?: number;
+  imageSupersample?: number;
+  imageMean?: number[];
+  imageStd?: number[];
+  imageChannels?: 'RGB' | 'BGR';
+  imageScale?: number;
+}
+
+export function addImageFlags(command: Command): Command {
+  return command
+    .option('--image-size <pixels>', 'side of the network input', positiveInteger)
+    .option('--image-supersample <k>', 'average k x k pixels into one', positiveInteger)
+    .option('--image-mean <r,g,b>', 'mean of the channels, after --image-scale', numbers)
+    .option('--image-std <r,g,b>', 'standard deviation of the channels', numbers)
+    .addOption(
+      new Option('--image-channels <order>', 'order of the channels').choices(['RGB', 'BGR']),
+    )
+    .option('--image-scale <factor>', 'factor on bytes, such as 0.00392 for 0..1', positive);
+}
+
+/** The flags that were given, as `loadPerformer` takes them. */
+export function preprocessingOf(flags: ImageFlags): Partial<Preprocessing> {
+  const given = {
+    size: flags.imageSize,
+    supersample: flags.imageSupersample,
+    mean: flags.imageMean as Preprocessing['mean'] | undefined,
+    std: flags.imageStd as Preprocessing['std'] | undefined,
+    channels: flags.imageChannels,
+    scale: flags.imageScale,
+  };
+  const entries = Object.entries(given).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(entries) as Partial<Preprocessing>;
+}
+
+export function positiveInteger(text: string): number {
+  const value = Number(text);
+  if (Number.isInteger(value) && value >= 1) return value;
+  throw new InvalidArgumentError('Expected an integer >= 1.');
+}
+
+export function positive(text: string): number {
+  const value = Number(text);
+  if (Number.isFinite(value) && value > 0) return value;
+  throw new InvalidArgumentError('Expected a number > 0.');
+}
+
+export function numbers(text: string): number[] {
+  const values = text.split(',').map(Number);
+  if (values.every(Number.isFinite)) return values;
+  throw new InvalidArgumentError('Expected numbers with commas between.');
+}
+
+export function names(text: string): string[] {
+  return text.split(',').filter((name) => name !== '');
+}

@@ -1,0 +1,50 @@
+import { Command, CommanderError } from 'commander';
+import { PartlensError } from '../errors.js';
+import { VERSION } from '../version.js';
+import { demoCommand } from './demo.js';
+import { devicesCommand } from './devices.js';
+import { evaluateCommand } from './evaluate.js';
+import { inspectCommand } from './inspect.js';
+import { trainCommand } from './train.js';
+
+/** Exit codes: wrong usage, failure. */
+const USAGE = 2;
+const FAILURE = 1;
+
+/** The command line `partlens`. */
+export function buildProgram(): Command {
+  const program = new Command('partlens')
+    .description('Explains the middle layers of a trained CNN as object parts.')
+    .version(VERSION)
+    .option('--verbose', 'show the stack of an error')
+    .showHelpAfterError('(--help shows the options)')
+    .addHelpText('after', '\nExample:\n  partlens demo\n  partlens inspect model.onnx');
+  for (const make of [demoCommand, inspectCommand, trainCommand, evaluateCommand, devicesCommand]) {
+    program.addCommand(make());
+  }
+  for (const command of [program, ...program.commands]) command.exitOverride();
+  return program;
+}
+
+/** Runs the command line; resolves with the exit code. */
+export async function main(args: readonly string[]): Promise<number> {
+  try {
+    await buildProgram().parseAsync(args, { from: 'user' });
+    return 0;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE;
+    report(error, args.includes('--verbose'));
+    return error instanceof PartlensError && error.code === 'E_ARGUMENT' ? USAGE : FAILURE;
+  }
+}
+
+function report(error: unknown, verbose: boolean): void {
+  const known = error instanceof PartlensError;
+  const text = error instanceof Error ? error.message : String(error);
+  process.stderr.write(`partlens: ${text}${known ? ` (${error.code})` : ''}\n`);
+  if (verbose && error instanceof Error) process.stderr.write(`${error.stack ?? ''}\n`);
+}
+
+if (process.argv[1]?.endsWith('partlens.js') || process.argv[1]?.endsWith('partlens')) {
+  process.exitCode = await main(process.argv.slice(2));
+}

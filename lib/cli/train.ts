@@ -1,0 +1,121 @@
+import { Command, Option } from 'commander';
+import type { z } from 'zod';
+import { trainOptions, type TrainOptionsInput } from '../explainer/options.js';
+import { trainExplainer } from '../explainer/train.js';
+import { loadPerformer } from '../performer/index.js';
+import {
+  addDeviceFlags,
+  addImageFlags,
+  deviceOf,
+  names,
+  preprocessingOf,
+  type DeviceFlags,
+  type ImageFlags,
+} from './flags.js';
+import { ProgressLine, showTraining, withInterrupt } from './progress.js';
+
+interface TrainFlags extends DeviceFlags, ImageFlags {
+  performer: string;
+  layer?: string;
+  targets?: string[];
+  output?: string;
+  images: string;
+  classes?: string[];
+  out: string;
+  resume?: boolean;
+}
+
+const EXAMPLE = `
+Example:
+  partlens train --performer vgg16.onnx --layer conv5_relu --targets fc6_relu,fc7_relu \\
+      --images photos/ --out run/`;
+
+export function trainCommand(): Command {
+  const command = new Command('train')
+    .description(
+      "Train an explainer on one layer of a CNN: no labels, no parts, the CNN's features.",
+    )
+    .requiredOption('--performer <model.onnx>', 'the CNN to be explained')
+    .option('--layer <name>', 'layer to explain (default: see inspect)')
+    .option('--targets <names>', 'features to rebuild, with commas (default: see inspect)', names)
+    .option('--output <name>', 'what the head computes (default: the model output)')
+    .requiredOption('--images <folder>', 'photographs; each sub-folder is a class')
+    .option('--classes <names>', 'only these sub-folders, with commas', names)
+    .option('--out <folder>', 'run folder', 'partlens-run')
+    .option('--resume', 'go on with the run in --out')
+    .addHelpText('after', EXAMPLE);
+  addOptionFlags(command);
+  return addImageFlags(addDeviceFlags(command)).action((flags: TrainFlags) =>
+    train(flags, givenOptions(command)),
+  );
+}
+
+/** Options of the method that were given as flags; the schema has the defaults of the others. */
+function givenOptions(command: Command): TrainOptionsInput {
+  const given = Object.entries(command.opts()).filter(
+    ([key]) => key in trainOptions.shape && command.getOptionValueSource(key) === 'cli',
+  );
+  return Object.fromEntries(given) as TrainOptionsInput;
+}
+
+async function train(flags: TrainFlags, options: TrainOptionsInput): Promise<void> {
+  const line = new ProgressLine();
+  const performer = await loadPerformer(flags.performer, {
+    ...(flags.layer === undefined ? {} : { layer: flags.layer }),
+    ...(flags.targets ? { targets: flags.targets } : {}),
+    ...(flags.output === undefined ? {} : { output: flags.output }),
+    preprocessing: preprocessingOf(flags),
+    ...deviceOf(flags),
+  });
+  try {
+    const { backend, reason, isa, threads } = performer.info();
+    const why = reason === '' ? '' : `; no CUDA: ${reason}`;
+    line.note(`backend ${backend} (${isa}, ${String(threads)} threads${why})`);
+    const explainer = await withInterrupt(
+      (signal) =>
+        trainExplainer({
+          ...options,
+          performer,
+          images: flags.images,
+          ...(flags.classes ? { classes: flags.classes } : {}),
+          out: flags.out,
+          resume: flags.resume ?? false,
+          ...deviceOf(flags),
+          signal,
+          onProgress: (progress) => line.show(showTraining(progress)),
+          onWarning: (text) => line.note(`warning: ${text}`),
+        }),
+      () => line.note('stopping after this step; press Ctrl-C again to stop at once'),
+    );
+    line.clear();
+    const { run, step, p, summary } = explainer;
+    const skipped = summary?.skipped.length ?? 0;
+    const images = `${String(summary?.used ?? 0)} images used, ${String(skipped)} skipped`;
+    console.log(`${run}: ${String(step)} steps, p ${p.toFixed(3)}, ${images}`);
+    explainer.dispose();
+  } finally {
+    performer.dispose();
+  }
+}
+
+/** One flag for each option of the method, with the default that the schema states. */
+export function addOptionFlags(command: Command): void {
+  const defaults = trainOptions.parse({}) as Record<string, unknown>;
+  for (const [key, schema] of Object.entries(trainOptions.shape) as [string, z.ZodType][]) {
+    const flag = key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+    const text = schema.description ?? key;
+    const fallback = defaults[key];
+    const shown = fallback === undefined ? text : `${text} (default: ${JSON.stringify(fallback)})`;
+    if (schema.safeParse(true).success) {
+      if (fallback !== true) command.option(`--${flag}`, text);
+      if (fallback !== false) command.option(`--no-${flag}`, `not: ${text}`);
+    } else command.addOption(new Option(`--${flag} <value>`, shown).argParser(value));
+  }
+}
+
+/** A number, a list of numbers, or a word. */
+function value(text: string): number | number[] | string {
+  const list = text.split(',').map((part) => (part.trim() === '' ? NaN : Number(part)));
+  if (list.some(Number.isNaN)) return text;
+  return list.length === 1 ? (list[0] ?? NaN) : list;
+}

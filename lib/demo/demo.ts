@@ -1,0 +1,124 @@
+import { mkdir } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { listImages } from '../data/images.js';
+import { expected } from '../errors.js';
+import type { Evaluation } from '../explainer/evaluate.js';
+import { trainExplainer } from '../explainer/train.js';
+import { loadPerformer } from '../performer/index.js';
+import type { BackendChoice } from '../session.js';
+import { BIRD_CLASSES, writeBirds } from './bird_images.js';
+import { DEMO_LAYER, DEMO_SIDE, DEMO_TARGETS, trainCnn } from './cnn.js';
+
+/** One line of progress: what is going on, how much of it is done, 0..1. */
+export interface DemoProgress {
+  phase:
+    | 'drawing birds'
+    | 'training the CNN'
+    | 'extracting features'
+    | 'training the explainer'
+    | 'scoring';
+  share: number;
+  detail: string;
+}
+
+export interface DemoOptions {
+  /** Folder for everything, default `partlens-demo`. */
+  out?: string;
+  /** Images that are drawn, default 2000. */
+  images?: number;
+  /** Side of the images, pixels, default 112. */
+  size?: number;
+  seed?: number;
+  /** Passes of the CNN and of the explainer over the images. */
+  cnnEpochs?: number;
+  epochs?: number;
+  backend?: BackendChoice;
+  threads?: number;
+  signal?: AbortSignal | undefined;
+  onProgress?: (progress: DemoProgress) => void;
+}
+
+export interface DemoResult {
+  /** Folder of the pictures, of the CNN, of the run. */
+  pictures: string;
+  model: string;
+  run: string;
+  /** Share of validation images that the CNN classifies right. */
+  accuracy: number;
+  evaluation: Evaluation;
+}
+
+/**
+ * The whole method on data that the package makes: draws birds, trains a small CNN on them, exports it
+ * to ONNX, explains that file and scores the parts. Throws what its steps throw.
+ */
+export async function runDemo(options: DemoOptions = {}): Promise<DemoResult> {
+  const { images = 2000, size = 2 * DEMO_SIDE, seed = 1, cnnEpochs = 8, epochs = 6 } = options;
+  const { signal, backend, threads } = options;
+  if (!Number.isInteger(images) || images < 200) {
+    throw expected('at least 200', 'images', images, { op: 'demo' });
+  }
+  if (!Number.isInteger(size) || size < 32 || size > 1024) {
+    throw expected('32 to 1024', 'size', size, { op: 'demo' });
+  }
+  const device = { ...(backend ? { backend } : {}), ...(threads === undefined ? {} : { threads }) };
+  const folder = resolve(options.out ?? 'partlens-demo');
+  const [pictures, model, run] = ['birds', 'bird_cnn.onnx', 'run'].map((name) =>
+    join(folder, name),
+  ) as [string, string, string];
+  const tell = (phase: DemoProgress['phase'], done: number, total: number, detail = ''): void =>
+    options.onProgress?.({ phase, share: done / total, detail });
+  await mkdir(folder, { recursive: true });
+
+  await writeBirds(pictures, {
+    images,
+    size,
+    seed,
+    signal,
+    onProgress: (done, total) => tell('drawing birds', done, total),
+  });
+  const { accuracy } = await trainCnn(model, {
+    images: (await listImages(pictures)).images,
+    classes: BIRD_CLASSES,
+    seed,
+    epochs: cnnEpochs,
+    signal,
+    onProgress: (done, total, loss) =>
+      tell('training the CNN', done, total, `loss ${loss.toFixed(3)}`),
+    ...device,
+  });
+  const performer = await loadPerformer(model, {
+    layer: DEMO_LAYER,
+    targets: DEMO_TARGETS,
+    batch: 32,
+    ...device,
+  });
+  try {
+    const explainer = await trainExplainer({
+      performer,
+      images: pictures,
+      out: run,
+      seed,
+      epochs,
+      signal,
+      onProgress: (at) => {
+        if (at.phase === 'features') tell('extracting features', at.done, at.total);
+        else tell('training the explainer', at.step, at.steps, `p ${at.report.p.toFixed(3)}`);
+      },
+      ...device,
+    });
+    try {
+      const landmarks = join(pictures, 'landmarks.csv');
+      const evaluation = await explainer.evaluate({
+        landmarks,
+        signal,
+        onProgress: (done, total) => tell('scoring', done, total),
+      });
+      return { pictures, model, run, accuracy, evaluation };
+    } finally {
+      explainer.dispose();
+    }
+  } finally {
+    performer.dispose();
+  }
+}
