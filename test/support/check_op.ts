@@ -7,7 +7,7 @@ import { showShape, sizeOf, type DType, type Shape, type TensorData } from '../.
 import { compareGradient } from './check_gradient.js';
 import { normal, seeded, type Draw } from './draw.js';
 import { backends, runGraph, sameBits, smallOnly, type Arrays } from './engine.js';
-import { allowedError, exact, Grid, relativeError, type Round } from './grid.js';
+import { allowedError, exact, Grid, indexOfLargest, relativeError, type Round } from './grid.js';
 import { failure } from './performer.js';
 
 export interface InputSpec {
@@ -255,13 +255,7 @@ function compare(name: string, got: TensorData | undefined, want: Grid, allowed:
   expect(got.length, `length of ${name}`).to.equal(want.data.length);
   const error = relativeError(got, want.data);
   if (error <= allowed) return;
-  const worst = want.data.reduce((top, value, i) => {
-    const distance = (j: number, to: number): number => {
-      const size = Math.abs((got[j] ?? NaN) - to);
-      return Number.isNaN(size) ? Infinity : size;
-    };
-    return distance(i, value) > distance(top, want.data[top] ?? 0) ? i : top;
-  }, 0);
+  const worst = indexOfLargest(want.data.map((value, i) => (got[i] ?? NaN) - value));
   throw new Error(
     `${name}[${String(worst)}] is ${String(got[worst])}, expected ${String(want.data[worst])}: ` +
       `relative error ${error.toExponential(2)} above ${allowed.toExponential(2)}`,

@@ -62,11 +62,16 @@ export function sizes(grid: Grid): readonly [number, number, number, number] {
 
 /** Largest absolute value. NaN if there is one. */
 export function largest(values: ArrayLike<number>): number {
+  return values.length === 0 ? 0 : Math.abs(values[indexOfLargest(values)] ?? NaN);
+}
+
+/** Where the largest absolute value is, or the first NaN. */
+export function indexOfLargest(values: ArrayLike<number>): number {
   let top = 0;
   for (let i = 0; i < values.length; i++) {
     const size = Math.abs(values[i] ?? NaN);
-    if (!(size <= top)) top = size;
-    if (Number.isNaN(top)) return NaN;
+    if (Number.isNaN(size)) return i;
+    if (size > Math.abs(values[top] ?? NaN)) top = i;
   }
   return top;
 }
