@@ -45,7 +45,12 @@ describe('ops: add', () => {
     [
       { shapes: { a: [2, 5, 3, 4], b: [2, 5, 3, 4], s: [] }, attrs: {} },
       { shapes: { a: [3, 17], b: [3, 17], s: [] }, attrs: {} },
-      { shapes: { a: [4, 40, 21, 19], b: [4, 40, 21, 19], s: [] }, attrs: {}, large: true, samples: 10 },
+      {
+        shapes: { a: [4, 40, 21, 19], b: [4, 40, 21, 19], s: [] },
+        attrs: {},
+        large: true,
+        samples: 10,
+      },
     ],
   );
 });

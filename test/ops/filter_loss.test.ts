@@ -17,7 +17,8 @@ function peakMean(x: Grid, old: Grid, options: FilterLossOptions, f: Round): Gri
     let sum = 0;
     for (let image = 0; image < N; image++) {
       let peak = -Infinity;
-      for (let i = 0; i < n * n; i++) peak = Math.max(peak, x.at(image, d, Math.floor(i / n), i % n));
+      for (let i = 0; i < n * n; i++)
+        peak = Math.max(peak, x.at(image, d, Math.floor(i / n), i % n));
       sum = f(sum + peak);
     }
     const batch = f(sum / N);
@@ -210,7 +211,10 @@ describe('ops: filter_loss', () => {
     const graph = new Graph();
     const x = graph.input('x', [3, 2, 2, 2]);
     graph.output('loss', filterLoss(x, graph.state('m', [2], { fill: -1 })));
-    const { loss, m } = await runGraph(graph, { x: new Float32Array(24), m: Float32Array.of(-1, -1) });
+    const { loss, m } = await runGraph(graph, {
+      x: new Float32Array(24),
+      m: Float32Array.of(-1, -1),
+    });
     expect([...(loss ?? [])].map(Math.abs)).to.deep.equal([0, 0]);
     expect([...(m ?? [])]).to.deep.equal([0, 0]);
   });

@@ -31,7 +31,12 @@ describe('ops: mean_square', () => {
         chw: { x: [5, 3, 4], target: [5, 3, 4] },
         attrs: { weight: 1 },
       },
-      { shapes: { x: [64, 1000], target: [64, 1000] }, attrs: { weight: 1 }, large: true, samples: 10 },
+      {
+        shapes: { x: [64, 1000], target: [64, 1000] },
+        attrs: { weight: 1 },
+        large: true,
+        samples: 10,
+      },
     ],
   );
 });

@@ -28,7 +28,9 @@ export function compareGradient(check: GradientCheck): void {
   const { name, at, g, got, random, samples, floor } = check;
   const count = at.data.length;
   if (got.length !== count) throw new Error(`${name} has ${String(got.length)} values`);
-  const chosen = [...new Set([indexOfLargest(got), ...random.permutation(count).subarray(0, samples)])];
+  const chosen = [
+    ...new Set([indexOfLargest(got), ...random.permutation(count).subarray(0, samples)]),
+  ];
   const columns = chosen.map((element) => {
     const column = difference(check, (i) => Number(i === element));
     return { element, want: dot(g, column), naive: naiveDot(g, column) };

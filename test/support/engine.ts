@@ -5,12 +5,12 @@ import type { TensorData } from '../../lib/tensor.js';
 
 export type Arrays = Record<string, TensorData>;
 
-/** Backends that this machine can run. */
+/** Backends that this machine can run. Throws with the reason when the CPU is not among them. */
 export function backends(): Backend[] {
-  return loadBinding()
-    .devices()
-    .filter(({ available }) => available)
-    .map(({ backend }) => backend);
+  const devices = loadBinding().devices();
+  const cpu = devices.find(({ backend }) => backend === 'cpu');
+  if (!cpu?.available) throw new Error(cpu?.reason ?? 'no CPU backend');
+  return devices.filter(({ available }) => available).map(({ backend }) => backend);
 }
 
 /** `PARTLENS_TEST_SMALL=1` leaves out the large cases: for runs under other instruction sets. */
