@@ -106,7 +106,8 @@ export class Graph {
 
   /** A tensor of one value everywhere. */
   constant(fill: number, shape: Shape = [], options: LeafOptions = {}): Value {
-    const name = `constant ${String(fill)} ${showShape(shape)} ${options.layout ?? ''}`;
+    const { dtype = 'f32', layout = '', chw = [] } = options;
+    const name = `constant ${String(fill)} ${dtype} ${showShape(shape)} ${layout} ${chw.join(' ')}`;
     const known = this.#leaves.get(name);
     return known ?? this.#leaf('constant', name, shape, { ...options, fill });
   }
