@@ -156,7 +156,8 @@ export function nativeError(error: unknown): unknown {
   return new PartlensError(code as ErrorCode, error.message, { cause: error });
 }
 
-function wrapped<T>(body: () => T): T {
+/** Calls the addon; its errors become `PartlensError`. */
+export function wrapped<T>(body: () => T): T {
   try {
     return body();
   } catch (error) {

@@ -1,4 +1,4 @@
-import { loadBinding, nativeError, type Backend, type NativeSession } from './binding.js';
+import { loadBinding, nativeError, wrapped, type Backend, type NativeSession } from './binding.js';
 import { expected, PartlensError } from './errors.js';
 import { registry, type Graph, type ValueType } from './graph.js';
 import { encodeProgram, planPrograms, type Plan, type Program } from './plan.js';
@@ -54,7 +54,11 @@ export class Session {
     this.reason = choice.reason;
     const kernels = loadBinding().kernelIndex(choice.backend, registry);
     for (const [name, program] of plan.programs) {
-      this.#ids.set(name, native.addProgram(encodeProgram(program, kernels)));
+      const words = encodeProgram(program, kernels);
+      this.#ids.set(
+        name,
+        wrapped(() => native.addProgram(words)),
+      );
     }
   }
 
@@ -85,32 +89,30 @@ export class Session {
     return zip(fetch, results);
   }
 
-  /** Sets parameters and states by name, row-major. */
+  /** Sets parameters and states by name, row-major: copies them at the call, all or none. */
   async write(values: Arrays): Promise<void> {
-    const groups = this.#group(Object.keys(values));
-    for (const [name, found] of groups) {
+    const groups = [...this.#group(Object.keys(values))].map(([name, found]) => {
       const program = this.#program(name);
       const data = found.map(({ key, slot }) => checked(program, slot, values[key], key));
-      const slots = Int32Array.from(found.map(({ slot }) => slot));
-      await settled(() => this.#native.upload(this.#id(name), slots, data));
-    }
+      return { id: this.#id(name), slots: Int32Array.from(found.map(({ slot }) => slot)), data };
+    });
+    await settled(() =>
+      Promise.all(groups.map(({ id, slots, data }) => this.#native.upload(id, slots, data))),
+    );
   }
 
-  /** Reads parameters and states by name into fresh row-major arrays. */
+  /** Reads parameters and states by name into fresh row-major arrays, all of one moment. */
   async read(names: readonly string[]): Promise<Arrays> {
-    const result: Arrays = {};
-    for (const [name, found] of this.#group(names)) {
-      const slots = Int32Array.from(found.map(({ slot }) => slot));
-      const data = await settled(() => this.#native.download(this.#id(name), slots));
-      Object.assign(
-        result,
-        zip(
-          found.map(({ key }) => key),
-          data,
+    const groups = [...this.#group(names)];
+    const results = await settled(() =>
+      Promise.all(
+        groups.map(([name, found]) =>
+          this.#native.download(this.#id(name), Int32Array.from(found.map(({ slot }) => slot))),
         ),
-      );
-    }
-    return result;
+      ),
+    );
+    const keys = groups.flatMap(([, found]) => found.map(({ key }) => key));
+    return zip(keys, results.flat());
   }
 
   /** Types of the session's parameters and states, by name. */
@@ -129,8 +131,9 @@ export class Session {
 
   /** Time of each kernel call of a program's last run, in order. */
   profile(name: string): KernelTime[] {
-    const times = this.#native.profile(this.#id(name));
-    return this.#program(name).ops.map(({ kernel }, i) => ({ kernel, nanoseconds: times[i] ?? 0 }));
+    const { ops } = this.#program(name);
+    const times = wrapped(() => this.#native.profile(this.#id(name)));
+    return ops.map(({ kernel }, i) => ({ kernel, nanoseconds: times[i] ?? 0 }));
   }
 
   /** The compiled program: plain data, to print or compare. */
@@ -139,7 +142,7 @@ export class Session {
   }
 
   info(): SessionInfo {
-    const { isa, threads, scratchBytes } = this.#native.info();
+    const { isa, threads, scratchBytes } = wrapped(() => this.#native.info());
     const { backend, reason } = this;
     return { backend, reason, isa, threads, arenaBytes: this.#plan.arenaBytes, scratchBytes };
   }
@@ -217,7 +220,9 @@ async function fill(session: Session, native: NativeSession, plan: Plan): Promis
       const array = data[i]?.dtype === 'i32' ? new Int32Array(length) : new Float32Array(length);
       return array.fill(node.fill);
     });
-    await native.upload(id++, Int32Array.from(filled.map(({ slot }) => slot)), arrays);
+    const slots = Int32Array.from(filled.map(({ slot }) => slot));
+    const programId = id++;
+    await settled(() => native.upload(programId, slots, arrays));
   }
 }
 
