@@ -85,10 +85,11 @@ async function fill(
     ...(onWarning ? { onWarning } : {}),
   });
   for await (const { images: loaded, pixels, mirrored } of batches) {
+    const copies: { rows: FeatureRow[]; data: Record<string, Float32Array> }[] = [];
     for (const [copy, data] of [pixels, mirrored].entries()) {
       if (!data) continue;
       const { layer, targets, output } = await performer.features(data, loaded.length);
-      const rows: FeatureRow[] = loaded.map(({ path, className, width, height }) => ({
+      const rows = loaded.map(({ path, className, width, height }) => ({
         image: path,
         mirrored: copy === 1,
         className,
@@ -96,8 +97,10 @@ async function fill(
         height,
       }));
       const named = targets.map((target, l) => [targetName(l), target] as const);
-      await store.append(rows, { [LAYER]: layer, [OUTPUT]: output, ...Object.fromEntries(named) });
+      const all = { [LAYER]: layer, [OUTPUT]: output, ...Object.fromEntries(named) };
+      copies.push({ rows, data: all });
     }
+    await store.appendTogether(copies);
     onProgress?.(summary.used + summary.skipped.length, images.length);
   }
 }
