@@ -6,6 +6,7 @@
 //   cost 2 C R S flop per output; compute bound for C >= 32
 #include "../cpu_kernels.h"
 #include "../simd/conv_core.h"
+#include "conv2d_winograd.h"
 
 namespace partlens {
 namespace PL_ISA {
@@ -14,6 +15,11 @@ void conv2d_forward(Device& device, const conv2d_forward_args& t, const Conv2dAt
   const int R = t.w.dims[2], S = t.w.dims[3];
   ConvShape s = {t.x.dims[0], t.x.dims[1], t.x.dims[2], t.x.dims[3], t.y.dims[1],
                  t.y.dims[2], t.y.dims[3], R,           S,           a.stride_h};
+  const float* bias = t.b.data ? f32(t.b) : nullptr;
+  const WinogradShape tiled = {s.images, s.K, s.H, s.W, s.N, s.P, s.Q, a.pad_top, a.pad_left};
+  if (winograd_pays(tiled, R, S, a.stride_h, a.stride_w)) {
+    return winograd_convolve(device, tiled, f32(t.x), f32(t.w), false, bias, a.relu, f32(t.y));
+  }
   const bool pointwise = R * S == 1 && a.stride_h * a.stride_w == 1 && !a.pad_top && !a.pad_left &&
                          s.H == s.P && s.W == s.Q;
   if (pointwise) {  // one long row
@@ -22,7 +28,6 @@ void conv2d_forward(Device& device, const conv2d_forward_args& t, const Conv2dAt
   }
   const Padded p = padded_for((s.P - 1) * a.stride_h + R, (s.Q - 1) * a.stride_w + S, a.stride_w,
                               a.pad_top, a.pad_left, 1);
-  const float* bias = t.b.data ? f32(t.b) : nullptr;
   convolve(device, s, p, f32(t.x), f32(t.w), bias, a.relu, f32(t.y));
 }
 
@@ -47,6 +52,11 @@ void conv2d_backward_data(Device& device, const conv2d_backward_data_args& t,
   const int R = t.w.dims[2], S = t.w.dims[3];
   const ConvShape s = {t.g.dims[0],  t.g.dims[1],  t.g.dims[2], t.g.dims[3], t.dx.dims[1],
                        t.dx.dims[2], t.dx.dims[3], R,           S,           1};
+  const WinogradShape tiled = {s.images, s.K, s.H,           s.W,           s.N,
+                               s.P,      s.Q, 2 - a.pad_top, 2 - a.pad_left};
+  if (winograd_pays(tiled, R, S, a.stride_h, a.stride_w)) {
+    return winograd_convolve(device, tiled, f32(t.g), f32(t.w), true, nullptr, false, f32(t.dx));
+  }
   Padded p = padded_for(s.P + R - 1, s.Q + S - 1, 1, R - 1 - a.pad_top, S - 1 - a.pad_left, 1);
   // Both axes may have strides of their own; the copy spreads rows and columns alike, so an axis
   // with a smaller stride is spread by hand.
@@ -82,6 +92,10 @@ void conv2d_backward_weight(Device& device, const conv2d_backward_weight_args& t
   const int N = t.x.dims[0], C = t.x.dims[1], H = t.x.dims[2], W = t.x.dims[3];
   const int P = t.g.dims[2], Q = t.g.dims[3], R = t.dw.dims[2], S = t.dw.dims[3], taps = R * S;
   const int cb = blocks_of(C), panels = blocks_of(t.g.dims[1]);
+  const WinogradShape tiled = {N, C, H, W, t.g.dims[1], P, Q, a.pad_top, a.pad_left};
+  if (winograd_pays(tiled, R, S, a.stride_h, a.stride_w)) {
+    return winograd_backward_weight(device, tiled, f32(t.x), f32(t.g), f32(t.dw));
+  }
   const Padded p = padded_for((P - 1) * a.stride_h + R, (Q - 1) * a.stride_w + S, a.stride_w,
                               a.pad_top, a.pad_left, 1);
   const long image = cb * p.map_size(), out_map = (long)P * Q * BLOCK;

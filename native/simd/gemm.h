@@ -130,7 +130,7 @@ static void outer_kernel(const Outer& t, int lanes, int runs, int count, long x_
 #pragma GCC unroll 8
     for (int i = 0; i < OUTER_ROWS; i++) {
 #pragma GCC unroll 4
-      for (int j = 0; j < COLUMNS; j++) acc[i][j] = t.add ? load(cell(i, j)) : Vec{};
+      for (int j = 0; j < COLUMNS; j++) acc[i][j] = Vec{};
     }
     for (int run = 0; run < runs; run++) {
       const float* x = t.x + run * x_run + i0;
@@ -151,7 +151,10 @@ static void outer_kernel(const Outer& t, int lanes, int runs, int count, long x_
 #pragma GCC unroll 8
     for (int i = 0; i < OUTER_ROWS; i++) {
 #pragma GCC unroll 4
-      for (int j = 0; j < COLUMNS; j++) store(cell(i, j), acc[i][j]);
+      for (int j = 0; j < COLUMNS; j++) {
+        // Added at the end: sums of partial sums lose fewer digits than one long sum.
+        store(cell(i, j), t.add ? load(cell(i, j)) + acc[i][j] : acc[i][j]);
+      }
     }
   }
 }
