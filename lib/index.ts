@@ -1,3 +1,4 @@
+export { listImages, readImage, type ImageFile } from './data/images.js';
 export { loadBinding, type DeviceInfo } from './binding.js';
 export { PartlensError, type ErrorCode } from './errors.js';
 export { evaluationJson, type EvaluateOptions, type Evaluation } from './explainer/evaluate.js';

@@ -26,7 +26,7 @@ export function demoCommand(): Command {
       'folder for everything; an older demo in it is replaced',
       'partlens-demo',
     )
-    .option('--images <count>', 'images to draw', positiveInteger, 2000)
+    .option('--images <count>', 'images to draw', positiveInteger, 2400)
     .option('--size <pixels>', 'side of the images', positiveInteger, 112)
     .option('--seed <number>', 'seed of everything', positiveInteger, 1)
     .option('--epochs <count>', 'passes of the explainer over the images', positiveInteger, 6)
