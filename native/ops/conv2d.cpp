@@ -1,9 +1,11 @@
 // conv2d: y[n,o,p,q] = b[o] + sum_crs x[n,c,p*stride+r-pad,q*stride+s-pad] w[o,c,r,s], optional
-// ReLU.
+// ReLU; and its gradient with respect to x.
 //   in   x (N, C, H, W)  w (O, C, R, S)  b (O) or none                  out  y (N, O, P, Q)
 //   grid panels of 32 filters, times images, times strips of rows
-//   tile 14 pixels by 32 filters in registers (AVX-512); taps are offsets into a padded copy
+//   tile 14 pixels by 32 filters in registers (AVX-512); taps are offsets into a padded copy, or
+//        into x itself where nothing is padded
 //   cost 2 C R S flop per output; compute bound for C >= 32
+// 3x3 windows of stride 1 with enough channels take the Winograd variant.
 #include "../cpu_kernels.h"
 #include "../simd/conv_core.h"
 #include "conv2d_winograd.h"
@@ -11,153 +13,151 @@
 namespace partlens {
 namespace PL_ISA {
 
-void conv2d_forward(Device& device, const conv2d_forward_args& t, const Conv2dAttrs& a) {
-  const int R = t.w.dims[2], S = t.w.dims[3];
-  ConvShape s = {t.x.dims[0], t.x.dims[1], t.x.dims[2], t.x.dims[3], t.y.dims[1],
-                 t.y.dims[2], t.y.dims[3], R,           S,           a.stride_h};
-  const float* bias = t.b.data ? f32(t.b) : nullptr;
-  const WinogradShape tiled = {s.images, s.K, s.H, s.W, s.N, s.P, s.Q, a.pad_top, a.pad_left};
-  if (winograd_pays(tiled, R, S, a.stride_h, a.stride_w)) {
-    return winograd_convolve(device, tiled, f32(t.x), f32(t.w), false, bias, a.relu, f32(t.y));
-  }
-  const bool pointwise = R * S == 1 && a.stride_h * a.stride_w == 1 && !a.pad_top && !a.pad_left &&
-                         s.H == s.P && s.W == s.Q;
-  if (pointwise) {  // one long row
-    s.W = s.Q = s.H * s.W;
-    s.H = s.P = 1;
-  }
-  const Padded p = padded_for((s.P - 1) * a.stride_h + R, (s.Q - 1) * a.stride_w + S, a.stride_w,
-                              a.pad_top, a.pad_left, 1);
-  convolve(device, s, p, f32(t.x), f32(t.w), bias, a.relu, f32(t.y));
+// Panels [O/16][1][R * S][16 c][16 o] to [O/16][R][S * C][16 o]: a picture's few channels only.
+static float* pack_picture_weights(Device& device, const PlTensor& t) {
+  const int C = t.dims[1], taps = t.dims[2] * t.dims[3];
+  const float* w = f32(t);
+  float* packed = device.scratch(WEIGHT_SLOT, (size_t)padded(t.dims[0]) * taps * C);
+  parallel_for(device, blocks_of(t.dims[0]) * taps, [=](int tap, int) {
+    memcpy(packed + (long)tap * C * BLOCK, w + (long)tap * BLOCK * BLOCK,
+           sizeof(float) * C * BLOCK);
+  });
+  return packed;
 }
 
-// [O/16][C/16][R][S][16c][16o] -> [C/16][O/16][R][S][16o][16c], taps rotated by half a turn.
-static float* turn_weights(Device& device, const PlTensor& t) {
-  const int ob = blocks_of(t.dims[0]), cb = blocks_of(t.dims[1]), taps = t.dims[2] * t.dims[3];
+void conv2d_forward(Device& device, const conv2d_forward_args& t, const Conv2dAttrs& a) {
+  const int N = t.x.dims[0], C = t.x.dims[1], O = t.y.dims[1], P = t.y.dims[2], Q = t.y.dims[3];
+  const int R = t.w.dims[2], S = t.w.dims[3];
+  const float* bias = t.b.data ? f32(t.b) : nullptr;
+  const float* x = f32(t.x);
+  float* y = f32(t.y);
+  const WinogradShape tiled = {N, C, t.x.dims[2], t.x.dims[3], O, P, Q, a.pad_top, a.pad_left};
+  if (winograd_pays(tiled, R, S, a.stride_h, a.stride_w)) {
+    return winograd_convolve(device, tiled, x, f32(t.w), false, bias, a.relu, y);
+  }
+  const Copy copy = copy_of(C, t.x.dims[2], t.x.dims[3], (P - 1) * a.stride_h + R,
+                            (Q - 1) * a.stride_w + S, a.pad_top, a.pad_left);
+  const Window window = window_of(device, copy, C, R, S, a.stride_h, a.stride_w);
+  const float* w = copy.lanes < BLOCK ? pack_picture_weights(device, t.w) : f32(t.w);
+  Outputs out = {P, Q, 0, (long)Q * BLOCK, BLOCK, (long)P * Q * BLOCK, blocks_of(O)};
+  const long image = out.panels * out.map;
+  if (copy.in_place && R * S * a.stride_h * a.stride_w == 1 && copy.H == P && copy.W == Q) {
+    out.P = 1;  // pointwise: one long row
+    out.Q = P * Q;
+  }
+  const int round = round_of(copy, N);
+  for (int n = 0; n < N; n += round) {
+    const int count = N - n < round ? N - n : round;
+    const float* images = copy_images(device, copy, x, n, count);
+    multiply_windows(device, images, copy.image(), count, window, w, bias, a.relu, out,
+                     y + n * image);
+  }
+}
+
+// One axis of the pixels first, first + stride, ... of dx: pixel number u reads g at
+// u + shift - k for the taps tap + stride * k, k = 0..taps-1.
+struct Phase {
+  int count, tap, taps, shift;
+};
+
+static Phase phase_of(int first, int size, int stride, int pad, int window) {
+  Phase p = {(size - first + stride - 1) / stride, (first + pad) % stride, 0, 0};
+  if (p.tap < window) p.taps = (window - p.tap + stride - 1) / stride;
+  p.shift = (first + pad - p.tap) / stride;
+  return p;
+}
+
+// Range of g that one axis reads: `border` zeros before it, `size` in all.
+struct Reach {
+  int border, size;
+};
+
+static Reach reach_of(int size, int stride, int pad, int window) {
+  int low = 1 << 30, high = -(1 << 30);
+  for (int first = 0; first < stride && first < size; first++) {
+    const Phase p = phase_of(first, size, stride, pad, window);
+    if (!p.taps) continue;
+    if (p.shift - p.taps + 1 < low) low = p.shift - p.taps + 1;
+    if (p.shift + p.count > high) high = p.shift + p.count;
+  }
+  return high < low ? Reach{0, 1} : Reach{-low, high - low};
+}
+
+// The taps of one phase, turned: [O/16][C/16][R][S][16 c][16 o] -> [C/16][O/16][taps][16 o][16 c].
+static void turn_weights(Device& device, const PlTensor& t, const Phase& rows, const Phase& columns,
+                         int stride_h, int stride_w, float* turned) {
+  const int cb = blocks_of(t.dims[1]), ob = blocks_of(t.dims[0]), R = t.dims[2], S = t.dims[3];
   const float* w = f32(t);
-  float* turned = device.scratch(WEIGHT_SLOT, (size_t)elements(t));
   parallel_for(device, ob * cb, [=](int task, int) {
-    const int o = task / cb, c = task % cb;
-    for (int tap = 0; tap < taps; tap++) {
-      transpose_block(w + ((long)task * taps + tap) * BLOCK * BLOCK,
-                      turned + (((long)c * ob + o) * taps + taps - 1 - tap) * BLOCK * BLOCK);
+    const int o = task % ob, c = task / ob;
+    float* to = turned + (long)task * rows.taps * columns.taps * BLOCK * BLOCK;
+    for (int k = 0; k < rows.taps * columns.taps; k++) {
+      const int r = rows.tap + k / columns.taps * stride_h;
+      const int s = columns.tap + k % columns.taps * stride_w;
+      transpose_block(w + ((((long)o * cb + c) * R + r) * S + s) * BLOCK * BLOCK,
+                      to + k * BLOCK * BLOCK);
     }
   });
-  return turned;
 }
 
-// dx = g, spread out by the stride, convolved with the turned weights.
+// Every stride-th pixel of dx sees the same taps: a convolution of g, stride 1, for each of the
+// stride_h * stride_w phases.
+static void backward_phases(Device& device, const conv2d_backward_data_args& t,
+                            const Conv2dAttrs& a) {
+  const int N = t.g.dims[0], O = t.g.dims[1], H = t.dx.dims[2], W = t.dx.dims[3];
+  const int R = t.w.dims[2], S = t.w.dims[3];
+  const Reach down = reach_of(H, a.stride_h, a.pad_top, R);
+  const Reach across = reach_of(W, a.stride_w, a.pad_left, S);
+  Copy copy =
+      copy_of(O, t.g.dims[2], t.g.dims[3], down.size, across.size, down.border, across.border);
+  if (copy.lanes < BLOCK) copy.lanes = BLOCK;
+  float* turned = device.scratch(WEIGHT_SLOT, (size_t)elements(t.w));
+  Window v = {};
+  v.offsets = reinterpret_cast<int*>(device.scratch(OFFSET_SLOT, (size_t)copy.blocks * R * S));
+  v.lanes = v.pixel = BLOCK;
+  v.line = copy.line();
+  v.tail_lanes = O % BLOCK;
+  const int round = round_of(copy, N), panels = blocks_of(t.dx.dims[1]);
+  const long map = (long)H * W * BLOCK;
+  for (int n = 0; n < N; n += round) {
+    const int count = N - n < round ? N - n : round;
+    const float* g = copy_images(device, copy, f32(t.g), n, count);
+    for (int phase = 0; phase < a.stride_h * a.stride_w; phase++) {
+      const int y = phase / a.stride_w, x = phase % a.stride_w;
+      if (y >= H || x >= W) continue;
+      const Phase rows = phase_of(y, H, a.stride_h, a.pad_top, R);
+      const Phase columns = phase_of(x, W, a.stride_w, a.pad_left, S);
+      turn_weights(device, t.w, rows, columns, a.stride_h, a.stride_w, turned);
+      const int taps = rows.taps * columns.taps;
+      v.tail = v.tail_lanes ? taps : 0;
+      v.full = copy.blocks * taps - v.tail;
+      for (int b = 0; b < copy.blocks * taps; b++) {
+        const int down_by = down.border + rows.shift - b % taps / columns.taps;
+        const int right_by = across.border + columns.shift - b % taps % columns.taps;
+        v.offsets[b] = (int)(b / taps * copy.map() + down_by * copy.line() + right_by * BLOCK);
+      }
+      const Outputs out = {rows.count,
+                           columns.count,
+                           ((long)y * W + x) * BLOCK,
+                           (long)a.stride_h * W * BLOCK,
+                           (long)a.stride_w * BLOCK,
+                           map,
+                           panels};
+      multiply_windows(device, g, copy.image(), count, v, turned, nullptr, false, out,
+                       f32(t.dx) + (long)n * panels * map);
+    }
+  }
+}
+
 void conv2d_backward_data(Device& device, const conv2d_backward_data_args& t,
                           const Conv2dAttrs& a) {
-  const int R = t.w.dims[2], S = t.w.dims[3];
-  const ConvShape s = {t.g.dims[0],  t.g.dims[1],  t.g.dims[2], t.g.dims[3], t.dx.dims[1],
-                       t.dx.dims[2], t.dx.dims[3], R,           S,           1};
-  const WinogradShape tiled = {s.images, s.K, s.H,           s.W,           s.N,
-                               s.P,      s.Q, 2 - a.pad_top, 2 - a.pad_left};
-  if (winograd_pays(tiled, R, S, a.stride_h, a.stride_w)) {
+  const WinogradShape tiled = {t.g.dims[0],  t.g.dims[1],   t.g.dims[2],
+                               t.g.dims[3],  t.dx.dims[1],  t.dx.dims[2],
+                               t.dx.dims[3], 2 - a.pad_top, 2 - a.pad_left};
+  if (winograd_pays(tiled, t.w.dims[2], t.w.dims[3], a.stride_h, a.stride_w)) {
     return winograd_convolve(device, tiled, f32(t.g), f32(t.w), true, nullptr, false, f32(t.dx));
   }
-  Padded p = padded_for(s.P + R - 1, s.Q + S - 1, 1, R - 1 - a.pad_top, S - 1 - a.pad_left, 1);
-  // Both axes may have strides of their own; the copy spreads rows and columns alike, so an axis
-  // with a smaller stride is spread by hand.
-  const float* g = f32(t.g);
-  ConvShape spread = s;
-  if (a.stride_h != a.stride_w) {
-    const int H = (s.H - 1) * a.stride_h + 1, W = (s.W - 1) * a.stride_w + 1;
-    const long map = (long)H * W * BLOCK;
-    float* wide = device.scratch(GRADIENT_SLOT, (size_t)(s.images * blocks_of(s.K) * map));
-    parallel_for(device, s.images * blocks_of(s.K), [=](int i, int) {
-      memset(wide + i * map, 0, sizeof(float) * map);
-      for (int y = 0; y < s.H; y++) {
-        for (int x = 0; x < s.W; x++) {
-          memcpy(wide + i * map + ((long)y * a.stride_h * W + x * a.stride_w) * BLOCK,
-                 g + (((long)i * s.H + y) * s.W + x) * BLOCK, sizeof(float) * BLOCK);
-        }
-      }
-    });
-    g = wide;
-    spread.H = H;
-    spread.W = W;
-  } else {
-    p.dilation = a.stride_h;
-  }
-  const float* turned = turn_weights(device, t.w);
-  convolve(device, spread, p, g, turned, nullptr, false, f32(t.dx));
-}
-
-// dw[o,c,r,s] = sum_npq g[n,o,p,q] x[n,c,p*stride+r-pad,q*stride+s-pad]: outer products of the 16
-// channels of a pixel with 32 gradients, summed over images in order.
-void conv2d_backward_weight(Device& device, const conv2d_backward_weight_args& t,
-                            const Conv2dAttrs& a) {
-  const int N = t.x.dims[0], C = t.x.dims[1], H = t.x.dims[2], W = t.x.dims[3];
-  const int P = t.g.dims[2], Q = t.g.dims[3], R = t.dw.dims[2], S = t.dw.dims[3], taps = R * S;
-  const int cb = blocks_of(C), panels = blocks_of(t.g.dims[1]);
-  const WinogradShape tiled = {N, C, H, W, t.g.dims[1], P, Q, a.pad_top, a.pad_left};
-  if (winograd_pays(tiled, R, S, a.stride_h, a.stride_w)) {
-    return winograd_backward_weight(device, tiled, f32(t.x), f32(t.g), f32(t.dw));
-  }
-  const Padded p = padded_for((P - 1) * a.stride_h + R, (Q - 1) * a.stride_w + S, a.stride_w,
-                              a.pad_top, a.pad_left, 1);
-  const long image = cb * p.map_size(), out_map = (long)P * Q * BLOCK;
-  long round = COPY_FLOATS / image;
-  round = round < 1 ? 1 : round > N ? N : round;
-  float* copy = device.scratch(PAD_SLOT, round * image);
-  const float *x = f32(t.x), *g = f32(t.g);
-  float* dw = f32(t.dw);
-  const int groups = (panels + TILE_PANELS - 1) / TILE_PANELS;
-  const int parts = groups * cb >= 16 ? 1 : taps;  // few channels: one task per tap
-  const int stride_h = a.stride_h;
-  for (int first = 0; first < N; first += (int)round) {
-    const int count = N - first < round ? N - first : (int)round;
-    parallel_for(device, count * cb, [=](int i, int) {
-      pad_block(x + ((long)first * cb + i) * H * W * BLOCK, H, W, p, copy + i * p.map_size());
-    });
-    parallel_for(device, groups * cb * parts, [=](int task, int) {
-      const int panel = task / (cb * parts) * TILE_PANELS, c = task / parts % cb;
-      const int part = task % parts;
-      const int lanes = C - c * BLOCK < BLOCK ? C - c * BLOCK : BLOCK;
-      const int kept = (lanes + OUTER_ROWS - 1) / OUTER_ROWS * OUTER_ROWS;
-      for (int n = 0; n < count; n++) {
-        const float* maps = copy + n * image + c * p.map_size();
-        const float* d = g + ((long)(first + n) * panels + panel) * out_map;
-        for (int tap = part; tap < taps; tap += parts) {
-          float* cell = dw + (((long)panel * cb + c) * taps + tap) * BLOCK * BLOCK;
-          const long g_panel = (long)cb * taps * BLOCK * BLOCK;
-          const bool wide = panels - panel >= TILE_PANELS && TILE_PANELS > 1;
-          if (first + n == 0 && kept < BLOCK) {  // the rows that no channel writes
-            memset(cell + kept * BLOCK, 0, sizeof(float) * (BLOCK - kept) * BLOCK);
-            if (wide)
-              memset(cell + g_panel + kept * BLOCK, 0, sizeof(float) * (BLOCK - kept) * BLOCK);
-          }
-          const Outer outer = {
-              maps + p.offset(tap / S, tap % S), d, out_map, cell, g_panel, first + n > 0};
-          const long x_run = (long)stride_h * p.width * BLOCK, d_run = (long)Q * BLOCK;
-          if (wide)
-            outer_kernel<TILE_PANELS>(outer, kept, P, Q, x_run, d_run);
-          else
-            outer_kernel<1>(outer, kept, P, Q, x_run, d_run);
-        }
-      }
-    });
-  }
-}
-
-void conv2d_backward_bias(Device& device, const conv2d_backward_bias_args& t, const NoAttrs&) {
-  const int N = t.g.dims[0], blocks = blocks_of(t.g.dims[1]), cells = t.g.dims[2] * t.g.dims[3];
-  const float* g = f32(t.g);
-  float* db = f32(t.db);
-  parallel_for(device, blocks, [=](int block, int) {
-    double sum[BLOCK] = {};
-    for (int n = 0; n < N; n++) {
-      const float* map = g + ((long)n * blocks + block) * cells * BLOCK;
-      float image[BLOCK] = {};
-      for (int i = 0; i < cells; i++) {
-        for (int o = 0; o < BLOCK; o++) image[o] += map[i * BLOCK + o];
-      }
-      for (int o = 0; o < BLOCK; o++) sum[o] += image[o];
-    }
-    for (int o = 0; o < BLOCK; o++) db[block * BLOCK + o] = (float)sum[o];
-  });
+  backward_phases(device, t, a);
 }
 
 }  // namespace PL_ISA

@@ -96,23 +96,18 @@ void winograd_convolve(Device& device, const WinogradShape& shape, const float* 
     parallel_for(device, TILE_CELLS * groups, [=](int task, int) {
       const int cell = task / groups, first = task % groups * GROUP_PANELS;
       const int last = first + GROUP_PANELS < nb ? first + GROUP_PANELS : nb;
+      Tile tile;
+      tile.a = inputs + cell * kb * round.block();
+      tile.offsets = offsets;
+      tile.tail = tail_lanes ? 1 : 0;
+      tile.full = kb - tile.tail;
+      tile.tail_lanes = tail_lanes;
+      tile.w_panel = (long)kb * BLOCK * BLOCK;
+      tile.c_panel = round.block();
       for (int panel = first; panel < last; panel += TILE_PANELS) {
-        const int wide = last - panel < TILE_PANELS ? last - panel : TILE_PANELS;
-        const long row = (long)kb * BLOCK * BLOCK;
-        const Tile tile = {inputs + cell * kb * round.block(),
-                           offsets,
-                           tail_lanes ? kb - 1 : kb,
-                           tail_lanes ? 1 : 0,
-                           tail_lanes,
-                           filters + ((long)cell * nb + panel) * row,
-                           row,
-                           products + ((long)cell * nb + panel) * round.block(),
-                           BLOCK,
-                           round.block(),
-                           false,
-                           nullptr,
-                           false};
-        tile_rows(tile, round.tiles(), wide);
+        tile.w = filters + ((long)cell * nb + panel) * tile.w_panel;
+        tile.c = products + ((long)cell * nb + panel) * tile.c_panel;
+        tile_rows(tile, round.tiles(), last - panel < TILE_PANELS ? last - panel : TILE_PANELS);
       }
     });
     parallel_for(device, round.rows,

@@ -54,22 +54,19 @@ void winograd_backward_weight(Device& device, const WinogradShape& s, const floa
     parallel_for(device, TILE_CELLS * groups, [=](int task, int) {
       const int cell = task / groups, first = task % groups * GROUP_PANELS;
       const int last = first + GROUP_PANELS < nb ? first + GROUP_PANELS : nb;
+      Outer outer;
+      outer.d_panel = round.block();
+      outer.g_panel = (long)kb * BLOCK * BLOCK;
       for (int t = 0; t < round.tiles(); t += STRETCH_TILES) {
-        const int count = round.tiles() - t < STRETCH_TILES ? round.tiles() - t : STRETCH_TILES;
+        outer.count = round.tiles() - t < STRETCH_TILES ? round.tiles() - t : STRETCH_TILES;
+        outer.add = round.first + t > 0;
         for (int panel = first; panel < last; panel += TILE_PANELS) {
-          const int wide = last - panel < TILE_PANELS ? last - panel : TILE_PANELS;
           const long at = (long)cell * nb + panel;
+          outer.d = gradients + at * round.block() + (long)t * BLOCK;
           for (int k = 0; k < kb; k++) {
-            const Outer outer = {inputs + ((long)cell * kb + k) * round.block() + (long)t * BLOCK,
-                                 gradients + at * round.block() + (long)t * BLOCK,
-                                 round.block(),
-                                 sums + (at * kb + k) * BLOCK * BLOCK,
-                                 (long)kb * BLOCK * BLOCK,
-                                 round.first + t > 0};
-            if (wide == 1)
-              outer_kernel<1>(outer, BLOCK, 1, count, 0, 0);
-            else
-              outer_kernel<TILE_PANELS>(outer, BLOCK, 1, count, 0, 0);
+            outer.x = inputs + ((long)cell * kb + k) * round.block() + (long)t * BLOCK;
+            outer.g = sums + at * outer.g_panel + (long)k * BLOCK * BLOCK;
+            outer_product(outer, BLOCK, last - panel < TILE_PANELS ? last - panel : TILE_PANELS);
           }
         }
       }

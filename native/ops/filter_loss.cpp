@@ -30,8 +30,17 @@ struct Templates {
   int rows, k;
 
   Tile tile(const float* panels, long w_panel, float* c, long c_panel) const {
-    return {matrix, offsets, k / BLOCK, k % BLOCK ? 1 : 0, k % BLOCK, panels, w_panel, c,
-            BLOCK,  c_panel, false,     nullptr,           false};
+    Tile t;
+    t.a = matrix;
+    t.offsets = offsets;
+    t.full = k / BLOCK;
+    t.tail = k % BLOCK ? 1 : 0;
+    t.tail_lanes = k % BLOCK;
+    t.w = panels;
+    t.w_panel = w_panel;
+    t.c = c;
+    t.c_panel = c_panel;
+    return t;
   }
 };
 

@@ -59,22 +59,21 @@ void linear_forward(Device& device, const linear_forward_args& t, const LinearAt
     const int last = (int)((long)blocks * (part + 1) / parts);
     int offsets[STRETCH];
     block_offsets(offsets, STRETCH, N);
+    Tile tile;
+    tile.offsets = offsets;
+    tile.w_panel = (long)stride * BLOCK;
+    tile.c = y + part * size + panel * BLOCK;
+    tile.c_row = out;
+    tile.c_panel = BLOCK;
     for (int b = first; b < last; b += STRETCH) {
       const int count = last - b < STRETCH ? last - b : STRETCH;
       const bool end = b + count == last;
-      const Tile tile = {x + (long)b * N * BLOCK,
-                         offsets,
-                         count,
-                         0,
-                         0,
-                         w + ((long)panel * stride + b * BLOCK) * BLOCK,
-                         (long)stride * BLOCK,
-                         y + part * size + panel * BLOCK,
-                         out,
-                         BLOCK,
-                         b > first,
-                         end && bias ? bias + panel * BLOCK : nullptr,
-                         end && relu};
+      tile.a = x + (long)b * N * BLOCK;
+      tile.full = count;
+      tile.w = w + ((long)panel * stride + b * BLOCK) * BLOCK;
+      tile.add = b > first;
+      tile.bias = end && bias ? bias + panel * BLOCK : nullptr;
+      tile.relu = end && relu;
       tile_rows(tile, N, panels_at(panel, panels));
     }
   });
@@ -102,9 +101,15 @@ void linear_backward_data(Device& device, const linear_backward_data_args& t, co
         transpose_block(block, mine + p * panel_size + (long)o * BLOCK * BLOCK);
       }
     }
-    const Tile tile = {
-        g,      offsets, blocks, 0,       0,    mine, (long)panel_size, dx + panel * BLOCK,
-        stride, BLOCK,   false,  nullptr, false};
+    Tile tile;
+    tile.a = g;
+    tile.offsets = offsets;
+    tile.full = blocks;
+    tile.w = mine;
+    tile.w_panel = (long)panel_size;
+    tile.c = dx + panel * BLOCK;
+    tile.c_row = stride;
+    tile.c_panel = BLOCK;
     tile_rows(tile, N, count);
   });
 }
@@ -123,14 +128,15 @@ void linear_backward_weight(Device& device, const linear_backward_weight_args& t
   parallel_for(device, groups * stretches, [=](int task, int) {
     const int panel = task / stretches * TILE_PANELS, first = task % stretches * STRETCH;
     const int last = first + STRETCH < blocks ? first + STRETCH : blocks;
+    Outer outer;
+    outer.d = g + (long)panel * N * BLOCK;
+    outer.d_panel = (long)N * BLOCK;
+    outer.g_panel = (long)stride * BLOCK;
+    outer.count = N;
     for (int b = first; b < last; b++) {
-      const Outer outer = {x + (long)b * N * BLOCK, g + (long)panel * N * BLOCK,
-                           (long)N * BLOCK,         dw + ((long)panel * stride + b * BLOCK) * BLOCK,
-                           (long)stride * BLOCK,    false};
-      if (panels_at(panel, panels) == 1)
-        outer_kernel<1>(outer, BLOCK, 1, N, 0, 0);
-      else
-        outer_kernel<TILE_PANELS>(outer, BLOCK, 1, N, 0, 0);
+      outer.x = x + (long)b * N * BLOCK;
+      outer.g = dw + ((long)panel * stride + b * BLOCK) * BLOCK;
+      outer_product(outer, BLOCK, panels_at(panel, panels));
     }
   });
 }

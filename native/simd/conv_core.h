@@ -1,114 +1,171 @@
-// Convolution as an implicit matrix product: each tap of the window is an offset into a padded copy
-// of the maps. Forward and backward-data share it.
+// Convolution as an implicit matrix product: each tap of the window is an offset into the maps, or
+// into a copy with borders. Forward, backward-data and backward-weight share it.
 #pragma once
 #include "gemm.h"
 
 namespace partlens {
 namespace PL_ISA {
 
-// A copy of maps with borders, in which the taps of a window are constant offsets: row y, column x
-// of the copy lies at (y * width + x % stride * phase + x / stride) * 16, so that the pixels that a
-// row of outputs reads for one tap are neighbours for any stride.
-struct Padded {
-  int height, width;  // of the copy; width is phase * stride
-  int stride, phase;
-  int top, left;  // where pixel (0, 0) goes; may be negative
-  int dilation;   // distance between pixels, 1: a copy, more: zeros between
+enum { COPY_SLOT = 4, OFFSET_SLOT = 5, WEIGHT_SLOT = 6, SUM_PARTS_SLOT = 7 };
+constexpr long COPY_FLOATS = 8l << 20;  // the copies of a round stay near the cache
+constexpr int NARROW = 8;               // pictures: up to so many channels are packed densely
+constexpr int COPY_ROWS = 32;           // rows that one task copies
 
-  long map_size() const { return (long)height * width * BLOCK; }
-  long offset(int y, int x) const {
-    return ((long)y * width + x % stride * phase + x / stride) * BLOCK;
-  }
+// Maps as windows read them: (blocks, height, width, lanes), pixel (0, 0) of the maps at (top,
+// left) and zeros around. Maps that need no border are read in place.
+struct Copy {
+  int blocks, H, W;
+  int height, width, top, left;
+  int lanes;  // values of a pixel: 16, or the channels of a picture
+  bool in_place;
+
+  long line() const { return (long)width * lanes; }
+  long map() const { return height * line(); }
+  long image() const { return blocks * map(); }
+  long map_in() const { return (long)H * W * BLOCK; }
 };
 
-static inline Padded padded_for(int rows, int columns, int stride, int top, int left,
-                                int dilation) {
-  const int phase = (columns + stride - 1) / stride;
-  return {rows, phase * stride, stride, phase, top, left, dilation};
+static inline Copy copy_of(int C, int H, int W, int height, int width, int top, int left) {
+  Copy c = {blocks_of(C), H, W, height, width, top, left, C <= NARROW ? C : BLOCK, false};
+  c.in_place = c.lanes == BLOCK && !top && !left && height <= H && width <= W;
+  if (c.in_place) {
+    c.height = H;
+    c.width = W;
+  }
+  return c;
 }
 
-// Copies one block of 16 maps (H, W) into its place.
-static void pad_block(const float* map, int H, int W, const Padded& p, float* copy) {
-  memset(copy, 0, sizeof(float) * p.map_size());
-  for (int y = 0; y < H; y++) {
-    const int row = y * p.dilation + p.top;
-    if (row < 0 || row >= p.height) continue;
-    for (int x = 0; x < W; x++) {
-      const int column = x * p.dilation + p.left;
-      if (column < 0 || column >= p.width) continue;
-      memcpy(copy + p.offset(row, column), map + ((long)y * W + x) * BLOCK, sizeof(float) * BLOCK);
+static inline void copy_row(const Copy& c, const float* map, int row, float* to) {
+  const int y = row - c.top, first = c.left > 0 ? c.left : 0;
+  const int end = c.left + c.W < c.width ? c.left + c.W : c.width;
+  if (y < 0 || y >= c.H || first >= end) {
+    memset(to, 0, sizeof(float) * c.line());
+    return;
+  }
+  const float* from = map + ((long)y * c.W + first - c.left) * BLOCK;
+  memset(to, 0, sizeof(float) * first * c.lanes);
+  memset(to + (long)end * c.lanes, 0, sizeof(float) * (c.width - end) * c.lanes);
+  to += (long)first * c.lanes;
+  if (c.lanes == BLOCK) {
+    memcpy(to, from, sizeof(float) * (end - first) * BLOCK);
+    return;
+  }
+  for (int x = first; x < end; x++, from += BLOCK) {
+    for (int lane = 0; lane < c.lanes; lane++) *to++ = from[lane];
+  }
+}
+
+// The images first..first+count-1 as windows read them; valid until the next call.
+static inline const float* copy_images(Device& device, const Copy& copy, const float* x, int first,
+                                       int count) {
+  const Copy c = copy;
+  if (c.in_place) return x + first * c.image();
+  // Kernels may read, and ignore, up to 16 floats after a row of a picture.
+  float* copies = device.scratch(COPY_SLOT, count * c.image() + BLOCK);
+  const int parts = (c.height + COPY_ROWS - 1) / COPY_ROWS;
+  parallel_for(device, count * c.blocks * parts, [=](int task, int) {
+    const long map = task / parts;
+    const int row = task % parts * COPY_ROWS;
+    for (int i = row; i < row + COPY_ROWS && i < c.height; i++) {
+      copy_row(c, x + (first * (long)c.blocks + map) * c.map_in(), i,
+               copies + map * c.map() + i * c.line());
     }
-  }
+  });
+  return copies;
 }
 
-struct ConvShape {
-  int images;
-  int K, H, W;  // channels and size of the maps that are read
-  int N, P, Q;  // channels and size of the maps that are written
-  int R, S;
-  int stride_h;
+// Images of one round.
+static inline int round_of(const Copy& c, int images) {
+  const long fit = c.in_place ? images : COPY_FLOATS / c.image();
+  return fit < 1 ? 1 : fit > images ? images : (int)fit;
+}
+
+// The values of a window in blocks: block b of the window of output (p, q) lies at
+// p * line + q * pixel + offsets[b] of its image. The last `tail` blocks have fewer lanes.
+struct Window {
+  int* offsets;
+  int full, lanes;
+  int tail, tail_lanes;
+  long line, pixel;
+
+  int blocks() const { return full + tail; }
 };
 
-enum { PAD_SLOT = 4, OFFSET_SLOT = 5, WEIGHT_SLOT = 6, GRADIENT_SLOT = 7 };
-constexpr long COPY_FLOATS = 8l << 20;  // the padded copies of a round stay near the cache
+// The window R x S of a copy. A picture has one block for each row of the window, S * C values.
+static inline Window window_of(Device& device, const Copy& c, int C, int R, int S, int stride_h,
+                               int stride_w) {
+  Window v = {};
+  v.line = stride_h * c.line();
+  v.pixel = (long)stride_w * c.lanes;
+  v.offsets = reinterpret_cast<int*>(device.scratch(OFFSET_SLOT, (size_t)c.blocks * R * S));
+  if (c.lanes < BLOCK) {
+    v.full = R;
+    v.lanes = S * c.lanes;
+    for (int r = 0; r < R; r++) v.offsets[r] = (int)(r * c.line());
+    return v;
+  }
+  v.tail_lanes = C % BLOCK;
+  v.tail = v.tail_lanes ? R * S : 0;
+  v.full = c.blocks * R * S - v.tail;
+  v.lanes = BLOCK;
+  for (int b = 0; b < c.blocks * R * S; b++) {
+    const int tap = b % (R * S);
+    v.offsets[b] = (int)(b / (R * S) * c.map() + tap / S * c.line() + tap % S * c.lanes);
+  }
+  return v;
+}
 
-// y (images, N, P, Q) = x (images, K, H, W) * w, panels [N/16][K/16][R][S][16][16].
-static void convolve(Device& device, const ConvShape& s, const Padded& p, const float* x,
-                     const float* w, const float* bias, bool relu, float* y) {
-  const int kb = blocks_of(s.K), panels = blocks_of(s.N), taps = s.R * s.S;
-  const int tail_lanes = s.K % BLOCK, tail = tail_lanes ? taps : 0, full = kb * taps - tail;
-  int* offsets = reinterpret_cast<int*>(device.scratch(OFFSET_SLOT, (size_t)kb * taps));
-  for (int b = 0; b < kb * taps; b++) {
-    const int tap = b % taps;
-    offsets[b] = (int)(b / taps * p.map_size() + p.offset(tap / s.S, tap % s.S));
-  }
-  const long image = kb * p.map_size(), out_map = (long)s.P * s.Q * BLOCK;
-  long round = COPY_FLOATS / image;
-  round = round < 1 ? 1 : round > s.images ? s.images : round;
-  float* copy = device.scratch(PAD_SLOT, round * image);
-  const int groups = (panels + TILE_PANELS - 1) / TILE_PANELS;
+// Outputs of a convolution, or every n-th of them: rows and pixels lie `line` and `pixel` apart.
+struct Outputs {
+  int P, Q;
+  long start, line, pixel;
+  long map;  // floats of one block of channels of one image
+  int panels;
+};
+
+// Outputs of `count` images, y: sum of blocks of windows times panels w
+// [panels][blocks][lanes][16].
+static inline void multiply_windows(Device& device, const float* x, long image, int count,
+                                    const Window& window, const float* w, const float* bias,
+                                    bool relu, const Outputs& outputs, float* y) {
+  const Outputs o = outputs;
+  const Window v = window;
+  const int groups = (o.panels + TILE_PANELS - 1) / TILE_PANELS;
   // Rows of a task: a whole small map, or a strip of a large one.
-  const int strip = s.P * s.Q <= 1024 ? s.P : (1024 + s.Q - 1) / s.Q;
-  const int strips = (s.P + strip - 1) / strip;
-  const int step = 4 * taps;  // 64 channels at a time: their weights stay in L2
-  const ConvShape shape = s;
-  const Padded pad = p;
-  for (int first = 0; first < s.images; first += (int)round) {
-    const int count = s.images - first < round ? s.images - first : (int)round;
-    parallel_for(device, count * kb, [=](int i, int) {
-      pad_block(x + ((long)first * kb + i) * shape.H * shape.W * BLOCK, shape.H, shape.W, pad,
-                copy + i * pad.map_size());
-    });
-    parallel_for(device, groups * count * strips, [=](int task, int) {
-      const int panel = task / (count * strips) * TILE_PANELS;
-      const int n = task / strips % count, p0 = task % strips * strip;
-      const int p1 = p0 + strip < shape.P ? p0 + strip : shape.P;
-      const int wide = panels - panel < TILE_PANELS ? panels - panel : TILE_PANELS;
-      for (int b = 0; b < full + tail; b += step) {
-        const int blocks = full + tail - b < step ? full + tail - b : step;
-        const int whole = full - b < blocks ? (full > b ? full - b : 0) : blocks;
-        const bool end = b + blocks == full + tail;
-        Tile tile = {nullptr,
-                     offsets + b,
-                     whole,
-                     blocks - whole,
-                     tail_lanes,
-                     w + ((long)panel * kb * taps + b) * BLOCK * BLOCK,
-                     (long)kb * taps * BLOCK * BLOCK,
-                     nullptr,
-                     BLOCK,
-                     out_map,
-                     b > 0,
-                     end && bias ? bias + panel * BLOCK : nullptr,
-                     end && relu};
-        for (int row = p0; row < p1; row++) {
-          tile.a = copy + n * image + (long)row * shape.stride_h * pad.width * BLOCK;
-          tile.c = y + ((long)(first + n) * panels + panel) * out_map + (long)row * shape.Q * BLOCK;
-          tile_rows(tile, shape.Q, wide);
-        }
+  const int strip = o.P * o.Q <= 1024 ? o.P : (1024 + o.Q - 1) / o.Q;
+  const int strips = (o.P + strip - 1) / strip;
+  const int fit = 576 / v.lanes;  // blocks whose panels stay in L2
+  const int step = fit < 1 ? 1 : fit;
+  parallel_for(device, groups * count * strips, [=](int task, int) {
+    const int panel = task / (count * strips) * TILE_PANELS;
+    const int n = task / strips % count, p0 = task % strips * strip;
+    const int p1 = p0 + strip < o.P ? p0 + strip : o.P;
+    const int wide = o.panels - panel < TILE_PANELS ? o.panels - panel : TILE_PANELS;
+    Tile tile;
+    tile.a_row = v.pixel;
+    tile.lanes = v.lanes;
+    tile.tail_lanes = v.tail_lanes;
+    tile.w_block = (long)v.lanes * BLOCK;
+    tile.w_panel = v.blocks() * tile.w_block;
+    tile.c_row = o.pixel;
+    tile.c_panel = o.map;
+    for (int b = 0; b == 0 || b < v.blocks(); b += step) {
+      const int blocks = v.blocks() - b < step ? v.blocks() - b : step;
+      const bool end = b + blocks == v.blocks();
+      tile.full = v.full - b < blocks ? (v.full > b ? v.full - b : 0) : blocks;
+      tile.tail = blocks - tile.full;
+      tile.offsets = v.offsets + b;
+      tile.w = w + panel * tile.w_panel + b * tile.w_block;
+      tile.add = b > 0;
+      tile.bias = end && bias ? bias + panel * BLOCK : nullptr;
+      tile.relu = end && relu;
+      for (int p = p0; p < p1; p++) {
+        tile.a = x + n * image + p * v.line;
+        tile.c = y + ((long)n * o.panels + panel) * o.map + o.start + p * o.line;
+        tile_rows(tile, o.Q, wide);
       }
-    });
-  }
+    }
+  });
 }
 
 }  // namespace PL_ISA

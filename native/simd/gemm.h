@@ -11,31 +11,34 @@ namespace PL_ISA {
 constexpr int TILE_ROWS = VL == 16 ? 14 : VL == 8 ? 6 : 3;
 constexpr int TILE_PANELS = VL == 16 ? 2 : 1;
 
-// C[i][16 p + j] (+)= sum_k A[i][k] W_p[k][j] for a few rows i and panels p.
+// C[i][16 p + j] (+)= sum_k A[i][k] W_p[k][j] for a few rows i and panels p. The k come in blocks.
 struct Tile {
-  const float* a;      // row i at a + 16 i
-  const int* offsets;  // of each block of 16 k in a
-  int full;            // blocks with 16 k
-  int tail;            // blocks after them with tail_lanes k
-  int tail_lanes;
-  const float* w;  // 16 * 16 floats per block, tail blocks included
-  long w_panel;    // floats from one panel to the next
-  float* c;
-  long c_row;         // floats from one row to the next
-  long c_panel;       // floats from one panel to the next
-  bool add;           // add to what c holds
-  const float* bias;  // 16 floats per panel, or NULL
-  bool relu;
+  const float* a = nullptr;  // row i of block b at a + offsets[b] + i * a_row
+  long a_row = BLOCK;
+  const int* offsets = nullptr;
+  int full = 0, lanes = BLOCK;   // blocks and the number of k in each
+  int tail = 0, tail_lanes = 0;  // blocks after them, with fewer k
+  const float* w = nullptr;
+  long w_block = BLOCK * BLOCK;  // floats from one block to the next
+  long w_panel = 0;              // floats from one panel to the next
+  float* c = nullptr;
+  long c_row = BLOCK;
+  long c_panel = 0;
+  bool add = false;  // add to what c holds
+  bool relu = false;
+  const float* bias = nullptr;  // 16 floats per panel
 };
 
-template <int ROWS, int PANELS>
+// A_ROW: the distance of rows, 0 where only t.a_row knows it.
+template <int ROWS, int PANELS, int A_ROW>
 static void tile_kernel(const Tile& t) {
   constexpr int COLUMNS = PANELS * PANEL_VECTORS;
+  const long a_row = A_ROW ? A_ROW : t.a_row;
   Vec acc[ROWS][COLUMNS] = {};
   for (int b = 0; b < t.full + t.tail; b++) {
     const float* a = t.a + t.offsets[b];
-    const float* w = t.w + (long)b * BLOCK * BLOCK;
-    const int lanes = b < t.full ? BLOCK : t.tail_lanes;
+    const float* w = t.w + b * t.w_block;
+    const int lanes = b < t.full ? t.lanes : t.tail_lanes;
 #pragma GCC unroll 2
     for (int k = 0; k < lanes; k++, w += BLOCK) {
       Vec columns[COLUMNS];
@@ -47,7 +50,7 @@ static void tile_kernel(const Tile& t) {
       }
 #pragma GCC unroll 14
       for (int i = 0; i < ROWS; i++) {
-        const float s = a[i * BLOCK + k];
+        const float s = a[i * a_row + k];
 #pragma GCC unroll 4
         for (int j = 0; j < COLUMNS; j++) acc[i][j] += s * columns[j];
       }
@@ -69,29 +72,36 @@ static void tile_kernel(const Tile& t) {
 
 typedef void (*TileKernel)(const Tile&);
 
-template <int PANELS>
+template <int PANELS, int A_ROW>
 static TileKernel tile_kernel_of(int rows) {
   static const TileKernel kernels[] = {
-    tile_kernel<1, PANELS>,
-    tile_kernel<2, PANELS>,
-    tile_kernel<3, PANELS>,
+    tile_kernel<1, PANELS, A_ROW>,
+    tile_kernel<2, PANELS, A_ROW>,
+    tile_kernel<3, PANELS, A_ROW>,
 #if PL_VL >= 8
-    tile_kernel<4, PANELS>,
-    tile_kernel<5, PANELS>,
-    tile_kernel<6, PANELS>,
+    tile_kernel<4, PANELS, A_ROW>,
+    tile_kernel<5, PANELS, A_ROW>,
+    tile_kernel<6, PANELS, A_ROW>,
 #endif
 #if PL_VL >= 16
-    tile_kernel<7, PANELS>,
-    tile_kernel<8, PANELS>,
-    tile_kernel<9, PANELS>,
-    tile_kernel<10, PANELS>,
-    tile_kernel<11, PANELS>,
-    tile_kernel<12, PANELS>,
-    tile_kernel<13, PANELS>,
-    tile_kernel<14, PANELS>,
+    tile_kernel<7, PANELS, A_ROW>,
+    tile_kernel<8, PANELS, A_ROW>,
+    tile_kernel<9, PANELS, A_ROW>,
+    tile_kernel<10, PANELS, A_ROW>,
+    tile_kernel<11, PANELS, A_ROW>,
+    tile_kernel<12, PANELS, A_ROW>,
+    tile_kernel<13, PANELS, A_ROW>,
+    tile_kernel<14, PANELS, A_ROW>,
 #endif
   };
   return kernels[rows - 1];
+}
+
+static inline TileKernel tile_kernel_for(int rows, int panels, long a_row) {
+  if (a_row == BLOCK) {
+    return panels == 1 ? tile_kernel_of<1, BLOCK>(rows) : tile_kernel_of<TILE_PANELS, BLOCK>(rows);
+  }
+  return panels == 1 ? tile_kernel_of<1, 0>(rows) : tile_kernel_of<TILE_PANELS, 0>(rows);
 }
 
 // The tile `t` over any number of rows, in near-equal steps.
@@ -99,28 +109,31 @@ static inline void tile_rows(Tile t, int rows, int panels) {
   const int steps = (rows + TILE_ROWS - 1) / TILE_ROWS;
   for (int step = 0, done = 0; step < steps; step++) {
     const int count = (rows - done + steps - step - 1) / (steps - step);
-    (panels == 1 ? tile_kernel_of<1>(count) : tile_kernel_of<TILE_PANELS>(count))(t);
-    t.a += (long)count * BLOCK;
+    tile_kernel_for(count, panels, t.a_row)(t);
+    t.a += count * t.a_row;
     t.c += count * t.c_row;
     done += count;
   }
 }
 
-// Sums of outer products: G_p[i][j] (+)= sum_t X[t][i] D_p[t][j], i below 16, j below 16.
+// Sums of outer products: G_p[i][j] (+)= sum_t X[t][i] D_p[t][j], j below 16.
 struct Outer {
-  const float* x;  // x[t][16], 16 floats apart
-  const float* d;  // d[t][16], 16 floats apart
-  long d_panel;
-  float* g;  // [16 i][16 j]
-  long g_panel;
-  bool add;
+  const float* x = nullptr;  // x[t][i], x_step floats apart
+  long x_step = BLOCK;
+  const float* d = nullptr;  // d[t][16], 16 floats apart
+  long d_panel = 0;
+  float* g = nullptr;  // [i][16 j]
+  long g_panel = 0;
+  bool add = false;
+  int runs = 1, count = 0;    // stretches of consecutive t
+  long x_run = 0, d_run = 0;  // floats from one stretch to the next
 };
 
 constexpr int OUTER_ROWS = VL == 16 ? 8 : VL == 8 ? 4 : 2;
 
-// `runs` stretches of `count` consecutive t; the stretches lie x_run and d_run floats apart.
+// For i below `lanes`, rounded up to OUTER_ROWS.
 template <int PANELS>
-static void outer_kernel(const Outer& t, int lanes, int runs, int count, long x_run, long d_run) {
+static void outer_kernel(const Outer& t, int lanes) {
   constexpr int COLUMNS = PANELS * PANEL_VECTORS;
   for (int i0 = 0; i0 < lanes; i0 += OUTER_ROWS) {
     Vec acc[OUTER_ROWS][COLUMNS];
@@ -132,10 +145,10 @@ static void outer_kernel(const Outer& t, int lanes, int runs, int count, long x_
 #pragma GCC unroll 4
       for (int j = 0; j < COLUMNS; j++) acc[i][j] = Vec{};
     }
-    for (int run = 0; run < runs; run++) {
-      const float* x = t.x + run * x_run + i0;
-      const float* d = t.d + run * d_run;
-      for (int step = 0; step < count; step++, x += BLOCK, d += BLOCK) {
+    for (int run = 0; run < t.runs; run++) {
+      const float* x = t.x + run * t.x_run + i0;
+      const float* d = t.d + run * t.d_run;
+      for (int step = 0; step < t.count; step++, x += t.x_step, d += BLOCK) {
         Vec columns[COLUMNS];
 #pragma GCC unroll 4
         for (int j = 0; j < COLUMNS; j++) {
@@ -157,6 +170,10 @@ static void outer_kernel(const Outer& t, int lanes, int runs, int count, long x_
       }
     }
   }
+}
+
+static inline void outer_product(const Outer& t, int lanes, int panels) {
+  panels == 1 ? outer_kernel<1>(t, lanes) : outer_kernel<TILE_PANELS>(t, lanes);
 }
 
 // Rows [N][stride] to blocks [stride / 16][N][16]: rows of one block of features 16 floats apart.
