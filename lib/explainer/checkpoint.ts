@@ -1,5 +1,6 @@
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { fileError } from '../data/file_error.js';
 import { readSafetensors, writeSafetensors } from '../data/safetensors.js';
 import { PartlensError } from '../errors.js';
 import type { TensorData, Shape } from '../tensor.js';
@@ -34,12 +35,14 @@ export async function saveCheckpoint(
     throw new PartlensError(
       'E_STATE',
       `Training stopped at step ${String(step)}: ${name} holds a value that is not finite. ` +
-        'The last checkpoint is kept; try a smaller --lr.',
+        'Checkpoints so far are kept; try a smaller --lr.',
       { op: 'train', details: { step, name } },
     );
   }
   const folder = join(run, 'checkpoints');
-  await mkdir(folder, { recursive: true });
+  await mkdir(folder, { recursive: true }).catch((cause: unknown) => {
+    throw fileError('write', folder, cause);
+  });
   const path = join(folder, `step-${String(step).padStart(8, '0')}.safetensors`);
   const entries = Object.entries(tensors).map(([name, data]) => [
     name,

@@ -24,6 +24,7 @@ import {
 import { readBatch } from './batches.js';
 import type { Explainer } from './explainer.js';
 import { chooseImages, extractFeatures, OUTPUT, rowsOf } from './features.js';
+import { stoppable } from './stop.js';
 
 export type SplitName = 'all' | 'train' | 'validation';
 
@@ -67,11 +68,19 @@ export interface Evaluation {
 
 const BATCH = 32;
 
-/** Evaluates an explainer: see `Explainer.evaluate`. Throws `E_FILE` when photographs are gone. */
+/**
+ * Evaluates an explainer: see `Explainer.evaluate`. Throws `E_FILE` when photographs are gone, `E_STATE`
+ * when the signal stops it.
+ */
 export async function evaluateExplainer(
   explainer: Explainer,
   options: EvaluateOptions = {},
 ): Promise<Evaluation> {
+  const stop = { op: 'evaluate', message: 'The evaluation was stopped.' };
+  return stoppable(options.signal, stop, () => evaluateRun(explainer, options));
+}
+
+async function evaluateRun(explainer: Explainer, options: EvaluateOptions): Promise<Evaluation> {
   const { config, performer, run } = explainer;
   const { onWarning, signal } = options;
   const list = await listImages(config.images.folder);

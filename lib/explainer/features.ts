@@ -1,3 +1,4 @@
+import { readFeatureIndex } from '../data/feature_index.js';
 import { FeatureStore, type FeatureRow } from '../data/feature_store.js';
 import { fingerprint, fingerprintImages } from '../data/fingerprint.js';
 import {
@@ -26,6 +27,8 @@ export interface ExtractOptions {
   signal?: AbortSignal | undefined;
   onProgress?: ((done: number, total: number) => void) | undefined;
   onWarning?: ((text: string) => void) | undefined;
+  /** Called before a store of other features in the folder is replaced; may throw to keep it. */
+  onOtherStore?: (() => void) | undefined;
 }
 
 /**
@@ -53,6 +56,8 @@ export async function extractFeatures(
     summary.used = known.rows.filter(({ mirrored }) => !mirrored).length;
     return { store: known, summary };
   }
+  const old = await readFeatureIndex(folder).catch(() => undefined);
+  if (old && old.fingerprint !== key) options.onOtherStore?.();
   const store = await FeatureStore.create(folder, {
     fingerprint: key,
     tensors: shapes(performer),
@@ -65,7 +70,6 @@ export async function extractFeatures(
     await store.close().catch(() => undefined);
     throw error;
   }
-  if (signal?.aborted) signal.throwIfAborted();
   return { store, summary };
 }
 

@@ -1,13 +1,16 @@
 import { open, readFile, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeTextAtomic } from '../data/atomic.js';
+import { fileError } from '../data/file_error.js';
 import type { StepReport } from './trainer.js';
 
-/** `metrics.jsonl` of a run: one JSON object for each logged step. */
+/** `metrics.jsonl` of a run: one JSON object for each logged step. Throws `E_FILE` on disk errors. */
 export class MetricsLog {
+  readonly #path: string;
   readonly #file: FileHandle;
 
-  private constructor(file: FileHandle) {
+  private constructor(path: string, file: FileHandle) {
+    this.#path = path;
     this.#file = file;
   }
 
@@ -16,11 +19,18 @@ export class MetricsLog {
     const path = join(run, 'metrics.jsonl');
     const kept = (await readMetrics(run)).filter(({ step }) => step < from);
     await writeTextAtomic(path, kept.map((line) => `${JSON.stringify(line)}\n`).join(''));
-    return new MetricsLog(await open(path, 'a'));
+    const file = await open(path, 'a').catch((cause: unknown) => {
+      throw fileError('write', path, cause);
+    });
+    return new MetricsLog(path, file);
   }
 
   async write(report: StepReport): Promise<void> {
-    await this.#file.appendFile(`${JSON.stringify(report)}\n`);
+    try {
+      await this.#file.appendFile(`${JSON.stringify(report)}\n`);
+    } catch (cause) {
+      throw fileError('write', this.#path, cause);
+    }
   }
 
   async close(): Promise<void> {

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { expected, type PartlensError } from '../errors.js';
 
 const positive = z.number().positive();
 const share = z.number().min(0).max(1);
@@ -13,7 +14,7 @@ export const networkOptions = z.object({
     .int()
     .min(1)
     .default(3)
-    .refine((k) => k % 2 === 1, 'must be odd')
+    .refine((k) => k % 2 === 1, 'an odd number')
     .describe('side of the three convolutions, odd'),
   mask: z.boolean().default(true).describe('mask layers after both interpretable convolutions'),
   beta: positive.default(4).describe('slope of masks and templates'),
@@ -89,3 +90,43 @@ export const trainOptions = z.object({
 export type TrainOptions = z.output<typeof trainOptions>;
 /** What a user may give: any subset. */
 export type TrainOptionsInput = z.input<typeof trainOptions>;
+
+/**
+ * Checks options and fills in the defaults; keys that are no options of training are passed over. Throws
+ * `E_ARGUMENT` naming the first that is wrong.
+ */
+export function parseTrainOptions(given: object): TrainOptions {
+  const chosen = Object.entries(given).filter(([key]) => key in trainOptions.shape);
+  const parsed = trainOptions.safeParse(Object.fromEntries(chosen));
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  throw issue ? wrongOption(issue, given) : parsed.error;
+}
+
+function wrongOption(issue: z.core.$ZodIssue, given: object): PartlensError {
+  const [key = ''] = issue.path;
+  const schema = (trainOptions.shape as Record<string, z.ZodType>)[String(key)];
+  const about = schema?.description;
+  return expected(wanted(issue), String(key), (given as Record<PropertyKey, unknown>)[key], {
+    op: 'train',
+    ...(about === undefined ? {} : { remedy: `${String(key)}: ${about}.` }),
+  });
+}
+
+/** What a value should have been, for the house's sentence. */
+function wanted(issue: z.core.$ZodIssue): string {
+  switch (issue.code) {
+    case 'too_small':
+      return `a number ${issue.inclusive ? '>=' : '>'} ${String(issue.minimum)}`;
+    case 'too_big':
+      return `a number ${issue.inclusive ? '<=' : '<'} ${String(issue.maximum)}`;
+    case 'invalid_value':
+      return `one of ${issue.values.map(String).join(', ')}`;
+    case 'invalid_type':
+      return issue.expected === 'int' ? 'an integer' : `a ${issue.expected}`;
+    case 'custom':
+      return issue.message;
+    default:
+      return 'a valid value';
+  }
+}

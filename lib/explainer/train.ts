@@ -1,9 +1,9 @@
 import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { z } from 'zod';
 import type { FeatureStore } from '../data/feature_store.js';
+import { fileError } from '../data/file_error.js';
 import { fingerprint } from '../data/fingerprint.js';
-import { listImages } from '../data/images.js';
+import { listImages, type ImageFile } from '../data/images.js';
 import { PartlensError } from '../errors.js';
 import type { Performer } from '../performer/index.js';
 import type { BackendChoice } from '../session.js';
@@ -15,9 +15,10 @@ import { Explainer } from './explainer.js';
 import { chooseImages, extractFeatures, LAYER, rowsOf, targetName } from './features.js';
 import { MetricsLog } from './metrics_log.js';
 import type { NetworkSpec } from './network.js';
-import { trainOptions, type TrainOptions, type TrainOptionsInput } from './options.js';
+import { parseTrainOptions, type TrainOptions, type TrainOptionsInput } from './options.js';
 import { readRunConfig, writeRunConfig, type RunConfig } from './run_folder.js';
 import { splitImages } from './split.js';
+import { stoppable, stoppedError } from './stop.js';
 import { Trainer, type StepReport } from './trainer.js';
 
 /** Where a run is. */
@@ -59,31 +60,18 @@ export interface TrainExplainerOptions extends TrainOptionsInput {
  * not finite, when the signal stops it, or when the folder holds another run.
  */
 export async function trainExplainer(given: TrainExplainerOptions): Promise<Explainer> {
-  const options = checkOptions(given);
+  const options = parseTrainOptions(given);
   const run = resolve(given.out ?? 'partlens-run');
-  const { performer, signal, onProgress, onWarning } = given;
   await refuseOtherRun(run, given.resume ?? false);
   const list = await listImages(given.images);
-  await mkdir(join(run, 'features'), { recursive: true });
-  const { store, summary } = await extractFeatures({
-    performer,
-    images: chooseImages(list, given.classes),
-    folder: join(run, 'features'),
-    mirror: options.mirror,
-    dtype: options.features,
-    signal,
-    onProgress: (done, total) => onProgress?.({ phase: 'features', done, total }),
-    onWarning,
-  });
+  const { store, summary } = await extract(run, chooseImages(list, given.classes), options, given);
   try {
     const config = await plan(given, options, store, list.root);
     const known = given.resume ? await readRunConfig(run).catch(() => undefined) : undefined;
-    if (known && known.fingerprint !== config.fingerprint) {
-      throw new PartlensError('E_STATE', `${run} holds a run with other options or data.`);
-    }
+    if (known && known.fingerprint !== config.fingerprint) throw otherRun(run);
     await writeRunConfig(run, config);
     await runSteps(run, config, store, given);
-    return await Explainer.load(run, { performer, summary, ...device(given) });
+    return await Explainer.load(run, { performer: given.performer, summary, ...device(given) });
   } finally {
     await store.close();
   }
@@ -96,12 +84,32 @@ function device({ backend, threads }: TrainExplainerOptions): {
   return { ...(backend ? { backend } : {}), ...(threads === undefined ? {} : { threads }) };
 }
 
-function checkOptions(given: TrainExplainerOptions): TrainOptions {
-  const keys = Object.keys(trainOptions.shape);
-  const chosen = Object.fromEntries(Object.entries(given).filter(([key]) => keys.includes(key)));
-  const parsed = trainOptions.safeParse(chosen);
-  if (parsed.success) return parsed.data;
-  throw new PartlensError('E_ARGUMENT', z.prettifyError(parsed.error), { op: 'train' });
+/** The features of all images; a run that is resumed keeps those that it has. */
+async function extract(
+  run: string,
+  images: readonly ImageFile[],
+  { mirror, features: dtype }: TrainOptions,
+  { performer, resume, signal, onProgress, onWarning }: TrainExplainerOptions,
+): ReturnType<typeof extractFeatures> {
+  const folder = join(run, 'features');
+  await mkdir(folder, { recursive: true }).catch((cause: unknown) => {
+    throw fileError('write', folder, cause);
+  });
+  const message = 'Training was stopped while it extracted features.\nGo on with --resume.';
+  const extraction = {
+    ...{ performer, images, folder, mirror, dtype, signal, onWarning },
+    onProgress: (done: number, total: number) => onProgress?.({ phase: 'features', done, total }),
+    onOtherStore: () => {
+      if (resume) throw otherRun(run);
+    },
+  };
+  return stoppable(signal, { op: 'train', message }, () => extractFeatures(extraction));
+}
+
+function otherRun(run: string): PartlensError {
+  return new PartlensError('E_STATE', `${run} holds a run with other options or data.`, {
+    op: 'train',
+  });
 }
 
 async function refuseOtherRun(run: string, resume: boolean): Promise<void> {
@@ -261,11 +269,10 @@ async function trainSteps(
       });
       if (signal?.aborted && !last) {
         await save(step);
-        throw new PartlensError(
-          'E_STATE',
+        throw stoppedError(
           `Training was stopped at step ${String(step)} of ${String(steps)}; a checkpoint is kept.\n` +
             'Go on with --resume.',
-          { op: 'train', details: { step, stopped: true } },
+          { op: 'train', step },
         );
       }
       if (step % options.checkpointEvery === 0 || last) await save(step);

@@ -173,7 +173,7 @@ function checkFinite({ step, rec, contribution, filter, p }: StepReport): void {
   throw new PartlensError(
     'E_STATE',
     `Training stopped at step ${String(step + 1)}: the ${bad[0]} is ${String(bad[1])}. ` +
-      'The last checkpoint is kept; try a smaller --lr.',
+      'Checkpoints so far are kept; try a smaller --lr.',
     { op: 'train', details: { step, term: bad[0] } },
   );
 }

@@ -1,0 +1,69 @@
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { readMetrics } from '../../lib/explainer/metrics_log.js';
+import { trainExplainer, type TrainExplainerOptions } from '../../lib/explainer/train.js';
+import { temporaryFolder } from '../data/temporary.js';
+import { QUICK, tinyPerformer, writeTiny } from './tiny.js';
+
+describe('explainer: ablations', () => {
+  const folder = temporaryFolder();
+  const cases: Record<string, Partial<TrainExplainerOptions>> = {
+    'no masks': { mask: false },
+    'no filter loss': { lambdaFilter: 0 },
+    'fixed filter loss': { lambdaFilter: 0.1 },
+    'no projection': { project: false },
+    "the paper's scale": { scale: 'paper' },
+    'kernel 5': { kernel: 5 },
+    'kernel 1': { kernel: 1 },
+    'more filters than channels': { filters: 9 },
+    'fewer filters than channels': { filters: 3 },
+    'identity filters': { initial: 'identity', filters: 8 },
+    'k-means filters': { initial: 'kmeans' },
+    sgd: { optimizer: 'sgd', lr: 1e-2, weightDecay: 1e-3 },
+    '16-bit features': { features: 'float16' },
+    'no mirrored images': { mirror: false },
+    'no validation images': { validation: 0 },
+  };
+  const targets: Record<string, [string[], boolean]> = {
+    'one target': [['fc1_relu'], true],
+    'one target further on': [['fc2_relu'], true],
+    'three targets': [['fc1_relu', 'fc2_relu', 'fc3_relu'], true],
+    'a target without ReLU': [['fc1_relu', 'fc2'], true],
+    'the output as target': [['fc1_relu', 'logits'], true],
+    'no pooling': [['fc1_relu', 'fc2_relu'], false],
+  };
+
+  async function twoSteps(
+    given: Partial<TrainExplainerOptions>,
+    names_: string[],
+    pool: boolean,
+  ): Promise<void> {
+    const tiny = await writeTiny(folder(), { count: 12, pool });
+    const performer = await tinyPerformer(tiny.model, { targets: names_ });
+    try {
+      const out = join(folder(), 'run');
+      const options = { ...QUICK, epochs: 1, performer, images: tiny.images, out, ...given };
+      const explainer = await trainExplainer(options);
+      const metrics = await readMetrics(out);
+      expect(metrics.length).to.be.at.least(1);
+      for (const { loss, rec } of metrics) {
+        expect(Number.isFinite(loss), `loss ${String(loss)}`).to.equal(true);
+        expect(rec).to.have.length(names_.length);
+      }
+      const { reconstruction, head } = await explainer.evaluate({ landmarks: tiny.landmarks });
+      explainer.dispose();
+      expect(Object.keys(reconstruction)).to.deep.equal(names_);
+      if (given.validation === 0) expect(head.images).to.equal(0);
+      else expect(Object.values(reconstruction).every(Number.isFinite)).to.equal(true);
+    } finally {
+      performer.dispose();
+    }
+  }
+
+  for (const [name, given] of Object.entries(cases)) {
+    it(`${name}: trains with finite losses`, () => twoSteps(given, ['fc1_relu', 'fc2_relu'], true));
+  }
+  for (const [name, [list, pool]] of Object.entries(targets)) {
+    it(`${name}: trains with finite losses`, () => twoSteps({}, list, pool));
+  }
+});

@@ -1,0 +1,156 @@
+import { expect } from 'chai';
+import { buildTrainingGraph } from '../../lib/explainer/loss.js';
+import { buildNetwork } from '../../lib/explainer/network.js';
+import type { TrainOptionsInput } from '../../lib/explainer/options.js';
+import { gradient } from '../../lib/grad.js';
+import type { Graph, Value } from '../../lib/graph.js';
+import { filterLoss, mean, meanSquare } from '../../lib/ops/index.js';
+import { hyperParameters } from '../../lib/optimizer/index.js';
+import { createSession } from '../../lib/session.js';
+import type { Arrays } from '../support/engine.js';
+import { BATCH, batchOf, optionsOf, POWER, SPEC, trainerOf } from './network_cases.js';
+
+const LAYERS = [1, 2] as const;
+const WEIGHTS = ['conv_interp_1.weight', 'conv_interp_1.bias', 'conv_interp_2.weight'];
+
+/**
+ * Each term of the loss back-propagated alone: `rec@a1`, `rec@a2`, `filter1@a1`, `filter2@a2`,
+ * `filter2@a1` (through the second layer), and `<term>@<weight>`; and `rec`, `filter1`, `filter2`.
+ */
+function separateTerms(given: TrainOptionsInput): Graph {
+  const options = optionsOf(given);
+  const { graph, a1, a2, h } = buildNetwork(SPEC, options, { batch: BATCH, mode: 'train' });
+  const { scale, beta, kappa, normMomentum: momentum, normFloor: floor } = options;
+  const rec = h.map((value, l) => {
+    const target = graph.input(`target_${String(l + 1)}`, value.shape);
+    return meanSquare(value, target, { weight: 1 / (POWER[l] ?? 1) });
+  });
+  const filters = [a1, a2].map((a, l) => {
+    const peak = graph.state(`filter_loss_${String(l + 1)}.peak`, [SPEC.filters], { fill: -1 });
+    return mean(filterLoss(a, peak, { scale, beta, kappa, momentum, floor }));
+  });
+  const terms: Record<string, Value[]> = {
+    rec,
+    filter1: filters.slice(0, 1),
+    filter2: filters.slice(1),
+  };
+  const weights = graph.parameters().filter(({ node }) => WEIGHTS.includes(node.name));
+  for (const [name, values] of Object.entries(terms)) {
+    values.forEach((value, i) => graph.output(`${name}.${String(i)}`, value));
+    const seeds = values.map((of) => ({ of }));
+    const wrt = [a1, a2, ...weights];
+    const places = ['a1', 'a2', ...weights.map(({ node }) => node.name)];
+    gradient(seeds, wrt).forEach((value, i) => {
+      if (value) graph.output(`${name}@${places[i] ?? ''}`, value);
+    });
+  }
+  return graph;
+}
+
+/** Outputs of one run of a graph with the weights of a fresh trainer, on batch 1. */
+async function outputsOf(graph: Graph, given: TrainOptionsInput): Promise<Arrays> {
+  const trainer = await trainerOf(given);
+  const state = await trainer.state();
+  trainer.dispose();
+  const session = await createSession({ programs: { main: graph }, backend: 'cpu', threads: 1 });
+  try {
+    const held = Object.entries(state).filter(([name]) => session.persistent().has(name));
+    await session.write(Object.fromEntries(held));
+    const { features, targets } = batchOf(1);
+    const inputs: Arrays = { features, hyper: hyperParameters(1e-3, 0) };
+    targets.forEach((target, l) => (inputs[`target_${String(l + 1)}`] = target));
+    const taken = [...session.program('main').inputs.keys()];
+    const known = Object.entries(inputs).filter(([name]) => taken.includes(name));
+    const fetch = [...graph.outputs.keys()];
+    return await session.run('main', { inputs: Object.fromEntries(known), fetch });
+  } finally {
+    session.dispose();
+  }
+}
+
+function trainingGraph(given: TrainOptionsInput): Graph {
+  const options = optionsOf(given);
+  const built = buildTrainingGraph(SPEC, options, { batch: BATCH, targetPower: POWER });
+  for (const name of WEIGHTS) {
+    const value = built.gradients.get(name);
+    if (value) built.graph.output(`grad ${name}`, value);
+  }
+  return built.graph;
+}
+
+const norm = (values: ArrayLike<number> = []): number =>
+  Math.sqrt(Array.from(values).reduce((sum, x) => sum + x * x, 0));
+
+const sum = (parts: readonly (readonly [number, ArrayLike<number> | undefined])[]): number[] =>
+  Array.from(parts[0]?.[1] ?? [], (_, i) =>
+    parts.reduce((total, [factor, values]) => total + factor * (values?.[i] ?? 0), 0),
+  );
+
+function expectNear(found: ArrayLike<number> = [], wanted: readonly number[], name: string): void {
+  const difference = norm(wanted.map((x, i) => x - (found[i] ?? NaN)));
+  expect(found.length, name).to.equal(wanted.length);
+  expect(difference / norm(wanted), name).to.be.below(1e-5);
+}
+
+describe('explainer: balanced filter loss', () => {
+  for (const rho of [3, 0.5]) {
+    it(`weighs each layer by ${rho} |dL_rec/da| / |dF/da|, the terms back-propagated alone`, async () => {
+      const given = { rho };
+      const alone = await outputsOf(separateTerms(given), given);
+      const got = await outputsOf(trainingGraph(given), given);
+      for (const l of LAYERS) {
+        const direct = norm(alone[`filter${l}@a${l}`]);
+        const lambda = got[`lambda_${l}`]?.[0] ?? NaN;
+        const wanted = (rho * norm(alone[`rec@a${l}`])) / direct;
+        expect(lambda / wanted, `layer ${l}`).to.be.closeTo(1, 1e-5);
+        expect(got[`filter_${l}`]?.[0]).to.be.closeTo(alone[`filter${l}.0`]?.[0] ?? NaN, 1e-6);
+      }
+      const mixed = sum([
+        [1, alone['rec@a1']],
+        [got['lambda_2']?.[0] ?? NaN, alone['filter2@a1']],
+      ]);
+      const wrong = (rho * norm(mixed)) / norm(alone['filter1@a1']);
+      const right = got['lambda_1']?.[0] ?? NaN;
+      expect(Math.abs(wrong / right - 1), 'the second filter loss would show').to.be.above(0.01);
+    });
+  }
+
+  it('descends the sum of all terms, the weights as constants', async () => {
+    const alone = await outputsOf(separateTerms({}), {});
+    const got = await outputsOf(trainingGraph({}), {});
+    for (const name of WEIGHTS) {
+      const wanted = sum([
+        [1, alone[`rec@${name}`]],
+        ...LAYERS.map(
+          (l) => [got[`lambda_${l}`]?.[0] ?? NaN, alone[`filter${l}@${name}`]] as const,
+        ),
+      ]);
+      expectNear(got[`grad ${name}`], wanted, name);
+    }
+  });
+
+  it('with a fixed weight takes that for both layers', async () => {
+    const given = { lambdaFilter: 0.7 };
+    const alone = await outputsOf(separateTerms(given), given);
+    const got = await outputsOf(trainingGraph(given), given);
+    expect([got['lambda_1']?.[0], got['lambda_2']?.[0]].map((x) => x?.toFixed(6))).to.deep.equal([
+      '0.700000',
+      '0.700000',
+    ]);
+    for (const name of WEIGHTS) {
+      const terms = LAYERS.map((l) => [0.7, alone[`filter${l}@${name}`]] as const);
+      expectNear(got[`grad ${name}`], sum([[1, alone[`rec@${name}`]], ...terms]), name);
+    }
+  });
+
+  for (const given of [{ lambdaFilter: 0 }, { rho: 0 }] as const) {
+    it(`with ${JSON.stringify(given)} the reconstruction descends alone`, async () => {
+      const alone = await outputsOf(separateTerms(given), given);
+      const got = await outputsOf(trainingGraph(given), given);
+      expect(Object.keys(got)).not.to.include('filter_1');
+      for (const name of WEIGHTS) {
+        expectNear(got[`grad ${name}`], sum([[1, alone[`rec@${name}`]]]), name);
+      }
+    });
+  }
+});
