@@ -1,0 +1,304 @@
+import { readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { listImages, readImages } from '../../lib/data/index.js';
+import { evaluationJson, type SplitName } from '../../lib/explainer/evaluate.js';
+import { loadExplainer, type Explainer } from '../../lib/explainer/explainer.js';
+import type { Performer } from '../../lib/performer/index.js';
+import { temporaryFolder } from '../data/temporary.js';
+import { failure } from '../support/performer.js';
+import { C, CLASSES, FC2, N, SIDE, tinyPerformer, withExplainer, writeTiny } from './tiny.js';
+import type { Tiny } from './tiny.js';
+
+const CELLS = N * N;
+const PARTS = ['blob', 'edge'];
+
+/** One photograph as the evaluation should see it. */
+interface Photograph {
+  path: string;
+  className: string;
+  /** Maps of the performer and of both interpretable layers. */
+  maps: Float32Array[];
+  targets: Float32Array[];
+  rebuilt: Float32Array[];
+  output: Float32Array;
+  /** Position of each part in the network's input, or undefined. */
+  parts: ([number, number] | undefined)[];
+}
+
+/** Everything anew from the files, one photograph at a time. */
+async function photographs(tiny: Tiny, explainer: Explainer): Promise<Photograph[]> {
+  const { performer } = explainer;
+  const marks = new Map<string, [number, number]>();
+  for (const line of (await readFile(tiny.landmarks, 'utf8')).trim().split('\n').slice(1)) {
+    const [image, , part, y, x] = line.split(',');
+    const place = (at: string | undefined, side: number): number =>
+      ((Number(at) + 0.5) * SIDE) / side - 0.5;
+    marks.set(`${image}/${part}`, [place(y, 24), place(x, 20)]);
+  }
+  const { images } = await listImages(tiny.images);
+  const found: Photograph[] = [];
+  for await (const batch of readImages(images, performer.preprocessing, { batch: 1 })) {
+    const [{ path, className } = { path: '', className: '' }] = batch.images;
+    const { layer, targets, output } = await performer.features(batch.pixels, 1);
+    const { layer1, layer2, rebuilt } = await explainer.maps(layer, 1);
+    const parts = PARTS.map((part) => marks.get(`${path}/${part}`));
+    const maps = [layer, layer1, layer2];
+    found.push({ path, className, maps, targets, rebuilt, output, parts });
+  }
+  return found;
+}
+
+const mean = (values: readonly number[]): number =>
+  values.reduce((sum, x) => sum + x, 0) / values.length;
+
+function deviation(values: readonly number[]): number {
+  const centre = mean(values);
+  return Math.sqrt(values.reduce((sum, x) => sum + (x - centre) ** 2, 0) / (values.length - 1));
+}
+
+/** Parts of a class that at least two photographs show. */
+function partsOf(all: readonly Photograph[], name: string | undefined): number[] {
+  return [...PARTS.keys()].filter(
+    (p) => all.filter(({ className, parts }) => className === name && parts[p]).length >= 2,
+  );
+}
+
+/** DESIGN 1.3 for set `m` of the maps; fewer than 100 photographs, so all of them count. */
+function instability(all: readonly Photograph[], m: number, performer: Performer): number {
+  const { stride, firstCentre } = performer.layer.geometry;
+  const filters = (all[0]?.maps[m]?.length ?? 0) / CELLS;
+  const classes = CLASSES.filter((name) => partsOf(all, name).length > 0);
+  const values: number[] = [];
+  for (let f = 0; f < filters; f++) {
+    const peak = (one: Photograph): number[] => {
+      const map = [...(one.maps[m] ?? [])].slice(f * CELLS, (f + 1) * CELLS);
+      const value = Math.max(...map);
+      const cell = map.indexOf(value);
+      const y = firstCentre[0] + stride[0] * Math.floor(cell / N);
+      return [value, y, firstCentre[1] + stride[1] * (cell % N)];
+    };
+    const of = (name: string): Photograph[] => all.filter(({ className }) => className === name);
+    const activation = classes.map((name) => mean(of(name).map((one) => peak(one)[0] ?? 0)));
+    if (Math.max(...activation) <= 0) continue;
+    const best = classes[activation.indexOf(Math.max(...activation))] ?? '';
+    const scores = partsOf(all, best).map((p) =>
+      deviation(
+        of(best).flatMap((one) => {
+          const at = one.parts[p];
+          const [, y = NaN, x = NaN] = peak(one);
+          return at ? [Math.hypot(y - at[0], x - at[1]) / (SIDE * Math.SQRT2)] : [];
+        }),
+      ),
+    );
+    values.push(mean(scores));
+  }
+  return mean(values);
+}
+
+function relative(pairs: readonly (readonly [Float32Array, Float32Array])[]): number {
+  let [difference, norm] = [0, 0];
+  for (const [h, x] of pairs) {
+    x.forEach((value, i) => (difference += ((h[i] ?? NaN) - value) ** 2));
+    x.forEach((value) => (norm += value * value));
+  }
+  return Math.sqrt(difference / norm);
+}
+
+/** Shares and divergence of the head on rebuilt features. */
+async function headOf(kept: readonly Photograph[], performer: Performer): Promise<object> {
+  const rows: { agree: number; own: number; other: number; kl: number }[] = [];
+  for (const { output, rebuilt, className } of kept) {
+    const other = await performer.head(rebuilt.at(-1) ?? new Float32Array(FC2), 1);
+    const probabilities = (z: Float32Array): number[] => {
+      const exp = Array.from(z, (value) => Math.exp(value));
+      const total = exp.reduce((sum, value) => sum + value, 0);
+      return exp.map((value) => value / total);
+    };
+    const [p, q] = [probabilities(output), probabilities(other)];
+    const first = (list: number[]): number => list.indexOf(Math.max(...list));
+    const label = CLASSES.findIndex((name) => name === className);
+    rows.push({
+      agree: Number(first(p) === first(q)),
+      own: Number(first(p) !== label),
+      other: Number(first(q) !== label),
+      kl: p.reduce((sum, value, k) => sum + value * Math.log(value / (q[k] ?? NaN)), 0),
+    });
+  }
+  return {
+    agreement: mean(rows.map(({ agree }) => agree)),
+    performerError: mean(rows.map(({ own }) => own)),
+    explainerError: mean(rows.map(({ other }) => other)),
+    kl: mean(rows.map(({ kl }) => kl)),
+  };
+}
+
+/** Deep equality with numbers to 1e-5, relative. */
+function expectNear(found: unknown, wanted: unknown, path = 'json'): void {
+  if (typeof wanted === 'object' && wanted !== null && typeof found === 'object' && found) {
+    expect(Object.keys(found), path).to.deep.equal(Object.keys(wanted));
+    for (const [key, value] of Object.entries(wanted)) {
+      expectNear((found as Record<string, unknown>)[key], value, `${path}.${key}`);
+    }
+  } else if (typeof wanted === 'number') {
+    expect(found, path).to.be.closeTo(wanted, 1e-5 * Math.abs(wanted) + 1e-7);
+  } else expect(found, path).to.equal(wanted);
+}
+
+describe('explainer: evaluate', () => {
+  const folder = temporaryFolder();
+  let tiny: Tiny;
+  let performer: Performer;
+
+  beforeEach(async () => {
+    tiny = await writeTiny(folder(), { count: 24 });
+    performer = await tinyPerformer(tiny.model);
+  });
+  afterEach(() => performer.dispose());
+
+  const use = <T>(work: (explainer: Explainer) => Promise<T>): Promise<T> =>
+    withExplainer({ performer, images: tiny.images, out: join(folder(), 'run'), filters: 7 }, work);
+
+  for (const split of [undefined, 'all', 'train', 'validation'] as const) {
+    it(`split ${split ?? 'by default'}: agrees with the definitions, key by key`, async () => {
+      await use(async (explainer) => {
+        const everything = await photographs(tiny, explainer);
+        const { train, validation } = explainer.config.images;
+        const side: Record<SplitName, string[]> = {
+          all: [...train, ...validation],
+          train,
+          validation,
+        };
+        const scored = everything.filter(({ path }) => side[split ?? 'all'].includes(path));
+        const kept = everything.filter(({ path }) => validation.includes(path));
+        expect([everything.length, kept.length]).to.deep.equal([24, 4]);
+        const evaluation = await explainer.evaluate({ landmarks: tiny.landmarks, split });
+        const json = evaluationJson(evaluation);
+        const dead = (m: number): number =>
+          Array.from({ length: 7 }, (_, f) =>
+            Number(
+              !scored.some(({ maps }) =>
+                maps[m]?.subarray(f * CELLS, (f + 1) * CELLS).some((x) => x > 0),
+              ),
+            ),
+          ).reduce((sum, x) => sum + x, 0);
+        const rebuilt = (l: number): number =>
+          relative(
+            kept.map((one) => [
+              one.rebuilt[l] ?? new Float32Array(0),
+              one.targets[l] ?? new Float32Array(0),
+            ]),
+          );
+        const { controls } = json as { controls: object };
+        expect(Object.keys(controls)).to.deep.equal([
+          'fixedPositionBest',
+          'fixedPositionCentre',
+          'random',
+        ]);
+        for (const value of Object.values(controls)) expect(value).to.be.within(0, 0.6);
+        expectNear(json, {
+          performer: { locationInstability: instability(scored, 0, performer) },
+          explainer: {
+            locationInstability: instability(scored, 2, performer),
+            layer1: { locationInstability: instability(scored, 1, performer) },
+          },
+          controls,
+          p: explainer.p,
+          deadFilters: dead(2),
+          reconstruction: { fc1_relu: rebuilt(0), fc2_relu: rebuilt(1) },
+          head: await headOf(kept, performer),
+          images: scored.filter(({ className, parts }) =>
+            partsOf(scored, className).some((p) => parts[p]),
+          ).length,
+          landmarks: scored.flatMap(({ parts }) => parts).filter(Boolean).length,
+        });
+      });
+    });
+  }
+
+  it('without landmarks has no location instability, and says so with null', async () => {
+    await use(async (explainer) => {
+      const json = evaluationJson(await explainer.evaluate());
+      expect(json).to.deep.include({
+        performer: { locationInstability: null },
+        explainer: { locationInstability: null, layer1: { locationInstability: null } },
+        controls: { fixedPositionBest: null, fixedPositionCentre: null, random: null },
+        images: 0,
+        landmarks: 0,
+      });
+      expect(JSON.stringify(json)).to.include('"agreement":').and.not.include('NaN');
+      expect((json['reconstruction'] as Record<string, number>)['fc1_relu']).to.be.above(0);
+    });
+  });
+
+  it('leaves out images without a row, and warns of rows without an image', async () => {
+    const text = await readFile(tiny.landmarks, 'utf8');
+    const [header = '', ...rows] = text.trim().split('\n');
+    const some = rows.filter((row) => row.includes(',blob,')).slice(0, 10);
+    const more = ['bright/none.png,bright,blob,1,1', `${some[0]?.split(',')[0]},bright,edge,99,1`];
+    await writeFile(tiny.landmarks, [header, ...some, ...more].join('\n'));
+    await use(async (explainer) => {
+      const warnings: string[] = [];
+      const onWarning = (line: string): number => warnings.push(line);
+      const json = evaluationJson(
+        await explainer.evaluate({ landmarks: tiny.landmarks, onWarning }),
+      );
+      expect(json).to.include({ images: 10, landmarks: 10 });
+      expect(warnings.join('\n'))
+        .to.match(/do not exist: bright\/none\.png/)
+        .and.match(/outside of/);
+    });
+  });
+
+  it('without class names has no error rates', async () => {
+    const sidecar = tiny.model.replace('.onnx', '.json');
+    const { classes, ...rest } = JSON.parse(await readFile(sidecar, 'utf8')) as {
+      classes: unknown;
+    };
+    expect(classes).to.deep.equal(CLASSES);
+    await writeFile(sidecar, JSON.stringify(rest));
+    performer.dispose();
+    performer = await tinyPerformer(tiny.model);
+    await use(async (explainer) => {
+      const { head } = evaluationJson(await explainer.evaluate()) as { head: object };
+      expect(head).to.include({ performerError: null, explainerError: null });
+    });
+  });
+
+  it('stops with E_STATE when its signal aborts', async () => {
+    await use(async (explainer) => {
+      const controller = new AbortController();
+      controller.abort();
+      const { signal } = controller;
+      await failure('E_STATE', /evaluation was stopped/, () => explainer.evaluate({ signal }));
+    });
+  });
+
+  it('a loaded explainer scores the same, to the bit', async () => {
+    const options = { landmarks: tiny.landmarks };
+    const first = await use(async (explainer) => evaluationJson(await explainer.evaluate(options)));
+    const loaded = await loadExplainer(join(folder(), 'run'), { backend: 'cpu', threads: 2 });
+    expect(evaluationJson(await loaded.evaluate(options))).to.deep.equal(first);
+    loaded.dispose();
+    await failure('E_STATE', /dispose|session/i, () => loaded.maps(new Float32Array(C * CELLS), 1));
+  });
+
+  it('a run that is damaged or of another model is refused', async () => {
+    const run = join(folder(), 'run');
+    await use(async (explainer) => {
+      await failure('E_SHAPE', /features/, () => explainer.maps(new Float32Array(7), 1));
+    });
+    await failure('E_FILE', /holds no run/, () => loadExplainer(join(folder(), 'none')));
+    const config = join(run, 'config.json');
+    const text = await readFile(config, 'utf8');
+    await writeFile(config, text.replace('"kernel": 3', '"kernel": 4'));
+    await failure('E_FILE', /config\.json is damaged/, () => loadExplainer(run));
+    await writeFile(config, text.slice(0, -10));
+    await failure('E_FILE', /holds no run/, () => loadExplainer(run));
+    await writeFile(config, text.replace(performer.fingerprint, '0'.repeat(64)));
+    await failure('E_STATE', /not the model/, () => loadExplainer(run, { performer }));
+    await writeFile(config, text);
+    await rm(join(run, 'checkpoints'), { recursive: true });
+    await failure('E_FILE', /holds no checkpoint/, () => loadExplainer(run));
+  });
+});
