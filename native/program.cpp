@@ -3,6 +3,7 @@
 #include <cstring>
 #include <string>
 
+#include "check_op.h"
 #include "error.h"
 
 namespace partlens {
@@ -78,6 +79,7 @@ Op read_op(Reader& reader, const PlBackend& backend, const std::vector<PlTensor>
         std::string("[program] too few attributes for ") + op.kernel->name);
   for (int32_t i = 0; i < given; i++) op.attrs.push_back(reader.next());
   op.attrs.resize(wanted);
+  check_op(op, backend);
   return op;
 }
 

@@ -84,6 +84,10 @@ const Program& Session::program(int32_t id) const {
   return programs_[id];
 }
 
+Program& Session::program(int32_t id) {
+  return const_cast<Program&>(static_cast<const Session*>(this)->program(id));
+}
+
 const PlTensor& Session::slot(int32_t id, int32_t slot) const {
   const auto& slots = program(id).slots;
   check(slot >= 0 && slot < static_cast<int32_t>(slots.size()), "E_ARGUMENT",
@@ -97,11 +101,10 @@ void Session::require(PlStatus status, const char* what) const {
   throw Error(code, std::string("[") + what + "] " + worker_->backend().last_error());
 }
 
-void Session::execute(int32_t id, const std::vector<Staging>& inputs, bool run,
-                      std::vector<Staging>& outputs) {
+void Session::execute(Program& program, const std::vector<Staging>& inputs, bool run,
+                      std::vector<Staging>& outputs, const std::atomic<bool>& stop) {
   const PlBackend& backend = worker_->backend();
   PlDevice* device = worker_->device();
-  Program& program = programs_[id];
   for (const Staging& input : inputs) {
     require(backend.upload(device, &program.slots[input.slot], input.bytes.data()), "upload");
   }
@@ -109,6 +112,7 @@ void Session::execute(int32_t id, const std::vector<Staging>& inputs, bool run,
     std::vector<int64_t> times(program.ops.size());
     auto last = std::chrono::steady_clock::now();
     for (size_t i = 0; i < program.ops.size(); i++) {
+      check(!stop, "E_STATE", "[run] The environment of the session is closing.");
       const Op& op = program.ops[i];
       require(op.kernel->run(device, op.tensors.data(), op.attrs.data()), op.kernel->name);
       const auto now = std::chrono::steady_clock::now();

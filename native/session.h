@@ -1,5 +1,6 @@
 // One model on one device: its arena, its programs, and the device's worker thread that runs them.
 #pragma once
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -59,11 +60,13 @@ class Session {
   int32_t add_program(const std::vector<int32_t>& words);
   // Throws E_ARGUMENT for an unknown program or slot.
   const Program& program(int32_t id) const;
+  Program& program(int32_t id);
   const PlTensor& slot(int32_t id, int32_t slot) const;
 
-  // On the worker's thread: uploads, runs the ops if asked to, downloads.
-  void execute(int32_t id, const std::vector<Staging>& inputs, bool run,
-               std::vector<Staging>& outputs);
+  // On the worker's thread: uploads, runs the ops if asked to, downloads. Gives up with E_STATE
+  // before the next op once `stop` is true.
+  void execute(Program& program, const std::vector<Staging>& inputs, bool run,
+               std::vector<Staging>& outputs, const std::atomic<bool>& stop);
 
   std::vector<int64_t> profile(int32_t id) const;
 
@@ -73,7 +76,7 @@ class Session {
   std::shared_ptr<Worker> worker_;
   int64_t arena_bytes_;
   void* arena_ = nullptr;
-  std::deque<Program> programs_;  // a deque: the worker may run one while another is added
+  std::deque<Program> programs_;  // a deque: a program stays where it is when another is added
   mutable std::mutex profile_mutex_;
 };
 

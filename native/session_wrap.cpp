@@ -6,11 +6,13 @@ namespace partlens {
 
 // One call on its way: made on the JS thread, executed by the worker, deleted on the JS thread.
 struct Job {
-  Job(Napi::Env env, std::shared_ptr<Session> of, int32_t program)
-      : session(std::move(of)), id(program), deferred(Napi::Promise::Deferred::New(env)) {}
+  Job(Napi::Env env, std::shared_ptr<Session> of, int32_t id)
+      : session(std::move(of)),
+        program(session->program(id)),
+        deferred(Napi::Promise::Deferred::New(env)) {}
 
   std::shared_ptr<Session> session;
-  int32_t id;
+  Program& program;
   bool run = false;
   std::vector<Staging> inputs;
   std::vector<Staging> outputs;
@@ -18,9 +20,9 @@ struct Job {
   std::string message;
   Napi::Promise::Deferred deferred;
 
-  void execute() noexcept {
+  void execute(const std::atomic<bool>& stop) noexcept {
     try {
-      session->execute(id, inputs, run, outputs);
+      session->execute(program, inputs, run, outputs, stop);
     } catch (const Error& error) {
       code = error.code();
       message = error.what();
@@ -33,33 +35,59 @@ struct Job {
 
 AddonData::AddonData(Napi::Env env) : channel_(Channel::New(env, "partlens", 0, 1, this)) {
   channel_.Unref(env);
+  env.AddCleanupHook(close, this);
+}
+
+void AddonData::close(AddonData* data) {
+  std::unique_lock<std::mutex> lock(data->mutex_);
+  data->closing_ = true;
+  data->idle_.wait(lock, [&] { return data->posted_ == 0; });
+  for (Job* job : data->dropped_) delete job;
+  data->dropped_.clear();
 }
 
 void AddonData::submit(Napi::Env env, Job* job) {
   if (pending_++ == 0) channel_.Ref(env);
-  // A closing environment refuses the call: the job is then left alone, the process is ending.
-  job->session->worker()->post([channel = channel_, job]() mutable {
-    job->execute();
-    channel.BlockingCall(job);
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    posted_++;
+  }
+  job->session->worker()->post([this, job] {
+    if (!closing_) job->execute(closing_);
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (closing_ || channel_.BlockingCall(job) != napi_ok) dropped_.push_back(job);
+    if (--posted_ == 0) idle_.notify_all();
   });
 }
+
+namespace {
+
+void settle(Napi::Env env, const Job& job) {
+  if (job.code) {
+    job.deferred.Reject(js_error(env, job.code, job.message).Value());
+    return;
+  }
+  Napi::Array results = Napi::Array::New(env, job.outputs.size());
+  for (size_t i = 0; i < job.outputs.size(); i++) {
+    const Staging& output = job.outputs[i];
+    const int32_t dtype = job.program.slots[output.slot].dtype;
+    results.Set(static_cast<uint32_t>(i), from_bytes(env, dtype, output.bytes));
+  }
+  job.deferred.Resolve(results);
+}
+
+}  // namespace
 
 void AddonData::finish(Napi::Env env, Napi::Function, AddonData* data, Job* raw) {
   std::unique_ptr<Job> job(raw);
   if (env == nullptr) return;
   if (--data->pending_ == 0) data->channel_.Unref(env);
-  Napi::HandleScope scope(env);
-  if (job->code) {
-    job->deferred.Reject(js_error(env, job->code, job->message).Value());
-    return;
+  try {
+    Napi::HandleScope scope(env);
+    settle(env, *job);
+  } catch (const Napi::Error&) {
+    // A worker_thread that is being terminated takes no values; nobody waits for the promise.
   }
-  Napi::Array results = Napi::Array::New(env, job->outputs.size());
-  for (size_t i = 0; i < job->outputs.size(); i++) {
-    const Staging& output = job->outputs[i];
-    const int32_t dtype = job->session->slot(job->id, output.slot).dtype;
-    results.Set(static_cast<uint32_t>(i), from_bytes(env, dtype, output.bytes));
-  }
-  job->deferred.Resolve(results);
 }
 
 Napi::Function SessionWrap::define(Napi::Env env) {
@@ -81,7 +109,9 @@ SessionWrap::SessionWrap(const Napi::CallbackInfo& info) : ObjectWrap(info) {
           "[createSession] Expected backend, threads, arenaBytes.");
     const PlBackend* backend = find_backend(info[0].As<Napi::String>());
     auto worker = Worker::of(backend, to_int(info[1], "threads"));
-    session_ = std::make_shared<Session>(worker, info[2].As<Napi::Number>().Int64Value());
+    const double bytes = info[2].As<Napi::Number>().DoubleValue();
+    const int64_t arena_bytes = bytes < 9e18 ? static_cast<int64_t>(bytes) : INT64_MAX;
+    session_ = std::make_shared<Session>(worker, arena_bytes);
     reported_ = session_->arena_bytes();
     Napi::MemoryManagement::AdjustExternalMemory(info.Env(), reported_);
   });
@@ -141,7 +171,6 @@ Napi::Value SessionWrap::submit(Napi::Env env, Job* job) {
 Napi::Value SessionWrap::run(const Napi::CallbackInfo& info) {
   return guard(info.Env(), [&] {
     const int32_t id = to_int(info[0], "program");
-    session()->program(id);
     auto inputs = stage_inputs(*session(), id, info[1], info[2]);
     auto outputs = stage_outputs(*session(), id, info[3]);
     Job* job = new Job(info.Env(), session(), id);

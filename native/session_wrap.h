@@ -2,7 +2,11 @@
 #pragma once
 #include <napi.h>
 
+#include <atomic>
+#include <condition_variable>
 #include <memory>
+#include <mutex>
+#include <vector>
 
 #include "session.h"
 
@@ -22,10 +26,18 @@ class AddonData {
 
  private:
   static void finish(Napi::Env env, Napi::Function, AddonData* data, Job* job);
+  // The environment ends: waits for the kernel that runs, drops the jobs that wait. Node frees the
+  // channel next, so that no worker may still be about to call it.
+  static void close(AddonData* data);
   typedef Napi::TypedThreadSafeFunction<AddonData, Job, finish> Channel;
 
   Channel channel_;
   int pending_ = 0;  // the channel keeps the process alive while this is above 0
+  std::mutex mutex_;
+  std::condition_variable idle_;
+  int posted_ = 0;  // jobs that a worker has, waiting or running
+  std::atomic<bool> closing_{false};
+  std::vector<Job*> dropped_;
 };
 
 class SessionWrap : public Napi::ObjectWrap<SessionWrap> {
@@ -43,7 +55,7 @@ class SessionWrap : public Napi::ObjectWrap<SessionWrap> {
   Napi::Value info(const Napi::CallbackInfo& info);
   void dispose(const Napi::CallbackInfo& info);
 
-  const std::shared_ptr<Session>& session() const;  // throws E_STATE after dispose
+  const std::shared_ptr<Session>& session() const;        // throws E_STATE after dispose
   Napi::Value submit(Napi::Env env, Job* job);
 
   std::shared_ptr<Session> session_;

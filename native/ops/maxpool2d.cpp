@@ -67,7 +67,10 @@ void maxpool2d_backward(Device& device, const maxpool2d_backward_args& t, const 
     memset(map, 0, sizeof(float) * HW * BLOCK);
     for (int i = 0; i < PQ; i++) {
       const long from = ((long)block * PQ + i) * BLOCK;
-      for (int c = 0; c < BLOCK; c++) map[(long)index[from + c] * BLOCK + c] += g[from + c];
+      for (int c = 0; c < BLOCK; c++) {
+        const unsigned cell = index[from + c];  // data: a wrong program may hold anything here
+        if (cell < (unsigned)HW) map[(long)cell * BLOCK + c] += g[from + c];
+      }
     }
   });
 }

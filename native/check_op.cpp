@@ -1,0 +1,256 @@
+#include "check_op.h"
+
+#include <algorithm>
+#include <cctype>
+#include <cstring>
+#include <map>
+#include <string>
+
+#include "error.h"
+
+namespace partlens {
+
+namespace {
+
+#define I32(field) int32_t field;
+#define F32(field) float field;
+#define ATTRS(name, fields) \
+  struct name {             \
+    fields                  \
+  };
+#include "attrs.def"
+#undef ATTRS
+#undef I32
+#undef F32
+
+// A kernel without a signature does not compile: signature_<kernel> is missing.
+#define SIGNATURE(name, types) constexpr const char* signature_##name = types;
+#include "signatures.def"
+#undef SIGNATURE
+constexpr struct {
+  const char* name;
+  const char* types;
+} SIGNATURES[] = {
+#define KERNEL(name, ins, outs, attrs) {#name, signature_##name},
+#include "kernels.def"
+#undef KERNEL
+};
+
+constexpr int32_t MAX_SIDE = 1 << 16;  // of padded maps, in cells: sums of sizes fit an int
+constexpr int64_t MAX_OFFSET = int64_t{1} << 31;  // kernels keep offsets inside an image as int
+
+std::vector<std::string> split(const std::string& text, const std::string& separator) {
+  std::vector<std::string> parts;
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t end = std::min(text.find(separator, begin), text.size());
+    parts.push_back(text.substr(begin, end - begin));
+    begin = end + separator.size();
+  }
+  return parts;
+}
+
+// Names in `(x, w, b)`.
+std::vector<std::string> names_in(const char* list) {
+  const std::string text = list;
+  return split(text.substr(1, text.size() - 2), ", ");
+}
+
+struct Argument {
+  std::string name;
+  std::string type;
+  PlTensor tensor;
+  bool output;
+};
+
+class OpCheck {
+ public:
+  OpCheck(const Op& op, const PlBackend& backend) : op_(op), backend_(backend) {
+    const auto* found = std::find_if(std::begin(SIGNATURES), std::end(SIGNATURES),
+                                     [&](auto& s) { return !strcmp(s.name, op.kernel->name); });
+    require(found != std::end(SIGNATURES), "has no signature");
+    const auto types = split(found->types, ", ");
+    auto names = names_in(op.kernel->inputs);
+    const size_t inputs = names.size();
+    for (auto& name : names_in(op.kernel->outputs)) names.push_back(name);
+    require(names.size() == types.size() && names.size() == op.tensors.size(),
+            "has another number of tensors");
+    for (size_t i = 0; i < names.size(); i++) {
+      arguments_.push_back({names[i], types[i], op.tensors[i], i >= inputs});
+    }
+  }
+
+  void types() {
+    for (const Argument& a : arguments_) {
+      const bool same = a.type.rfind("= ", 0) == 0;
+      if (same ? !is_like(a.tensor, argument(a.type.substr(2)).tensor) : !fits(a)) refuse(a);
+    }
+  }
+
+  // An output may share memory with nothing, `w_out` alone lies where w does.
+  void places() {
+    for (const Argument& out : arguments_) {
+      if (!out.output || !out.tensor.data) continue;
+      for (const Argument& other : arguments_) {
+        if (&other == &out || !other.tensor.data) continue;
+        const bool update = out.name == other.name + "_out";
+        const bool right =
+            update ? out.tensor.data == other.tensor.data : apart(out.tensor, other.tensor);
+        require(right,
+                out.name + (update ? " is not in the memory of " : " overlaps ") + other.name);
+      }
+    }
+  }
+
+  void attributes() {
+    const std::string name = op_.kernel->attrs;
+    if (name == "Conv2dAttrs") convolution(read<Conv2dAttrs>());
+    if (name == "Pool2dAttrs") pooling(read<Pool2dAttrs>());
+    if (name == "LrnAttrs") {
+      const int32_t size = read<LrnAttrs>().size;
+      require(size >= 1 && size <= MAX_SIDE, "has a wrong window");
+    }
+    if (!strcmp(op_.kernel->name, "concat_forward")) {
+      require(size("C") == int64_t{1} * size("A") + size("B"), "has another sum of channels");
+    }
+    if (!strcmp(op_.kernel->name, "concat_backward")) parts_of(argument("g").tensor);
+    if (sizes_.count("T")) {  // filter_loss
+      const int64_t cells = int64_t{1} * size("n") * size("n");
+      require(size("T") == cells + 1 && (cells + 16) * (cells + 16) < MAX_OFFSET,
+              "has another number of templates");
+    }
+  }
+
+ private:
+  struct Size {
+    int32_t size;
+    const int32_t* chw;  // of the flattened axis, or zeros
+  };
+
+  template <class Attrs>
+  Attrs read() const {
+    Attrs attrs;
+    memcpy(&attrs, op_.attrs.data(), sizeof attrs);
+    return attrs;
+  }
+
+  void require(bool condition, const std::string& what) const {
+    check(condition, "E_INTERNAL", std::string("[program] ") + op_.kernel->name + " " + what + ".");
+  }
+
+  void refuse(const Argument& a) const {
+    require(false, "expects " + a.type + " for " + a.name + " of other sizes");
+  }
+
+  int32_t size(const char* letter) const {
+    const auto found = sizes_.find(letter);
+    return found == sizes_.end() ? 1 : found->second.size;
+  }
+
+  const Argument& argument(const std::string& name) const {
+    const auto found = std::find_if(arguments_.begin(), arguments_.end(),
+                                    [&](const Argument& a) { return a.name == name; });
+    require(found != arguments_.end(), "has no tensor " + name);
+    return *found;
+  }
+
+  static bool is_like(const PlTensor& a, const PlTensor& b) {
+    return a.data && b.data && a.dtype == b.dtype && a.layout == b.layout && a.rank == b.rank &&
+           !memcmp(a.dims, b.dims, sizeof a.dims) && !memcmp(a.chw, b.chw, sizeof a.chw);
+  }
+
+  bool fits(const Argument& a) {
+    auto words = split(a.type, " ");
+    const bool whole = words[0] == "i32";
+    if (whole) words.erase(words.begin());
+    std::string layout = words[0];
+    const bool optional = layout.back() == '?';
+    if (optional) layout.pop_back();
+    const PlTensor& t = a.tensor;
+    if (!t.data) return optional;
+    if (t.dtype != (whole ? PL_I32 : PL_F32)) return false;
+    if (layout == "any") return true;
+    static const char* const LAYOUTS[] = {"rows", "maps", "conv_weight", "linear_weight"};
+    if (layout != LAYOUTS[t.layout] || t.rank != static_cast<int32_t>(words.size()) - 1)
+      return false;
+    static const int32_t NOT_FLAT[3] = {};
+    for (int32_t axis = 0; axis < t.rank; axis++) {
+      const int32_t* chw = axis == t.rank - 1 ? t.chw : NOT_FLAT;
+      if (!agrees(words[axis + 1], {t.dims[axis], chw}, axis)) return false;
+    }
+    return true;
+  }
+
+  // The first axis of a tensor says nothing about flattening: biases and weights end and begin so.
+  bool agrees(const std::string& letter, Size here, int32_t axis) {
+    if (isdigit(letter[0])) return here.size == std::stoi(letter);
+    const auto [known, is_new] = sizes_.insert({letter, here});
+    if (is_new) return true;
+    const bool flat = axis == 0 || !memcmp(known->second.chw, here.chw, sizeof(int32_t[3]));
+    return known->second.size == here.size && flat;
+  }
+
+  bool apart(const PlTensor& a, const PlTensor& b) const {
+    const char *first = static_cast<const char*>(a.data),
+               *second = static_cast<const char*>(b.data);
+    return first + backend_.bytes_of(&a) <= second || second + backend_.bytes_of(&b) <= first;
+  }
+
+  // P windows of R cells, a stride apart, from `pad` before the first cell of a side of H.
+  int64_t span(const char* count, int32_t stride, int32_t window, int32_t pad) const {
+    require(stride >= 1 && stride <= MAX_SIDE && window >= 1 && pad >= 0 && pad <= MAX_SIDE,
+            "has a wrong stride or padding");
+    const int64_t cells = int64_t{1} * (size(count) - 1) * stride + window;
+    require(cells <= MAX_SIDE, "reaches too far");
+    return cells;
+  }
+
+  void convolution(const Conv2dAttrs& a) const {
+    const int64_t rows = span("P", a.stride_h, size("R"), a.pad_top);
+    const int64_t columns = span("Q", a.stride_w, size("S"), a.pad_left);
+    const int64_t height = std::max<int64_t>(rows, int64_t{1} * size("H") + size("R"));
+    const int64_t width = std::max<int64_t>(columns, int64_t{1} * size("W") + size("S"));
+    const int64_t channels = std::max(size("C"), size("O")) + int64_t{15};
+    require(height <= MAX_SIDE && width + a.stride_w <= 2 * MAX_SIDE &&
+                height * (width + a.stride_w) < MAX_OFFSET / channels,
+            "has maps that are too large");
+  }
+
+  // Every window holds a cell of the map.
+  void pooling(const Pool2dAttrs& a) const {
+    const int64_t rows = span("P", a.stride_h, a.kernel_h, a.pad_top);
+    const int64_t columns = span("Q", a.stride_w, a.kernel_w, a.pad_left);
+    require(rows - a.kernel_h - a.pad_top < size("H") && a.pad_top < a.kernel_h &&
+                columns - a.kernel_w - a.pad_left < size("W") && a.pad_left < a.kernel_w,
+            "has a window beside the map");
+    require(a.pad_bottom >= 0 && a.pad_bottom < a.kernel_h && a.pad_right >= 0 &&
+                a.pad_right < a.kernel_w,
+            "has a wrong stride or padding");
+  }
+
+  // concat_backward: g (N, A + B, H, W)
+  void parts_of(const PlTensor& g) const {
+    const bool both = sizes_.count("A") && sizes_.count("B");
+    const int64_t channels =
+        (sizes_.count("A") ? int64_t{size("A")} : 0) + (sizes_.count("B") ? int64_t{size("B")} : 0);
+    require(g.layout == PL_MAPS && channels > 0 && g.dims[0] == size("N") &&
+                g.dims[2] == size("H") && g.dims[3] == size("W") &&
+                (both ? channels == g.dims[1] : channels <= g.dims[1]),
+            "has another sum of channels");
+  }
+
+  const Op& op_;
+  const PlBackend& backend_;
+  std::vector<Argument> arguments_;
+  std::map<std::string, Size> sizes_;
+};
+
+}  // namespace
+
+void check_op(const Op& op, const PlBackend& backend) {
+  OpCheck check(op, backend);
+  check.types();
+  check.places();
+  check.attributes();
+}
+
+}  // namespace partlens
