@@ -1,0 +1,356 @@
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { expect } from 'chai';
+import {
+  checkKernels,
+  loadBinding,
+  nativeError,
+  wrapped,
+  type NativeSession,
+} from '../lib/binding.js';
+import { Graph, registry } from '../lib/graph.js';
+import { maxpool2d, relu, scale } from '../lib/ops/index.js';
+import { type PlannedOp, type Program } from '../lib/plan.js';
+import { createSession } from '../lib/session.js';
+import { everyOp } from './support/every_op.js';
+import type { FuzzReport } from './support/fuzz_program.js';
+import { compile, convolution, encode, run, support, use } from './support/native.js';
+import { failure } from './support/performer.js';
+
+const binding = loadBinding();
+const none = new Int32Array();
+
+async function refuses(session: NativeSession, words: Int32Array, text: RegExp): Promise<void> {
+  await failure('E_INTERNAL', text, () => wrapped(() => session.addProgram(words)));
+}
+
+describe('native: description', () => {
+  it('signatures.def says what lib/ops says, for every kernel', () => {
+    const file = fileURLToPath(new URL('../native/signatures.def', import.meta.url));
+    const lines = readFileSync(file, 'utf8').matchAll(/^SIGNATURE\((\w+), "(.*)"\)$/gm);
+    const native = Object.fromEntries(
+      Array.from(lines, ([, name = '', types = '']) => [name, types]),
+    );
+    const ops = [...registry.values()].map(({ name, inputs, outputs }) => {
+      return [name, [...Object.values(inputs), ...Object.values(outputs)].join(', ')];
+    });
+    expect(native).to.deep.equal(Object.fromEntries(ops));
+  });
+
+  it('a kernel that is missing or takes something else is E_INTERNAL', async () => {
+    const op = registry.get('scale_forward');
+    if (!op) throw new Error('no op');
+    const ops = new Map([[op.name, op]]);
+    const right = { name: op.name, inputs: '(x)', outputs: '(y)', attrs: 'ScaleAttrs' };
+    const attrs = { ScaleAttrs: 'f32 factor;', Other: 'i32 factor;' };
+    checkKernels([right], attrs, ops);
+    const wrong = [
+      [],
+      [{ ...right, inputs: '(x, s)' }],
+      [{ ...right, outputs: '(z)' }],
+      [{ ...right, attrs: 'Other' }],
+    ];
+    for (const kernels of wrong) {
+      await failure('E_INTERNAL', /does not fit lib\/: kernel scale_forward .*\nRebuild it/, () => {
+        checkKernels(kernels, attrs, ops);
+      });
+    }
+  });
+
+  it('devices name their kernels and memory, and say why one is missing', () => {
+    const [cpu, cuda] = binding.devices();
+    expect(cpu).to.include({ backend: 'cpu', available: true, reason: '' });
+    expect(cpu?.threads).to.be.at.least(1);
+    expect(cpu?.memoryBytes).to.be.above(2 ** 27);
+    expect(cuda?.backend).to.equal('cuda');
+    if (!cuda?.available) expect(cuda?.reason).to.have.length.above(3);
+  });
+});
+
+describe('native: programs', () => {
+  const whole = compile(convolution());
+
+  it('the right one is taken', async () => {
+    await use(whole.arenaBytes, (session) => {
+      expect(session.addProgram(whole.words)).to.equal(0);
+      expect(session.addProgram(whole.words)).to.equal(1);
+    });
+  });
+
+  it('garbage is refused', async () => {
+    await use(whole.arenaBytes, async (session) => {
+      const [magic = 0, version = 0] = whole.words;
+      const garbage = [
+        [],
+        [0],
+        [magic],
+        [magic, version],
+        [magic, 2, 0, 0],
+        [magic, version, -1, 0],
+        [magic, version, 0, 2 ** 31 - 1],
+        [magic, version, 2 ** 31 - 1, 2 ** 31 - 1],
+        [...whole.words, 0],
+        Array.from({ length: 500 }, (_, i) => Math.imul(i, 0x9e3779b1)),
+      ];
+      for (const words of garbage) await refuses(session, Int32Array.from(words), /^\[program\]/);
+    });
+  });
+
+  it('every truncation is refused', async () => {
+    await use(whole.arenaBytes, async (session) => {
+      for (let length = 0; length < whole.words.length; length++) {
+        await refuses(session, whole.words.slice(0, length), /^\[program\]/);
+      }
+    });
+  });
+
+  it('a program for a larger arena is refused', async () => {
+    await use(whole.arenaBytes - 64, async (session) => {
+      await refuses(session, whole.words, /a slot lies outside the arena/);
+    });
+  });
+
+  /** The conv2d op of a fresh copy of the program, and its slots. */
+  const changes: [string, RegExp, (program: Program, conv: PlannedOp, pool: PlannedOp) => void][] =
+    [
+      ['another kernel', /maxpool2d_forward/, (_, conv) => (conv.kernel = 'maxpool2d_forward')],
+      ['a slot too few', /conv2d_forward/, (_, conv) => conv.slots.pop()],
+      ['a slot that is not there', /a slot in -1\.\./, (_, conv) => (conv.slots[0] = 99)],
+      [
+        'no weight',
+        /conv2d_forward expects conv_weight O C R S for w/,
+        (_, conv) => {
+          conv.slots[1] = -1;
+        },
+      ],
+      [
+        'maps as weight',
+        /conv2d_forward expects conv_weight/,
+        (_, conv) => {
+          conv.slots[1] = conv.slots[0] ?? 0;
+        },
+      ],
+      ['fewer attributes', /too few attributes for conv2d_forward/, (_, conv) => conv.attrs.pop()],
+      ['no stride', /conv2d_forward has a wrong stride/, (_, conv) => setAttr(conv, 0, 0)],
+      ['an endless stride', /conv2d_forward reaches too far/, (_, conv) => setAttr(conv, 0, 65536)],
+      ['negative padding', /conv2d_forward has a wrong stride/, (_, conv) => setAttr(conv, 2, -1)],
+      [
+        'a window beside the map',
+        /maxpool2d_forward has a window beside/,
+        (_, __, pool) => {
+          setAttr(pool, 2, 5);
+        },
+      ],
+      [
+        'other channels',
+        /conv2d_forward expects/,
+        (program, conv) => {
+          resize(program, conv.slots[0], 1, 2);
+        },
+      ],
+      [
+        'another batch',
+        /conv2d_forward expects/,
+        (program, conv) => {
+          resize(program, conv.slots[0], 0, 1);
+        },
+      ],
+      ['a size of 0', /a size below 1/, (program, conv) => resize(program, conv.slots[0], 2, 0)],
+      [
+        'a size beyond all memory',
+        /too large/,
+        (program, conv) => {
+          resize(program, conv.slots[0], 2, 2 ** 31 - 1);
+        },
+      ],
+      [
+        'integers for floats',
+        /conv2d_forward expects/,
+        (program, conv) => {
+          Object.assign(program.slots[conv.slots[0] ?? -1] ?? {}, { dtype: 'i32' });
+        },
+      ],
+      [
+        'an output over its input',
+        /conv2d_forward y overlaps x/,
+        (program, conv) => {
+          const [x, y] = [program.slots[conv.slots[0] ?? -1], program.slots[conv.slots[3] ?? -1]];
+          if (x && y) y.offset = x.offset;
+        },
+      ],
+      [
+        'an offset before the arena',
+        /outside the arena/,
+        (program, conv) => {
+          Object.assign(program.slots[conv.slots[0] ?? -1] ?? {}, { offset: -64 });
+        },
+      ],
+    ];
+  for (const [what, text, change] of changes) {
+    it(`${what} is refused`, async () => {
+      const { program, arenaBytes } = compile(convolution());
+      const [conv, pool] = program.ops;
+      if (!conv || !pool) throw new Error('no ops');
+      change(program, conv, pool);
+      await use(arenaBytes, (session) => refuses(session, encode(program), text));
+    });
+  }
+
+  it('an update outside the memory of its input is refused', async () => {
+    const { program, arenaBytes } = compile(everyOp());
+    const step = program.ops.find(({ kernel }) => kernel === 'sgd_step');
+    const slot = program.slots[step?.slots[4] ?? -1];
+    if (!slot) throw new Error('no step');
+    slot.offset = arenaBytes;
+    await use(arenaBytes + 2 ** 20, (session) =>
+      refuses(session, encode(program), /sgd_step w_out is not in the memory of w/),
+    );
+  });
+
+  it('thousands of mutations are refused or run, and nothing falls over', async () => {
+    const { code, signal, stdout, stderr } = await run(support('fuzz_program.ts'), ['4000', '1']);
+    expect({ code, signal }, stderr).to.deep.equal({ code: 0, signal: null });
+    const report = JSON.parse(stdout) as FuzzReport;
+    expect(report.unexpected).to.deep.equal([]);
+    expect(report.refused).to.be.above(2000);
+    expect(report.ran).to.be.above(100);
+  });
+
+  it('the fuzzed program holds every kernel', () => {
+    const used = new Set(everyOp().nodes.map(({ op }) => op?.name));
+    expect([...registry.keys()].filter((name) => !used.has(name))).to.deep.equal([]);
+  });
+});
+
+function setAttr(op: PlannedOp, index: number, value: number): void {
+  const attr = op.attrs[index];
+  if (attr) attr.value = value;
+}
+
+function resize(program: Program, slot: number | undefined, axis: number, size: number): void {
+  const found = program.slots[slot ?? -1];
+  if (found) found.shape = found.shape.map((old, i) => (i === axis ? size : old));
+}
+
+describe('native: calls', () => {
+  const whole = compile(convolution());
+
+  it('wrong arguments are errors with a code', async () => {
+    await use(whole.arenaBytes, async (session) => {
+      const id = session.addProgram(whole.words);
+      const x = whole.program.inputs.get('x') ?? -1;
+      const slots = Int32Array.of(x);
+      const right = new Float32Array(2 * 3 * 8 * 8);
+      const calls: [string, RegExp, () => unknown][] = [
+        ['E_ARGUMENT', /Int32Array for program/, () => session.addProgram([1] as never)],
+        ['E_ARGUMENT', /number for program/, () => session.run('a' as never, none, [], none)],
+        ['E_ARGUMENT', /no program 9/, () => session.run(9, none, [], none)],
+        ['E_ARGUMENT', /no program -1/, () => session.upload(-1, none, [])],
+        ['E_ARGUMENT', /no slot 99/, () => session.run(id, none, [], Int32Array.of(99))],
+        ['E_ARGUMENT', /no slot -1/, () => session.download(id, Int32Array.of(-1))],
+        ['E_ARGUMENT', /one array per slot/, () => session.run(id, slots, [], none)],
+        ['E_ARGUMENT', /array of typed arrays/, () => session.run(id, slots, 1 as never, none)],
+        ['E_DTYPE', /Float32Array/, () => session.run(id, slots, [new Int32Array(384)], none)],
+        ['E_DTYPE', /Float32Array/, () => session.run(id, slots, [{} as never], none)],
+        ['E_SHAPE', /384 elements .* 383/, () => session.upload(id, slots, [right.subarray(1)])],
+        ['E_ARGUMENT', /no program 3/, () => session.profile(3)],
+      ];
+      for (const [code, text, call] of calls) {
+        const error = await Promise.resolve()
+          .then(call)
+          .catch((caught: unknown) => nativeError(caught));
+        expect(error, String(text)).to.be.instanceOf(Error);
+        expect(error).to.have.property('code', code);
+        expect((error as Error).message).to.match(text);
+      }
+      structuredClone(right.buffer, { transfer: [right.buffer] });
+      const detached = await failure('E_SHAPE', /384 elements .* 0/, () =>
+        wrapped(() => session.run(id, slots, [right], none)),
+      );
+      expect(detached.message).to.match(/^\[native\]/);
+    });
+  });
+
+  it('a method on a strange object throws', () => {
+    const session = binding.createSession({ backend: 'cpu', threads: 1, arenaBytes: 64 });
+    const info = session.info.bind({} as never);
+    expect(info).to.throw();
+    session.dispose();
+  });
+
+  it('places in the data that a max-pool gradient gets wrong touch no other memory', async () => {
+    const graph = new Graph();
+    const before = graph.state('before', [64], { fill: 3 });
+    const x = graph.input('x', [1, 1, 4, 4]);
+    const g = graph.input('g', [1, 1, 2, 2]);
+    const index = graph.input('index', [1, 1, 2, 2], { dtype: 'i32', layout: 'maps' });
+    graph.output('kept', relu(before));
+    graph.output('y', maxpool2d(x, { kernel: 2 }));
+    graph.output('after', scale(g, { factor: 1 }));
+    for (const value of [x, index]) graph.output(value.node.name, value);
+    const { program, arenaBytes } = compile(graph);
+    // The forward pass becomes the backward one, with the given index.
+    const pool = program.ops.find(({ kernel }) => kernel === 'maxpool2d_forward');
+    if (!pool) throw new Error('no pooling');
+    const dx = program.inputs.get('x') ?? -1;
+    pool.kernel = 'maxpool2d_backward';
+    pool.slots = [program.inputs.get('g') ?? -1, program.inputs.get('index') ?? -1, dx];
+    await use(arenaBytes, async (session) => {
+      const id = session.addProgram(encode(program));
+      const slots = ['before', 'g', 'index'].map(
+        (name) => program.inputs.get(name) ?? program.persistent.get(name)?.slot ?? -1,
+      );
+      const values = [
+        new Float32Array(64).fill(3),
+        Float32Array.of(1, 2, 3, 4),
+        Int32Array.of(5, -1, 16, 2 ** 31 - 1),
+      ];
+      const fetch = Int32Array.from([program.outputs.get('kept') ?? -1, dx]);
+      const got = await session.run(id, Int32Array.from(slots), values, fetch);
+      expect([...(got[0] ?? [])]).to.deep.equal(Array<number>(64).fill(3));
+      expect([...(got[1] ?? [])]).to.deep.equal(Array.from({ length: 16 }, (_, i) => +(i === 5)));
+    });
+  });
+
+  it('many runs over two sessions end in the order of their calls', async () => {
+    const { words, arenaBytes } = whole;
+    await use(arenaBytes, (a) =>
+      use(arenaBytes, async (b) => {
+        for (const session of [a, b]) session.addProgram(words);
+        const ended: number[] = [];
+        const runs = Array.from({ length: 400 }, async (_, i) => {
+          await ((i * 7) % 3 === 0 ? a : b).run(0, none, [], none);
+          ended.push(i);
+        });
+        await Promise.all(runs);
+        expect(ended).to.deep.equal(Array.from({ length: 400 }, (_, i) => i));
+      }),
+    );
+  });
+
+  it('sessions with other numbers of threads work at one time', async () => {
+    const run = async (threads: number): Promise<number> => {
+      const session = await createSession({ programs: { main: convolution() }, threads });
+      const inputs = { x: new Float32Array(384).fill(threads) };
+      const { y } = await session.run('main', { inputs, fetch: ['y'] });
+      session.dispose();
+      return (y?.[0] ?? NaN) / threads;
+    };
+    const results = await Promise.all([1, 2, 3, 4, 1, 2].map(run));
+    expect(new Set(results).size).to.equal(1);
+  });
+
+  it('absurd memory is E_MEMORY', async () => {
+    for (const arenaBytes of [2 ** 50, 2 ** 62, Infinity, NaN, -1]) {
+      await failure('E_MEMORY', /^\[createSession\] The plan needs .* MiB but this machine/, () =>
+        binding.createSession({ backend: 'cpu', threads: 1, arenaBytes }),
+      );
+    }
+    const graph = new Graph();
+    for (let i = 0; i < 1024; i++)
+      graph.output(`y${String(i)}`, graph.input(`x${String(i)}`, [2 ** 30]));
+    await failure('E_MEMORY', /The plan needs 4194304 MiB but this machine allows \d+ MiB/, () =>
+      createSession({ programs: { main: graph }, backend: 'cpu' }),
+    );
+  });
+});

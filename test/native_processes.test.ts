@@ -1,0 +1,83 @@
+import { fileURLToPath } from 'node:url';
+import { Worker } from 'node:worker_threads';
+import { expect } from 'chai';
+import { Graph } from '../lib/graph.js';
+import { conv2d } from '../lib/ops/index.js';
+import { createSession } from '../lib/session.js';
+import { compile, convolution, run, support, type Compiled, type Ended } from './support/native.js';
+
+/** Kernels of some 100 ms in all when run 200 times. */
+function busy(): Compiled {
+  const graph = new Graph();
+  const x = graph.state('x', [4, 64, 28, 28], { fill: 1 });
+  const w = graph.parameter('w', [64, 64, 3, 3], { layout: 'conv_weight', fill: 0.01 });
+  graph.output('y', conv2d(x, w, undefined, { pad: 1 }));
+  return compile(graph);
+}
+
+describe('native: processes', () => {
+  const addon = fileURLToPath(new URL('../build/Release/partlens.node', import.meta.url));
+  const { words, arenaBytes } = busy();
+  const scene = (name: string, runs: number): Record<string, unknown> => {
+    return { addon, words: [...words], arenaBytes, runs, scene: name };
+  };
+  const play = (name: string, runs: number, flags: string[] = []): Promise<Ended> =>
+    run(support('addon_process.cjs'), [JSON.stringify(scene(name, runs))], flags);
+
+  it('one with nothing pending ends by itself, its session alive', async () => {
+    expect(await play('idle', 0)).to.include({ code: 0, signal: null, stdout: 'done\n' });
+  });
+
+  it('one ends when its runs have ended, awaited or not', async () => {
+    expect(await play('finish', 5)).to.include({ code: 0, signal: null, stdout: 'done\n' });
+    expect(await play('dangling', 5)).to.include({ code: 0, signal: null, stdout: '.....' });
+  });
+
+  it('one that exits with runs pending ends cleanly and at once', async () => {
+    const ended = await play('exit', 20_000);
+    expect(ended, ended.stderr).to.include({ code: 0, signal: null });
+    expect(ended.milliseconds).to.be.below(5000);
+  });
+
+  it('one that fails with runs pending ends with its error', async () => {
+    const ended = await play('throw', 20_000);
+    expect(ended, ended.stderr).to.include({ code: 1, signal: null });
+    expect(ended.stderr).to.include('on purpose');
+    expect(ended.milliseconds).to.be.below(5000);
+  });
+
+  it('sessions that nobody disposes of are freed', async () => {
+    const ended = await play('collect', 40, ['--expose-gc']);
+    expect(ended, ended.stderr).to.include({ code: 0, signal: null });
+    expect(Number(ended.stdout) / 2 ** 20, 'MiB').to.be.below(500);
+  });
+
+  it('a worker_thread has sessions of its own', async () => {
+    const worker = new Worker(support('addon_process.cjs'), { workerData: scene('post', 3) });
+    const messages: unknown[] = [];
+    await new Promise((resolve, reject) => {
+      worker.on('message', (message) => messages.push(message));
+      worker.on('error', reject);
+      worker.on('exit', resolve);
+    });
+    expect(messages).to.deep.equal(['started', 'done']);
+  });
+
+  it('a worker_thread that is terminated with runs pending takes nothing along', async () => {
+    for (let round = 0; round < 6; round++) {
+      const worker = new Worker(support('addon_process.cjs'), { workerData: scene('post', 3000) });
+      await new Promise((resolve, reject) => {
+        worker.once('message', resolve);
+        worker.once('error', reject);
+      });
+      const begin = performance.now();
+      await worker.terminate();
+      expect(performance.now() - begin, 'ms').to.be.below(2000);
+    }
+    const again = await createSession({ programs: { main: convolution() }, threads: 2 });
+    const inputs = { x: new Float32Array(384).fill(1) };
+    const { y } = await again.run('main', { inputs, fetch: ['y'] });
+    again.dispose();
+    expect(y?.[0]).to.be.above(0);
+  });
+});

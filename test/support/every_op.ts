@@ -1,0 +1,96 @@
+import { gradient, type Seed } from '../../lib/grad.js';
+import { Graph, type Value } from '../../lib/graph.js';
+import {
+  add,
+  avgpool2d,
+  balanceGradient,
+  clip,
+  concat,
+  contributionLoss,
+  conv2d,
+  dropout,
+  filterLoss,
+  flatten,
+  linear,
+  lrn,
+  maskLayer,
+  maxpool2d,
+  mean,
+  meanSquare,
+  mixTracks,
+  normLayer,
+  projectNorm,
+  relu,
+  scale,
+  softmax,
+  softmaxCrossEntropy,
+} from '../../lib/ops/index.js';
+import { adam, sgd } from '../../lib/optimizer/index.js';
+
+/**
+ * A training step in which every kernel occurs: inputs `x` (N, 5, 12, 12), `labels` (N), `seed` (2),
+ * `hyper` (3), `target` (N, 7); outputs `loss`, `filter`, `lambda`, `rest`.
+ */
+export function everyOp(N = 2): Graph {
+  const graph = new Graph();
+  const seed = graph.input('seed', [2], { dtype: 'i32' });
+  const encoded = encoder(graph, graph.input('x', [N, 5, 12, 12]), seed);
+  const hidden = dropout(dense(graph, 'fc1', flatten(encoded.y), 9, true), seed, { rate: 0.3 });
+  const logits = dense(graph, 'fc2', hidden, 7, false);
+  const labels = graph.input('labels', [N], { dtype: 'i32' });
+  const { loss } = softmaxCrossEntropy(logits, labels);
+  const rest = meanSquare(softmax(logits), graph.input('target', [N, 7]), { weight: 0.5 });
+  const contribution = contributionLoss(encoded.wP, { eta: 0.2 });
+  const peak = graph.state('peak', [6], { fill: -1 });
+  const filter = mean(filterLoss(encoded.a, peak));
+
+  const seeds: Seed[] = [{ of: loss }, { of: rest }, { of: contribution }];
+  const [back] = gradient(seeds, [encoded.a]);
+  const [direct] = gradient([{ of: filter }], [encoded.a]);
+  if (!back || !direct) throw new Error('no gradient');
+  const lambda = balanceGradient(back, direct, { rho: 2 });
+  seeds.push({ of: encoded.a, gradient: direct, scale: lambda });
+  const pairs = gradient(seeds, graph.parameters()).flatMap((grad, i) => {
+    const w = graph.parameters()[i];
+    return w && grad ? [[w, grad] as const] : [];
+  });
+  const hyper = graph.input('hyper', [3]);
+  const updated = adam(pairs.slice(0, 4), hyper);
+  sgd(pairs.slice(4), hyper, { weightDecay: 1e-4 });
+  const w = updated.get('conv1.weight');
+  if (w) graph.update(projectNorm(w, graph.constant(1, [6])));
+  for (const [name, value] of Object.entries({ loss, filter, lambda, rest })) {
+    graph.output(name, value);
+  }
+  return graph;
+}
+
+function encoder(graph: Graph, x: Value, seed: Value): { a: Value; y: Value; wP: Value } {
+  const a = relu(convolution(graph, 'conv1', scale(x, { factor: 0.9 }), 6));
+  const { y: masked } = maskLayer(a, { beta: 3 });
+  const pooled = maxpool2d(lrn(masked, { size: 3 }), { kernel: 3, stride: 2, ceil: true });
+  const mixed = dropout(convolution(graph, 'conv2', x, 6, 2), seed, { rate: 0.1, salt: 1 });
+  const averaged = avgpool2d(concat(mixed, clip(mixed, { lo: -2, hi: 2 })), {
+    kernel: 3,
+    stride: 1,
+    pad: 1,
+  });
+  const joined = convolution(graph, 'conv3', averaged, 6);
+  const norm = (name: string, maps: Value): Value =>
+    normLayer(maps, graph.state(name, [6], { fill: -1 }), { training: true });
+  const wP = graph.parameter('w_p', []);
+  const interp = norm('alpha_1', add(pooled, joined));
+  return { a, y: mixTracks(interp, norm('alpha_2', joined), wP).y, wP };
+}
+
+function convolution(graph: Graph, name: string, x: Value, filters: number, stride = 1): Value {
+  const shape = [filters, x.shape[1] ?? 0, 3, 3];
+  const w = graph.parameter(`${name}.weight`, shape, { layout: 'conv_weight', fill: 0.05 });
+  return conv2d(x, w, graph.parameter(`${name}.bias`, [filters]), { pad: 1, stride });
+}
+
+function dense(graph: Graph, name: string, x: Value, size: number, active: boolean): Value {
+  const options = { layout: 'linear_weight', chw: x.chw, fill: 0.05 } as const;
+  const w = graph.parameter(`${name}.weight`, [size, x.shape[1] ?? 0], options);
+  return linear(x, w, graph.parameter(`${name}.bias`, [size]), { relu: active });
+}
