@@ -1,9 +1,6 @@
-import { rm } from 'node:fs/promises';
-import { existsSync } from 'node:fs';
-import { join, relative } from 'node:path';
+import { relative } from 'node:path';
 import { Command } from 'commander';
 import { runDemo, type DemoResult } from '../demo/demo.js';
-import { PartlensError } from '../errors.js';
 import { addDeviceFlags, deviceOf, positiveInteger, type DeviceFlags } from './flags.js';
 import { ProgressLine, withInterrupt } from './progress.js';
 
@@ -14,9 +11,6 @@ interface DemoFlags extends DeviceFlags {
   seed: number;
   epochs: number;
 }
-
-/** Everything that the demo writes into its folder. */
-const OWN = ['birds', 'bird_cnn.onnx', 'bird_cnn.json', 'run'];
 
 export function demoCommand(): Command {
   const command = new Command('demo')
@@ -34,7 +28,6 @@ export function demoCommand(): Command {
   return addDeviceFlags(command).action(async (flags: DemoFlags) => {
     const line = new ProgressLine();
     const started = performance.now();
-    await clear(flags.out);
     const result = await withInterrupt(
       (signal) =>
         runDemo({
@@ -53,16 +46,6 @@ export function demoCommand(): Command {
     line.clear();
     console.log(summary(result, (performance.now() - started) / 1000));
   });
-}
-
-/** Removes what an older demo left; a folder with anything else is not touched. */
-async function clear(folder: string): Promise<void> {
-  if (!existsSync(folder)) return;
-  if (!existsSync(join(folder, 'birds', 'landmarks.csv'))) {
-    const text = `${folder} is there and holds no demo. Choose another --out.`;
-    throw new PartlensError('E_ARGUMENT', text, { op: 'demo' });
-  }
-  for (const name of OWN) await rm(join(folder, name), { recursive: true, force: true });
 }
 
 function summary({ accuracy, evaluation, run, model }: DemoResult, seconds: number): string {

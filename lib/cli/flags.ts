@@ -58,7 +58,7 @@ export function preprocessingOf(flags: ImageFlags): Partial<Preprocessing> {
     scale: flags.imageScale,
   };
   const entries = Object.entries(given).filter(([, value]) => value !== undefined);
-  return Object.fromEntries(entries) as Partial<Preprocessing>;
+  return Object.fromEntries(entries);
 }
 
 export function positiveInteger(text: string): number {

@@ -55,7 +55,7 @@ function givenOptions(command: Command): TrainOptionsInput {
   const given = Object.entries(command.opts()).filter(
     ([key]) => key in trainOptions.shape && command.getOptionValueSource(key) === 'cli',
   );
-  return Object.fromEntries(given) as TrainOptionsInput;
+  return Object.fromEntries(given);
 }
 
 async function train(flags: TrainFlags, options: TrainOptionsInput): Promise<void> {

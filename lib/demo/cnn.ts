@@ -9,7 +9,7 @@ import { adam, cosine, hyperParameters } from '../optimizer/index.js';
 import { encodeModel, sidecarPath, type NodeSpec, type TensorSpec } from '../performer/index.js';
 import { Random } from '../random.js';
 import { createSession, type BackendChoice, type Session } from '../session.js';
-import { sizeOf, type Shape } from '../tensor.js';
+import { sizeOf } from '../tensor.js';
 
 /** The layers of the demo's network: a small VGG, 56 x 56 pixels to 64 maps of 14 x 14. */
 const CONVOLUTIONS = [
@@ -207,7 +207,7 @@ async function exportCnn(
   const initializers: Record<string, TensorSpec> = {};
   for (const [name, { shape }] of types) {
     const data = values[name];
-    if (data instanceof Float32Array) initializers[name] = { dims: shape as Shape, data };
+    if (data instanceof Float32Array) initializers[name] = { dims: shape, data };
   }
   const bytes = encodeModel({
     opset: 17,

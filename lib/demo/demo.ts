@@ -1,13 +1,15 @@
-import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { listImages } from '../data/images.js';
 import { expected } from '../errors.js';
 import type { Evaluation } from '../explainer/evaluate.js';
+import { parseTrainOptions } from '../explainer/options.js';
+import { stoppable } from '../explainer/stop.js';
 import { trainExplainer } from '../explainer/train.js';
 import { loadPerformer } from '../performer/index.js';
 import type { BackendChoice } from '../session.js';
 import { BIRD_CLASSES, writeBirds } from './bird_images.js';
 import { DEMO_LAYER, DEMO_SIDE, DEMO_TARGETS, trainCnn } from './cnn.js';
+import { prepareFolder } from './folder.js';
 
 /** A few passes over clean pictures: smaller batches and a quicker decoder than photographs need. */
 const QUICK = { batch: 32, lr: 2e-3, lrScaleDecoder: 2 } as const;
@@ -51,27 +53,37 @@ export interface DemoResult {
   evaluation: Evaluation;
 }
 
+type Settled = DemoOptions & Required<Pick<DemoOptions, 'images' | 'size' | 'seed' | 'epochs'>>;
+
 /**
  * The whole method on data that the package makes: draws birds, trains a small CNN on them, exports it
  * to ONNX, explains that file and scores the parts. Throws what its steps throw.
  */
 export async function runDemo(options: DemoOptions = {}): Promise<DemoResult> {
-  const { images = 2400, size = 2 * DEMO_SIDE, seed = 1, cnnEpochs = 12, epochs = 6 } = options;
-  const { signal, backend, threads } = options;
+  const { signal, seed = 1, epochs = 6 } = options;
+  const { images = 2400, size = 2 * DEMO_SIDE } = options;
   if (!Number.isInteger(images) || images < 200) {
     throw expected('at least 200', 'images', images, { op: 'demo' });
   }
   if (!Number.isInteger(size) || size < 32 || size > 1024) {
     throw expected('32 to 1024', 'size', size, { op: 'demo' });
   }
-  const device = { ...(backend ? { backend } : {}), ...(threads === undefined ? {} : { threads }) };
+  parseTrainOptions({ seed, epochs });
   const folder = resolve(options.out ?? 'partlens-demo');
+  await prepareFolder(folder);
+  return stoppable(signal, { op: 'demo', message: 'The demo was stopped.' }, () =>
+    runIn(folder, { ...options, images, size, seed, epochs }),
+  );
+}
+
+async function runIn(folder: string, options: Settled): Promise<DemoResult> {
+  const { images, size, seed, epochs, cnnEpochs = 12, signal, backend, threads } = options;
+  const device = { ...(backend ? { backend } : {}), ...(threads === undefined ? {} : { threads }) };
   const [pictures, model, run] = ['birds', 'bird_cnn.onnx', 'run'].map((name) =>
     join(folder, name),
   ) as [string, string, string];
   const tell = (phase: DemoProgress['phase'], done: number, total: number, detail = ''): void =>
     options.onProgress?.({ phase, share: done / total, detail });
-  await mkdir(folder, { recursive: true });
 
   await writeBirds(pictures, {
     images,
