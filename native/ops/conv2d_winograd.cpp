@@ -13,13 +13,13 @@
 namespace partlens {
 namespace PL_ISA {
 
-constexpr long ROUND_FLOATS = 3l << 20;  // of the planes of one round, inputs and products
+constexpr long ROUND_FLOATS = 2l << 20;  // of the planes of one round, inputs and products
 constexpr int GROUP_PANELS = 8;          // panels of 16 filters of one task
 
 bool winograd_pays(const WinogradShape& s, int R, int S, int stride_h, int stride_w) {
   const long tiles = (long)s.images * ((s.P + 3) / 4) * ((s.Q + 3) / 4);
   return R == 3 && S == 3 && stride_h == 1 && stride_w == 1 && s.K >= 32 && s.N >= 32 &&
-         tiles >= 96 && s.P >= 3 && s.Q >= 3;
+         tiles >= 32 && s.P >= 3 && s.Q >= 3;
 }
 
 // Filters [N/16][K/16][9][16][16] to planes of panels [36][N/16][K/16][16][16].
@@ -53,7 +53,7 @@ static void restore_row(const WinogradShape& s, const TileRound& r, int row, con
                         const float* bias, bool relu, float* y) {
   const int image = (r.first + row) / r.down, p0 = (r.first + row) % r.down * TILE_OUT;
   const int nb = blocks_of(s.N), rows = s.P - p0 < TILE_OUT ? s.P - p0 : TILE_OUT;
-  const long plane = nb * r.block();
+  const long plane = r.plane(nb);
   for (int block = 0; block < nb; block++) {
     float* map = y + (((long)image * nb + block) * s.P + p0) * s.Q * BLOCK;
     for (int lane = 0; lane < BLOCK; lane += VL) {
@@ -82,8 +82,8 @@ void winograd_convolve(Device& device, const WinogradShape& shape, const float* 
   const float* filters = transform_filters(device, s, w, turn);
   TileRound r = tile_round(s.images, s.P, s.Q, ROUND_FLOATS, kb + nb);
   const int all = s.images * r.down, step = r.rows;
-  float* inputs = device.scratch(INPUT_SLOT, TILE_CELLS * kb * r.block());
-  float* products = device.scratch(PRODUCT_SLOT, TILE_CELLS * nb * r.block());
+  float* inputs = device.scratch(INPUT_SLOT, TILE_CELLS * r.plane(kb));
+  float* products = device.scratch(PRODUCT_SLOT, TILE_CELLS * r.plane(nb));
   int* offsets = reinterpret_cast<int*>(device.scratch(OFFSET_SLOT, kb));
   const TileSource source = {x, kb, s.H, s.W, s.top, s.left};
   const int groups = (nb + GROUP_PANELS - 1) / GROUP_PANELS;
@@ -97,7 +97,7 @@ void winograd_convolve(Device& device, const WinogradShape& shape, const float* 
       const int cell = task / groups, first = task % groups * GROUP_PANELS;
       const int last = first + GROUP_PANELS < nb ? first + GROUP_PANELS : nb;
       Tile tile;
-      tile.a = inputs + cell * kb * round.block();
+      tile.a = inputs + cell * round.plane(kb);
       tile.offsets = offsets;
       tile.tail = tail_lanes ? 1 : 0;
       tile.full = kb - tile.tail;
@@ -106,7 +106,7 @@ void winograd_convolve(Device& device, const WinogradShape& shape, const float* 
       tile.c_panel = round.block();
       for (int panel = first; panel < last; panel += TILE_PANELS) {
         tile.w = filters + ((long)cell * nb + panel) * tile.w_panel;
-        tile.c = products + ((long)cell * nb + panel) * tile.c_panel;
+        tile.c = products + cell * round.plane(nb) + panel * tile.c_panel;
         tile_rows(tile, round.tiles(), last - panel < TILE_PANELS ? last - panel : TILE_PANELS);
       }
     });

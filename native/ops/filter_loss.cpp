@@ -3,8 +3,8 @@
 //   in   x (N, D, n, n)  peak_mean (D)
 //   out  loss (D)  dscore (N, D, n*n+1, 1)  factor (D)  peak_mean_out (D)
 //   grid scores: one task per image and 32 filters; statistics: one task per 16 filters
-//   cost two products of (n*n+1) x n*n with the maps; three exponentials per score, in double: the
-//        loss is a small difference of logarithms
+//   cost two products of (n*n+1) x n*n with the maps; one exponential per score; logarithms in
+//        double: the loss is a small difference of them
 //   s(x,T) = sum_ij factor x_ij T_ij; T_mu = tau max(1 - beta |[i,j] - mu|_1 / n, -1), T_- = -tau.
 #include "../cpu_kernels.h"
 #include "../simd/chunks.h"
@@ -109,101 +109,119 @@ static void scale_factors(Device& device, const filter_loss_forward_args& t,
   }
 }
 
-// Per-lane logarithm of 16 doubles.
-static inline void log_lanes(double* values) {
-  for (int c = 0; c < BLOCK; c++) values[c] = log(values[c]);
-}
-
-// What one task keeps of its 16 filters: per template log Z_T and KL_T, per image log p(x).
-struct Statistics {
-  double *log_z, *kl, *log_p;
-};
-
 // Scores s(x,T) of 16 filters: image n at s + n * image, [T][16]. They become dLoss/ds in place.
 struct Scores {
   float* s;
   long image;
   int images, templates;
   double p_mu, p_none;  // p(T)
-  const float* factor;
 
   double p(int T) const { return T == templates - 1 ? p_none : p_mu; }
+  int lanes() const { return templates * BLOCK; }
 };
 
-template <class Body>
-static inline void for_lanes(Body body) {
-  for (int c = 0; c < BLOCK; c += DL) body(c);
-}
+// What one task keeps of its 16 filters.
+struct Statistics {
+  double *log_z, *inverse_z, *kl;  // per template: Z_T = sum over images of exp(s), and KL_T
+  double* log_p;                   // per image: log p(x)
+  float* top;                      // per template: the largest score
+  float* e;                        // exp(s - top), [image][T][16]; p(x|T) = e * inverse_z
+
+  static size_t doubles(int images, int templates) {
+    const size_t floats = ((size_t)templates + (size_t)images * templates) * BLOCK;
+    return (3 * (size_t)templates + images) * BLOCK + floats / 2;
+  }
+  static Statistics at(double* memory, int images, int templates) {
+    const long lanes = (long)templates * BLOCK;
+    float* floats = reinterpret_cast<float*>(memory + 3 * lanes + images * BLOCK);
+    return {memory, memory + lanes, memory + 2 * lanes, memory + 3 * lanes, floats, floats + lanes};
+  }
+};
 
 static inline DoubleVec at(const double* p) { return *reinterpret_cast<const DoubleVec*>(p); }
 static inline DoubleVec& at(double* p) { return *reinterpret_cast<DoubleVec*>(p); }
 
-// log Z_T = log sum over images of exp(s), for every template.
-static void log_partition(const Scores& s, double* log_z, double* top) {
-  for (int T = 0; T < s.templates; T++) {
-    for_lanes([&](int c) { at(top + T * BLOCK + c) = DoubleVec{} - 1e300; });
-  }
-  for (int n = 0; n < s.images; n++) {
+// Below exp(-69) = 1e-30 probabilities count as zero: no denormal numbers in products.
+constexpr float NEGLIGIBLE = -69;
+
+static void log_partition(const Scores& s, const Statistics& k) {
+  const int lanes = s.lanes();
+  memcpy(k.top, s.s, sizeof(float) * lanes);
+  for (int n = 1; n < s.images; n++) {
     const float* row = s.s + n * s.image;
-    for (int i = 0; i < s.templates * BLOCK; i += DL) {
-      const DoubleVec v = widen(row + i);
-      DoubleVec& best = at(top + i);
-      best = v > best ? v : best;
+    for (int i = 0; i < lanes; i += VL) {
+      const Vec v = load(row + i), best = load(k.top + i);
+      store(k.top + i, v > best ? v : best);
     }
   }
-  memset(log_z, 0, sizeof(double) * s.templates * BLOCK);
+  memset(k.inverse_z, 0, sizeof(double) * lanes);
   for (int n = 0; n < s.images; n++) {
     const float* row = s.s + n * s.image;
-    for (int i = 0; i < s.templates * BLOCK; i += DL) {
-      at(log_z + i) += exp(widen(row + i) - at(top + i));
+    float* e = k.e + (long)n * lanes;
+    for (int i = 0; i < lanes; i += VL) {
+      const Vec below = load(row + i) - load(k.top + i);
+      store(e + i, below < NEGLIGIBLE ? Vec{} : exp(below));
     }
+    for (int i = 0; i < lanes; i += DL) at(k.inverse_z + i) += widen(e + i);
   }
-  for (int T = 0; T < s.templates; T++) {
-    log_lanes(log_z + T * BLOCK);
-    for_lanes([&](int c) { at(log_z + T * BLOCK + c) += at(top + T * BLOCK + c); });
+  for (int i = 0; i < lanes; i += DL) {
+    const DoubleVec z = at(k.inverse_z + i);
+    at(k.log_z + i) = widen(k.top + i) + log(z);
+    at(k.inverse_z + i) = 1 / z;
   }
 }
 
+// log sum_T p(T) exp(s - log Z_T) of one image where no template gives it a probability.
+static DoubleVec log_of_small(const Scores& s, const Statistics& k, const float* row, int lane) {
+  DoubleVec top = DoubleVec{} - 1e300, sum = {};
+  for (int T = 0; T < s.templates; T++) {
+    const DoubleVec v = widen(row + T * BLOCK + lane) - at(k.log_z + T * BLOCK + lane);
+    top = v > top ? v : top;
+  }
+  for (int T = 0; T < s.templates; T++) {
+    const DoubleVec v = widen(row + T * BLOCK + lane) - at(k.log_z + T * BLOCK + lane);
+    sum += s.p(T) * exp(v - top);
+  }
+  return log(sum) + top;
+}
+
 // log p(x) = log sum_T p(T) p(x|T), for every image.
-static void log_evidence(const Scores& s, const double* log_z, double* log_p) {
+static void log_evidence(const Scores& s, const Statistics& k) {
   for (int n = 0; n < s.images; n++) {
-    const float* row = s.s + n * s.image;
-    alignas(64) double top[BLOCK], sum[BLOCK];
-    for_lanes([&](int c) {
-      DoubleVec best = DoubleVec{} - 1e300;
-      for (int T = 0; T < s.templates; T++) {
-        const DoubleVec v = widen(row + T * BLOCK + c) - at(log_z + T * BLOCK + c);
-        best = v > best ? v : best;
-      }
-      DoubleVec total = {};
-      for (int T = 0; T < s.templates; T++) {
-        const DoubleVec v = widen(row + T * BLOCK + c) - at(log_z + T * BLOCK + c);
-        total += s.p(T) * exp(v - best);
-      }
-      at(top + c) = best;
-      at(sum + c) = total;
-    });
-    log_lanes(sum);
-    for_lanes([&](int c) { at(log_p + n * BLOCK + c) = at(sum + c) + at(top + c); });
+    const float* e = k.e + (long)n * s.lanes();
+    for (int lane = 0; lane < BLOCK; lane += DL) {
+      DoubleVec sum = {};
+      for (int i = lane; i < s.lanes() - BLOCK; i += BLOCK)
+        sum += widen(e + i) * at(k.inverse_z + i);
+      const int last = s.lanes() - BLOCK + lane;
+      sum = s.p_mu * sum + s.p_none * (widen(e + last) * at(k.inverse_z + last));
+      bool small = false;
+      for (int i = 0; i < DL; i++) small |= !(sum[i] > 1e-20);
+      at(k.log_p + n * BLOCK + lane) =
+          small ? log_of_small(s, k, s.s + n * s.image, lane) : log(sum);
+    }
   }
 }
 
 // KL_T = sum_x p(x|T) log(p(x|T) / p(x)); then s becomes -p(T) p(x|T) (log(p(x|T) / p(x)) - KL_T).
 static void score_gradient(const Scores& s, const Statistics& k) {
-  memset(k.kl, 0, sizeof(double) * s.templates * BLOCK);
+  memset(k.kl, 0, sizeof(double) * s.lanes());
   for (int n = 0; n < s.images; n++) {
-    const float* row = s.s + n * s.image;
-    for (int i = 0; i < s.templates * BLOCK; i += DL) {
-      const DoubleVec r = widen(row + i) - at(k.log_z + i);
-      at(k.kl + i) += exp(r) * (r - at(k.log_p + n * BLOCK + i % BLOCK));
+    const float *row = s.s + n * s.image, *e = k.e + (long)n * s.lanes();
+    const double* log_p = k.log_p + n * BLOCK;
+    for (int i = 0; i < s.lanes(); i += DL) {
+      const DoubleVec surprise = widen(row + i) - at(k.log_z + i) - at(log_p + i % BLOCK);
+      at(k.kl + i) += widen(e + i) * at(k.inverse_z + i) * surprise;
     }
   }
   for (int n = 0; n < s.images; n++) {
     float* row = s.s + n * s.image;
-    for (int i = 0; i < s.templates * BLOCK; i += DL) {
-      const DoubleVec r = widen(row + i) - at(k.log_z + i);
-      const DoubleVec surprise = r - at(k.log_p + n * BLOCK + i % BLOCK) - at(k.kl + i);
-      narrow(row + i, -s.p(i / BLOCK) * exp(r) * surprise);
+    const float* e = k.e + (long)n * s.lanes();
+    const double* log_p = k.log_p + n * BLOCK;
+    for (int i = 0; i < s.lanes(); i += DL) {
+      const DoubleVec surprise =
+          widen(row + i) - at(k.log_z + i) - at(log_p + i % BLOCK) - at(k.kl + i);
+      narrow(row + i, -s.p(i / BLOCK) * (widen(e + i) * at(k.inverse_z + i)) * surprise);
     }
   }
 }
@@ -232,22 +250,20 @@ void filter_loss_forward(Device& device, const filter_loss_forward_args& t,
     }
   });
 
-  const size_t doubles = ((size_t)3 * count + N) * BLOCK;
+  const size_t doubles = Statistics::doubles(N, count);
   double* memory =
       reinterpret_cast<double*>(device.scratch(STATISTICS_SLOT, device.threads() * 2 * doubles));
   const double alpha = a.alpha;
   parallel_for(device, blocks, [=](int block, int worker) {
-    double* mine = memory + worker * doubles;
-    const Statistics k = {mine, mine + count * BLOCK, mine + 3 * count * BLOCK};
+    const Statistics k = Statistics::at(memory + worker * doubles, N, count);
     const Scores s = {scores + (long)block * count * BLOCK,
                       (long)blocks * count * BLOCK,
                       N,
                       count,
                       alpha / cells,
-                      1 - alpha,
-                      factor};
-    log_partition(s, k.log_z, mine + 2 * count * BLOCK);
-    log_evidence(s, k.log_z, k.log_p);
+                      1 - alpha};
+    log_partition(s, k);
+    log_evidence(s, k);
     score_gradient(s, k);
     for (int c = 0; c < BLOCK; c++) {
       double information = 0;

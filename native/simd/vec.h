@@ -28,11 +28,27 @@ static inline void narrow(float* p, DoubleVec v) {
   *reinterpret_cast<HalfVec*>(p) = __builtin_convertvector(v, HalfVec);
 }
 
-// exp(x), relative error below 1e-12; 0 below -700, for x up to 700.
+// exp(x), relative error below 2e-7 for x from -87 to 88, clamped beyond.
+typedef int32_t IntVec __attribute__((vector_size(PL_VL * 4)));
+static inline Vec exp(Vec x) {
+  const Vec low = Vec{} - 87, high = Vec{} + 88, shift = Vec{} + 0x1.8p23f;
+  x = x < low ? low : x > high ? high : x;
+  const Vec shifted = x * 1.44269504f + shift;  // the integer sits in the low bits
+  const Vec k = shifted - shift;
+  const Vec r = (x - k * 0.693359375f) + k * 2.12194440e-4f;
+  Vec sum = r * 1.9875691500e-4f + 1.3981999507e-3f;
+  constexpr float TERMS[] = {8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f,
+                             5.0000001201e-1f};
+  for (const float c : TERMS) sum = sum * r + c;
+  const IntVec power = (reinterpret_cast<IntVec>(shifted) + 127) << 23;
+  return (sum * r * r + r + 1) * reinterpret_cast<Vec>(power);
+}
+
+// exp(x), relative error below 1e-12 for x up to 700; exp(-700) below -700.
 static inline DoubleVec exp(DoubleVec x) {
   const DoubleVec low = DoubleVec{} - 700, shift = DoubleVec{} + 0x1.8p52;
   x = x < low ? low : x;
-  const DoubleVec shifted = x * 1.4426950408889634 + shift;  // the integer sits in the low bits
+  const DoubleVec shifted = x * 1.4426950408889634 + shift;
   const DoubleVec k = shifted - shift;
   const DoubleVec r = (x - k * 0.69314718036912382) - k * 1.9082149292705877e-10;
   DoubleVec sum = r * (1.0 / 3628800) + 1.0 / 362880;
@@ -41,6 +57,20 @@ static inline DoubleVec exp(DoubleVec x) {
   for (const double c : TAYLOR) sum = sum * r + c;
   const LongVec power = (reinterpret_cast<LongVec>(shifted) + 1023) << 52;
   return sum * reinterpret_cast<DoubleVec>(power);
+}
+
+// log(x) for positive normal x, absolute error below 1e-15 (1 + |log x|).
+static inline DoubleVec log(DoubleVec x) {
+  const LongVec bits = reinterpret_cast<LongVec>(x);
+  // The mantissa is taken from sqrt(1/2) to sqrt(2).
+  const LongVec exponent = (bits - 0x3fe6a09e667f3bcd) >> 52;
+  const DoubleVec m = reinterpret_cast<DoubleVec>(bits - (exponent << 52));
+  const DoubleVec s = (m - 1) / (m + 1), square = s * s;
+  DoubleVec sum = square * (2.0 / 19) + 2.0 / 17;
+  constexpr double SERIES[] = {2.0 / 15, 2.0 / 13, 2.0 / 11, 2.0 / 9, 2.0 / 7, 2.0 / 5, 2.0 / 3};
+  for (const double c : SERIES) sum = sum * square + c;
+  const DoubleVec k = __builtin_convertvector(exponent, DoubleVec);
+  return k * 0.69314718055994531 + (s * square * sum + 2 * s);
 }
 
 // Transposes a 16 x 16 block: to[j * 16 + i] = from[i * 16 + j].

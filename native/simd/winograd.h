@@ -128,8 +128,9 @@ struct TileRound {
   int first, rows;   // tile rows, counted through all images
   int across, down;  // tiles in a row; tile rows in an image
   int tiles() const { return rows * across; }
-  // An odd number of cache lines: blocks of channels do not compete for the same cache sets.
+  // Odd numbers of cache lines: neither blocks of channels nor planes compete for cache sets.
   long block() const { return (long)(tiles() | 1) * BLOCK; }
+  long plane(int blocks) const { return (blocks * block() / BLOCK | 1) * BLOCK; }
 };
 
 // Maps (images, blocks, H, W, 16) whose tiles start `top`, `left` before their origin.
@@ -144,7 +145,7 @@ static void transform_row(const TileSource& s, const TileRound& r, int row, floa
   constexpr int SIDE = Transform::IN;
   const int image = (r.first + row) / r.down, down = (r.first + row) % r.down;
   const int y0 = down * TILE_OUT - s.top;
-  const long plane = s.blocks * r.block();
+  const long plane = r.plane(s.blocks);
   alignas(64) float edge[SIDE * SIDE * BLOCK];
   for (int block = 0; block < s.blocks; block++) {
     const float* map = s.maps + ((long)image * s.blocks + block) * s.H * s.W * BLOCK;
