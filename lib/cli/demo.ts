@@ -42,8 +42,7 @@ export function demoCommand(): Command {
             line.show(`${phase}  ${(100 * share).toFixed(0)} %  ${detail}`),
         }),
       () => line.note('stopping'),
-    );
-    line.clear();
+    ).finally(() => line.clear());
     console.log(summary(result, (performance.now() - started) / 1000));
   });
 }

@@ -44,6 +44,7 @@ export function evaluateCommand(): Command {
       const json = JSON.stringify(evaluationJson(evaluation), null, 2);
       console.log(flags.json ? json : showEvaluation(evaluation));
     } finally {
+      line.clear();
       explainer.dispose();
     }
   });

@@ -17,12 +17,13 @@ export function buildProgram(): Command {
     .description('Explains the middle layers of a trained CNN as object parts.')
     .version(VERSION)
     .option('--verbose', 'show the stack of an error')
-    .showHelpAfterError('(--help shows the options)')
     .addHelpText('after', '\nExample:\n  partlens demo\n  partlens inspect model.onnx');
   for (const make of [demoCommand, inspectCommand, trainCommand, evaluateCommand, devicesCommand]) {
     program.addCommand(make());
   }
-  for (const command of [program, ...program.commands]) command.exitOverride();
+  for (const command of [program, ...program.commands]) {
+    command.exitOverride().showHelpAfterError('(--help shows the options)');
+  }
   return program;
 }
 

@@ -3,6 +3,7 @@ import type { z } from 'zod';
 import { trainOptions, type TrainOptionsInput } from '../explainer/options.js';
 import { trainExplainer } from '../explainer/train.js';
 import { loadPerformer } from '../performer/index.js';
+import type { SessionInfo } from '../session.js';
 import {
   addDeviceFlags,
   addImageFlags,
@@ -68,9 +69,6 @@ async function train(flags: TrainFlags, options: TrainOptionsInput): Promise<voi
     ...deviceOf(flags),
   });
   try {
-    const { backend, reason, isa, threads } = performer.info();
-    const why = reason === '' ? '' : `; no CUDA: ${reason}`;
-    line.note(`backend ${backend} (${isa}, ${String(threads)} threads${why})`);
     const explainer = await withInterrupt(
       (signal) =>
         trainExplainer({
@@ -92,10 +90,18 @@ async function train(flags: TrainFlags, options: TrainOptionsInput): Promise<voi
     const skipped = summary?.skipped.length ?? 0;
     const images = `${String(summary?.used ?? 0)} images used, ${String(skipped)} skipped`;
     console.log(`${run}: ${String(step)} steps, p ${p.toFixed(3)}, ${images}`);
+    console.log(computedOn(performer.info()));
     explainer.dispose();
   } finally {
+    line.clear();
     performer.dispose();
   }
+}
+
+/** `computed on cpu (avx2, 8 threads); no CUDA: no driver`: what `auto` took, and why. */
+function computedOn({ backend, reason, isa, threads }: SessionInfo): string {
+  const why = reason === '' ? '' : `; no CUDA: ${reason}`;
+  return `computed on ${backend} (${isa}, ${String(threads)} threads${why})`;
 }
 
 /** One flag for each option of the method, with the default that the schema states. */
