@@ -10,7 +10,8 @@
 namespace partlens {
 namespace PL_ISA {
 
-static constexpr int STRETCH = 64;  // blocks of 16 features: x and w of a stretch stay in L2
+static constexpr int STRETCH = 64;      // blocks of 16 features: x and w of a stretch stay in L2
+static constexpr int TURN_BLOCKS = 32;  // blocks of 16 outputs that are turned at a time
 enum { X_SLOT = 0, G_SLOT = 1, PART_SLOT = 2, TURN_SLOT = 3 };
 
 // Offsets of the blocks of a matrix in blocked rows.
@@ -80,37 +81,46 @@ void linear_forward(Device& device, const linear_forward_args& t, const LinearAt
   if (parts > 1) join_parts(device, t, y, parts, a.relu);
 }
 
-// dx[n][f] = sum_o g[n][o] w[o][f]: each task turns the w of 32 features into panels [o][f].
+// dx[n][f] = sum_o g[n][o] w[o][f]: each task turns the w of some features and a stretch of outputs
+// into panels [o][f], which stay in L2, and adds their products to dx.
 void linear_backward_data(Device& device, const linear_backward_data_args& t, const NoAttrs&) {
   const int N = row_count(t.g), out = row_stride(t.g), stride = row_stride(t.dx);
   const int blocks = out / BLOCK, panels = stride / BLOCK;
   float* g = device.scratch(G_SLOT, (size_t)N * out);
   block_rows(device, f32(t.g), N, out, g);
-  const size_t panel_size = (size_t)out * BLOCK;
-  float* turned = device.scratch(TURN_SLOT, device.threads() * TILE_PANELS * panel_size);
-  int* offsets = reinterpret_cast<int*>(device.scratch(PART_SLOT, blocks));
-  block_offsets(offsets, blocks, N);
+  // 128 features are 8 KB of neighbours in w; fewer where there would be too few tasks.
+  const int group = panels >= 128 ? 8 : TILE_PANELS;
+  const long panel_size = (long)TURN_BLOCKS * BLOCK * BLOCK;
+  float* turned = device.scratch(TURN_SLOT, device.threads() * group * panel_size);
+  int* offsets = reinterpret_cast<int*>(device.scratch(PART_SLOT, TURN_BLOCKS));
+  block_offsets(offsets, TURN_BLOCKS, N);
   const float* w = f32(t.w);
   float* dx = f32(t.dx);
-  parallel_for(device, (panels + TILE_PANELS - 1) / TILE_PANELS, [=](int task, int worker) {
-    const int panel = task * TILE_PANELS, count = panels_at(panel, panels);
-    float* mine = turned + worker * TILE_PANELS * panel_size;
-    for (int o = 0; o < blocks; o++) {
-      for (int p = 0; p < count; p++) {
-        const float* block = w + ((long)o * stride + (panel + p) * BLOCK) * BLOCK;
-        transpose_block(block, mine + p * panel_size + (long)o * BLOCK * BLOCK);
-      }
-    }
+  parallel_for(device, (panels + group - 1) / group, [=](int task, int worker) {
+    const int first = task * group, last = first + group < panels ? first + group : panels;
+    float* mine = turned + worker * group * panel_size;
     Tile tile;
-    tile.a = g;
     tile.offsets = offsets;
-    tile.full = blocks;
-    tile.w = mine;
-    tile.w_panel = (long)panel_size;
-    tile.c = dx + panel * BLOCK;
+    tile.w_panel = panel_size;
     tile.c_row = stride;
     tile.c_panel = BLOCK;
-    tile_rows(tile, N, count);
+    for (int o = 0; o < blocks; o += TURN_BLOCKS) {
+      tile.a = g + (long)o * N * BLOCK;
+      tile.full = blocks - o < TURN_BLOCKS ? blocks - o : TURN_BLOCKS;
+      tile.add = o > 0;
+      for (int b = 0; b < tile.full; b++) {
+        const float* row = w + ((long)(o + b) * stride + first * BLOCK) * BLOCK;
+        for (int p = 0; p < last - first; p++) {
+          const long block = (long)p * BLOCK * BLOCK;
+          transpose_block(row + block, mine + p * panel_size + (long)b * BLOCK * BLOCK);
+        }
+      }
+      for (int panel = first; panel < last; panel += TILE_PANELS) {
+        tile.w = mine + (panel - first) * panel_size;
+        tile.c = dx + panel * BLOCK;
+        tile_rows(tile, N, panels_at(panel, last));
+      }
+    }
   });
 }
 
