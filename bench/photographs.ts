@@ -1,0 +1,98 @@
+// Trains and scores explainers of one CNN with several settings and prints one table row for each:
+//   node --import tsx/esm bench/photographs.ts MODEL IMAGES LANDMARKS FOLDER CLASSES SETTINGS.json
+// CLASSES: sub-folders of IMAGES with commas. SETTINGS.json: [{ "name": "...", "seeds": [1, 2, 3], ...options }].
+// FOLDER keeps the features between settings. docs/results.md holds what this printed.
+import { readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  loadPerformer,
+  metrics,
+  trainExplainer,
+  type Evaluation,
+  type TrainOptionsInput,
+} from '../lib/index.js';
+
+interface Setting extends TrainOptionsInput {
+  name: string;
+  seeds?: number[];
+}
+
+const [model = '', images = '', landmarks = '', folder = '', classes = '', file = ''] =
+  process.argv.slice(2);
+const settings = JSON.parse(await readFile(file, 'utf8')) as Setting[];
+const performer = await loadPerformer(model, {
+  layer: 'conv5_relu',
+  targets: ['fc6_relu', 'fc7_relu'],
+  batch: 32,
+});
+
+/** One run from scratch; the features in the folder are reused. */
+async function once(
+  options: TrainOptionsInput,
+): Promise<{ evaluation: Evaluation; seconds: number }> {
+  for (const name of ['checkpoints', 'config.json', 'metrics.jsonl']) {
+    await rm(join(folder, name), { recursive: true, force: true });
+  }
+  const started = performance.now();
+  const explainer = await trainExplainer({
+    ...options,
+    performer,
+    images,
+    classes: classes.split(','),
+    out: folder,
+    checkpointEvery: 1_000_000,
+  });
+  const seconds = (performance.now() - started) / 1000;
+  const evaluation = await explainer.evaluate({ landmarks });
+  explainer.dispose();
+  return { evaluation, seconds };
+}
+
+/** Numbers of one run, in the order of the columns. */
+function columns({ instability, p, head, reconstruction }: Evaluation, seconds: number): number[] {
+  if (!instability) throw new Error('no landmarks');
+  const { performer: own, layer1, layer2, annotations } = instability;
+  const { size, geometry } = performer.layer;
+  const grid = { rows: size, columns: size, stride: geometry.stride, first: geometry.firstCentre };
+  const parts = metrics.partMetrics({ peaks: layer2.peaks, annotations, grid });
+  const errors = Object.values(reconstruction);
+  const ratio = layer2.value / own.value;
+  const numbers = [own.value, layer1.value, layer2.value, ratio, p, head.agreement, ...errors];
+  return [...numbers, parts.covered.length, parts.duplicates, seconds];
+}
+
+const titles =
+  'setting|performer|layer 1|layer 2|ratio|p|agreement|error fc6|error fc7|parts|duplicates|seconds';
+console.log(`| ${titles.split('|').join(' | ')} |`);
+console.log(
+  `|${titles
+    .split('|')
+    .map(() => '---')
+    .join('|')}|`,
+);
+for (const { name, seeds = [1], ...options } of settings) {
+  const rows: number[][] = [];
+  for (const seed of seeds) {
+    const { evaluation, seconds } = await once({ ...options, seed });
+    rows.push(columns(evaluation, seconds));
+    const { controls } = evaluation.instability ?? {};
+    console.error(
+      name,
+      seed,
+      rows
+        .at(-1)
+        ?.map((value) => value.toFixed(4))
+        .join(' '),
+      controls,
+    );
+  }
+  const shown = (rows[0] ?? []).map((_, i) => {
+    const values = rows.map((row) => row[i] ?? NaN);
+    const middle = metrics.mean(values);
+    const digits = Math.abs(middle) >= 10 ? 0 : 3;
+    const spread = values.length > 1 ? ` ± ${metrics.deviation(values).toFixed(digits)}` : '';
+    return `${middle.toFixed(digits)}${spread}`;
+  });
+  console.log(`| ${[name, ...shown].join(' | ')} |`);
+}
+performer.dispose();
