@@ -1,4 +1,5 @@
 import type { FeatureStore } from '../data/feature_store.js';
+import { PartlensError } from '../errors.js';
 import { Random } from '../random.js';
 import { LAYER } from './features.js';
 import type { InitialFilters } from './initial.js';
@@ -25,6 +26,10 @@ export async function initialDirections(
     return directions;
   }
   const vectors = await sampleVectors(store, rows, { C, cells: side * side, seed: options.seed });
+  if (vectors.length === 0) {
+    const text = 'The maps hold too few values above 0 for k-means; use --initial he.';
+    throw new PartlensError('E_STATE', text, { op: 'train' });
+  }
   return sphericalKmeans(vectors, { C, D, random: new Random(options.seed, 'kmeans') });
 }
 

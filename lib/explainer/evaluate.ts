@@ -70,7 +70,7 @@ const BATCH = 32;
 
 /**
  * Evaluates an explainer: see `Explainer.evaluate`. Throws `E_FILE` when photographs are gone, `E_STATE`
- * when the signal stops it.
+ * when they changed since the run or when the signal stops it.
  */
 export async function evaluateExplainer(
   explainer: Explainer,
@@ -93,20 +93,28 @@ async function evaluateRun(explainer: Explainer, options: EvaluateOptions): Prom
     dtype: config.options.features,
     signal,
     onWarning,
+    onOtherStore: () => {
+      throw new PartlensError(
+        'E_STATE',
+        `The photographs in ${list.root}, or the performer, are not those of ${run} any more.\n` +
+          `Bring them back, or remove ${join(run, 'features')} to score what is there now.`,
+        { op: 'evaluate' },
+      );
+    },
   });
   try {
     const files = new Map(images.map(({ path, file }) => [path, file]));
-    const chosen = photographs(explainer, options.split ?? 'all');
-    const rows = rowsOf(store, chosen, false);
-    const scored = options.landmarks
-      ? await annotate(store, rows, { files, landmarks: options.landmarks, explainer, onWarning })
+    const rowsIn = (split: SplitName): number[] =>
+      rowsOf(store, photographs(explainer, split), false);
+    const rows = rowsIn(options.split ?? 'all');
+    const { landmarks } = options;
+    const scored = landmarks
+      ? await annotate(store, rowsIn('all'), { files, landmarks, rows, explainer, onWarning })
       : undefined;
-    const validation = new Set(rowsOf(store, config.images.validation, false));
     return await scoreRows(explainer, store, {
       rows: scored?.rows ?? rows,
       annotations: scored?.annotations,
-      landmarks: scored?.used ?? 0,
-      validation,
+      validation: new Set(rowsIn('validation')),
       options,
     });
   } finally {
@@ -123,40 +131,41 @@ interface Scored {
   /** Rows of the store with at least one landmark, and their landmarks. */
   rows: number[];
   annotations: Annotations;
-  used: number;
 }
 
+/** Landmarks of the run's photographs, those of some rows taken. */
 async function annotate(
   store: FeatureStore,
-  rows: readonly number[],
+  all: readonly number[],
   given: {
     files: ReadonlyMap<string, string>;
     landmarks: string;
+    /** Rows that are scored. */
+    rows: readonly number[];
     explainer: Explainer;
     onWarning: EvaluateOptions['onWarning'];
   },
 ): Promise<Scored> {
-  const { files, landmarks, explainer, onWarning } = given;
-  const images = rows.map((row) => {
+  const { files, landmarks, rows, explainer, onWarning } = given;
+  const images = all.map((row) => {
     const { image, className, width, height } = store.rows[row] ?? missingRow(row);
     return { file: files.get(image) ?? '', className, width, height };
   });
-  const { annotations, report } = await readLandmarks(landmarks, images, {
+  const { annotations } = await readLandmarks(landmarks, images, {
     size: explainer.performer.preprocessing.size,
     ...(onWarning ? { onWarning } : {}),
   });
-  const with_ = annotatedImages(annotations);
+  const wanted = new Set(rows);
+  const chosen = annotatedImages(annotations).filter((n) => wanted.has(all[n] ?? -1));
   return {
-    rows: Array.from(with_, (n) => rows[n] ?? 0),
-    annotations: selectImages(annotations, with_),
-    used: report.used,
+    rows: Array.from(chosen, (n) => all[n] ?? 0),
+    annotations: selectImages(annotations, chosen),
   };
 }
 
 interface Work {
   rows: readonly number[];
   annotations: Annotations | undefined;
-  landmarks: number;
   validation: ReadonlySet<number>;
   options: EvaluateOptions;
 }
@@ -214,7 +223,7 @@ async function scoreRows(
   }
   const named = targets.map(({ name }, l) => [name, errors[l]?.value ?? NaN] as const);
   return {
-    instability: annotations && scoreFilters(explainer, peaks, annotations, work.landmarks),
+    instability: annotations && scoreFilters(explainer, peaks, annotations),
     p,
     deadFilters: countDead(peaks.layer2),
     reconstruction: Object.fromEntries(named),
@@ -260,7 +269,6 @@ function scoreFilters(
   { performer, config }: Explainer,
   peaks: { performer: Peaks; layer1: Peaks; layer2: Peaks },
   annotations: Annotations,
-  landmarks: number,
 ): Evaluation['instability'] {
   const { size, geometry } = performer.layer;
   const grid: Grid = {
@@ -279,7 +287,7 @@ function scoreFilters(
     layer2: score(peaks.layer2),
     controls: controls({ annotations, grid }, { seed: config.options.seed }),
     annotations,
-    landmarks,
+    landmarks: annotations.y.filter((y) => !Number.isNaN(y)).length,
   };
 }
 

@@ -67,10 +67,11 @@ export class Explainer {
     const checkpoint = await loadCheckpoint(run, config.fingerprint, options.onWarning);
     if (!checkpoint) throw new PartlensError('E_FILE', `${run} holds no checkpoint.`);
     const performer = options.performer ?? (await performerOf(config, options));
-    if (performer.fingerprint !== config.performer.fingerprint) {
+    if (!isPerformerOf(config, performer)) {
+      if (!options.performer) performer.dispose();
       throw new PartlensError(
         'E_STATE',
-        `${performer.path} is not the model that ${run} explains.`,
+        `${performer.path} is not the model, or not cut at the layers, that ${run} explains.`,
       );
     }
     const network = buildNetwork({ ...config.network, pool: config.network.pool }, config.options, {
@@ -146,6 +147,17 @@ export async function loadExplainer(
   options: LoadExplainerOptions = {},
 ): Promise<Explainer> {
   return Explainer.load(run, options);
+}
+
+/** The same model, cut at the same places. */
+function isPerformerOf({ performer: known }: RunConfig, performer: Performer): boolean {
+  const { fingerprint, layer, targets } = performer;
+  const names = targets.map(({ name }) => name);
+  return (
+    fingerprint === known.fingerprint &&
+    layer.name === known.layer &&
+    names.join('\n') === known.targets.join('\n')
+  );
 }
 
 async function performerOf(

@@ -1,5 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { removeTemporaries } from '../data/atomic.js';
 import type { FeatureStore } from '../data/feature_store.js';
 import { fileError } from '../data/file_error.js';
 import { fingerprint } from '../data/fingerprint.js';
@@ -63,6 +64,7 @@ export async function trainExplainer(given: TrainExplainerOptions): Promise<Expl
   const options = parseTrainOptions(given);
   const run = resolve(given.out ?? 'partlens-run');
   await refuseOtherRun(run, given.resume ?? false);
+  for (const folder of [run, join(run, 'checkpoints')]) await removeTemporaries(folder);
   const list = await listImages(given.images);
   const { store, summary } = await extract(run, chooseImages(list, given.classes), options, given);
   try {

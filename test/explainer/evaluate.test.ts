@@ -265,6 +265,23 @@ describe('explainer: evaluate', () => {
     });
   });
 
+  it('photographs that changed since the run are an error that loses nothing', async () => {
+    await use(async (explainer) => {
+      const first = evaluationJson(await explainer.evaluate());
+      const picture = join(tiny.images, 'dark', '001.png');
+      const bytes = await readFile(picture);
+      await rm(picture);
+      await failure('E_STATE', /photographs .* not those of .*\n.*features/, () =>
+        explainer.evaluate(),
+      );
+      await writeFile(picture, bytes);
+      expect(evaluationJson(await explainer.evaluate())).to.deep.equal(first);
+      await rm(picture);
+      await rm(join(explainer.run, 'features'), { recursive: true });
+      expect(evaluationJson(await explainer.evaluate()).p).to.equal(first['p']);
+    });
+  });
+
   it('stops with E_STATE when its signal aborts', async () => {
     await use(async (explainer) => {
       const controller = new AbortController();
@@ -298,6 +315,11 @@ describe('explainer: evaluate', () => {
     await writeFile(config, text.replace(performer.fingerprint, '0'.repeat(64)));
     await failure('E_STATE', /not the model/, () => loadExplainer(run, { performer }));
     await writeFile(config, text);
+    const other = await tinyPerformer(tiny.model, { targets: ['fc1_relu'] });
+    await failure('E_STATE', /not cut at the layers/, () =>
+      loadExplainer(run, { performer: other }),
+    );
+    other.dispose();
     await rm(join(run, 'checkpoints'), { recursive: true });
     await failure('E_FILE', /holds no checkpoint/, () => loadExplainer(run));
   });

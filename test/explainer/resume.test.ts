@@ -65,8 +65,14 @@ describe('explainer: stopped and resumed runs', () => {
     const log = join(run('a'), 'metrics.jsonl');
     await rm(join(run('a'), 'checkpoints', 'step-00000008.safetensors'));
     await writeFile(log, (await readFile(log, 'utf8')).slice(0, -40)); // a torn last line
+    const torn = '.partlens-999999999-0a.tmp';
+    await writeFile(join(run('a'), torn), 'half');
+    await writeFile(join(run('a'), 'checkpoints', torn), 'half');
     await train({ ...base, resume: true });
     expect(await traces(run('a'))).to.deep.equal(expected);
+    for (const place of [run('a'), join(run('a'), 'checkpoints')]) {
+      expect(await names(place)).not.to.include(torn);
+    }
   });
 
   it('a run that is complete gives its explainer when it is resumed', async () => {

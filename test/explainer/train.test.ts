@@ -116,7 +116,7 @@ describe('explainer: training runs', () => {
     await train(base);
   });
 
-  it('a full disk under metrics.jsonl is an E_FILE as well', async () => {
+  it('a run folder that cannot be written is an E_FILE', async () => {
     await mkdir(join(run('a'), 'metrics.jsonl'), { recursive: true }); // cannot be written either
     await failure('E_FILE', /metrics\.jsonl/, () => train(base));
     await writeFile(run('file'), '');

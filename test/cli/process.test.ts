@@ -1,0 +1,120 @@
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { execFileSync } from 'node:child_process';
+import { expect } from 'chai';
+import { names, temporaryFolder } from '../data/temporary.js';
+import { traces, writeTiny, type Tiny } from '../explainer/tiny.js';
+import { start, until } from './run_cli.js';
+
+const DEVICE = ['--backend', 'cpu', '--threads', '1'];
+
+describe('partlens: as a process', () => {
+  const folder = temporaryFolder();
+  let tiny: Tiny;
+  beforeEach(async () => {
+    tiny = await writeTiny(folder());
+  });
+
+  const run = (name: string): string => join(folder(), name);
+  const train = (out: string, ...more: string[]): string[] => {
+    const { model, images } = tiny;
+    const cut = ['--layer', 'conv2_relu', '--targets', 'fc1_relu,fc2_relu'];
+    const where = ['--images', images, '--out', run(out)];
+    return ['train', '--performer', model, ...cut, ...where, ...DEVICE, ...more];
+  };
+  const metrics = async (out: string): Promise<string> =>
+    readFile(join(run(out), 'metrics.jsonl'), 'utf8').catch(() => '');
+
+  it('trains and evaluates; stderr is quiet where it is no terminal', async () => {
+    const trained = await start(train('a', '--batch', '8', '--epochs', '2')).ended;
+    expect(trained.stderr).to.equal('');
+    expect(trained.code).to.equal(0);
+    expect(trained.stdout).to.match(/a: 8 steps, p 0\.\d{3}, 20 images used, 0 skipped\n/);
+    expect(trained.stdout).to.match(/computed on cpu \(\w+, 1 threads\)\n$/);
+
+    const args = ['evaluate', run('a'), '--landmarks', tiny.landmarks, ...DEVICE];
+    const evaluated = await start([...args, '--json']).ended;
+    expect(evaluated).to.include({ code: 0, stderr: '' });
+    const json = JSON.parse(evaluated.stdout) as Record<string, unknown>;
+    expect(Object.keys(json)).to.deep.equal([
+      'performer',
+      'explainer',
+      'controls',
+      'p',
+      'deadFilters',
+      'reconstruction',
+      'head',
+      'images',
+      'landmarks',
+    ]);
+    expect(json['images']).to.equal(20);
+    const shown = await start([...args, '--split', 'train']).ended;
+    expect(shown).to.include({ code: 0, stderr: '' });
+    expect(shown.stdout).to.match(/^ {2}explainer, conv_interp_2 +0\.\d{3}$/m);
+    expect(shown.stdout).to.match(/^ {2}control: random positions +0\.\d{3}$/m);
+    expect(shown.stdout).to.match(/^ {2}agreement +[01]\.\d{3}$/m);
+  });
+
+  it('Ctrl-C keeps a checkpoint; --resume ends with the bits of an unbroken run', async () => {
+    const flags = ['--batch', '2', '--epochs', '40', '--log-every', '5'];
+    const running = start(train('a', ...flags));
+    await until(async () => (await metrics('a')).split('\n').length > 4, running);
+    running.child.kill('SIGINT');
+    const { code, stdout, stderr } = await running.ended;
+    expect(stderr).to.match(/^stopping after this step/);
+    expect(stderr).to.match(/Training was stopped at step \d+ of 680; a checkpoint is kept/);
+    expect({ code, stdout }).to.deep.equal({ code: 1, stdout: '' });
+    const step = Number(/at step (\d+)/.exec(stderr)?.[1]);
+    expect((await names(join(run('a'), 'checkpoints'))).at(-1)).to.include(String(step));
+    const [resumed, unbroken] = await Promise.all([
+      start(train('a', ...flags, '--resume')).ended,
+      start(train('b', ...flags)).ended,
+    ]);
+    expect(resumed.stderr + unbroken.stderr).to.equal('');
+    expect([resumed.code, unbroken.code]).to.deep.equal([0, 0]);
+    expect(await traces(run('a'))).to.deep.equal(await traces(run('b')));
+  });
+
+  it('Ctrl-C twice ends at once with code 130, in the middle of a long step', async () => {
+    const long = ['--filters', '256', '--kernel', '9', '--batch', '34'];
+    const running = start(train('a', ...long));
+    await until(() => existsSync(join(run('a'), 'metrics.jsonl')), running);
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    running.child.kill('SIGINT');
+    let errors = '';
+    running.child.stderr?.on('data', (part: Buffer) => (errors += part.toString()));
+    await until(() => errors.includes('press Ctrl-C again'), running);
+    const second = performance.now();
+    running.child.kill('SIGINT');
+    const { code, stderr } = await running.ended;
+    expect(code, stderr).to.equal(130);
+    expect(performance.now() - second, 'ms until it ended').to.be.below(5000);
+    const checkpoints = join(run('a'), 'checkpoints');
+    if (existsSync(checkpoints)) {
+      expect((await names(checkpoints)).filter((name) => !name.startsWith('step-'))).to.have.length(
+        0,
+      );
+    }
+  });
+
+  it('Ctrl-C in the demo: one sentence, and the folder can be used again', async () => {
+    const running = start(['demo', '--out', run('demo'), '--images', '4000', ...DEVICE]);
+    await until(() => existsSync(join(run('demo'), 'birds', 'robin')), running);
+    running.child.kill('SIGINT');
+    const { code, stderr } = await running.ended;
+    expect(stderr).to.equal('stopping\npartlens: [demo] The demo was stopped. (E_STATE)\n');
+    expect(code).to.equal(1);
+    const again = await start(['demo', '--out', run('demo'), '--images', '100']).ended;
+    expect(again.stderr).to.match(/at least 200/);
+  });
+
+  it('bin/partlens.js starts the built command line', function () {
+    if (!existsSync('dist/cli/main.js')) {
+      console.log('      skipped: dist/ is not built');
+      this.skip();
+    }
+    const version = execFileSync(process.execPath, ['bin/partlens.js', '--version']).toString();
+    expect(version).to.match(/^\d+\.\d+\.\d+\n$/);
+  });
+});

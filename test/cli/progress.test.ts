@@ -1,0 +1,91 @@
+import { expect } from 'chai';
+import { clock, ProgressLine, showTraining } from '../../lib/cli/progress.js';
+import type { TrainProgress } from '../../lib/index.js';
+import { table } from '../../lib/cli/table.js';
+
+/** A stream that remembers what is written. */
+function stream(isTTY: boolean): { stream: NodeJS.WriteStream; text: () => string } {
+  let text = '';
+  const write = (part: string): boolean => {
+    text += part;
+    return true;
+  };
+  return {
+    stream: { isTTY, columns: 20, write } as unknown as NodeJS.WriteStream,
+    text: () => text,
+  };
+}
+
+const REPORT = {
+  step: 119,
+  loss: 0.5,
+  rec: [0.41234, 0.22],
+  contribution: 0.209,
+  filter: [-0.0131, -1.204],
+  lambda: [3, 2],
+  p: 0.52,
+  learningRate: 1e-3,
+};
+
+describe('partlens: progress line', () => {
+  it('says step, speed, every term of the loss, p and the time left', () => {
+    const progress = {
+      ...{
+        phase: 'train' as const,
+        step: 120,
+        steps: 900,
+        imagesPerSecond: 410.4,
+        secondsLeft: 80.2,
+      },
+      report: REPORT,
+    } satisfies TrainProgress;
+    expect(showTraining(progress)).to.equal(
+      'step 120/900  410 images/s  rec 0.412 0.220  filter -0.0131 -1.20  contribution 0.209  ' +
+        'p 0.520  1:20 left',
+    );
+    const bare = { ...progress, report: { ...REPORT, filter: [] } };
+    expect(showTraining(bare)).not.to.include('filter');
+    expect(showTraining({ phase: 'features', done: 3, total: 20 })).to.equal(
+      'features 3/20 images',
+    );
+  });
+
+  it('is written over on a terminal, cut to its width', () => {
+    const { stream: tty, text } = stream(true);
+    const line = new ProgressLine(tty);
+    line.show('a text that is much longer than the line');
+    line.show('too soon to be seen');
+    line.note('a note');
+    expect(text()).to.equal(`\ra text that is much\r${' '.repeat(19)}\ra note\n`);
+  });
+
+  it('is silent on anything but a terminal, notes are not', () => {
+    const { stream: file, text } = stream(false);
+    const line = new ProgressLine(file);
+    line.show('step 1');
+    line.clear();
+    expect(text()).to.equal('');
+    line.note('warning: x');
+    expect(text()).to.equal('warning: x\n');
+  });
+
+  it('tells times', () => {
+    expect([0, 5.4, 65, 3600, 7322, -3].map(clock)).to.deep.equal([
+      '0:00',
+      '0:05',
+      '1:05',
+      '1:00:00',
+      '2:02:02',
+      '0:00',
+    ]);
+  });
+
+  it('tables align names left and numbers right', () => {
+    const rows = [
+      ['layer', 'value'],
+      ['a', '0.12'],
+      ['longer', '-'],
+    ];
+    expect(table(rows)).to.equal('layer   value\na        0.12\nlonger      -');
+  });
+});
