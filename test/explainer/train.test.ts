@@ -87,6 +87,7 @@ describe('explainer: training runs', () => {
       .length;
     const checkpoints = join(run('a'), 'checkpoints');
     await mkdir(checkpoints, { recursive: true });
+    await cp(join(run('whole'), 'features'), join(run('a'), 'features'), { recursive: true });
     const undo = await smallDisk(checkpoints, Math.ceil((1.5 * size) / 1024));
     let saved: Buffer;
     try {
