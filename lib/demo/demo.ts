@@ -123,17 +123,11 @@ async function runIn(folder: string, options: Settled): Promise<DemoResult> {
       },
       ...device,
     });
-    try {
-      const landmarks = join(pictures, 'landmarks.csv');
-      const evaluation = await explainer.evaluate({
-        landmarks,
-        signal,
-        onProgress: (done, total) => tell('scoring', done, total),
-      });
-      return { pictures, model, run, accuracy, evaluation };
-    } finally {
-      explainer.dispose();
-    }
+    const landmarks = join(pictures, 'landmarks.csv');
+    const evaluation = await explainer
+      .evaluate({ landmarks, signal, onProgress: (done, total) => tell('scoring', done, total) })
+      .finally(() => explainer.dispose());
+    return { pictures, model, run, accuracy, evaluation };
   } finally {
     performer.dispose();
   }
