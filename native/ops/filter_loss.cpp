@@ -5,6 +5,7 @@
 //   grid scores: one task per image and 32 filters; statistics: one task per 16 filters
 //   cost two products of (n*n+1) x n*n with the maps; one exponential per score; logarithms in
 //        double: the loss is a small difference of them
+//   one core with AVX-512: 256x14x14, N=32: 8-9 ms forward, 4 ms backward
 //   s(x,T) = sum_ij factor x_ij T_ij; T_mu = tau max(1 - beta |[i,j] - mu|_1 / n, -1), T_- = -tau.
 #include "../cpu_kernels.h"
 #include "../simd/chunks.h"
