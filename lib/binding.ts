@@ -151,9 +151,12 @@ function names(signature: Readonly<Record<string, string>>): string {
 /** Turns an error of the addon into a `PartlensError` with the caller's stack. */
 export function nativeError(error: unknown): unknown {
   if (error instanceof PartlensError || !(error instanceof Error)) return error;
-  const code = (error as { code?: unknown }).code;
+  const { code, details } = error as { code?: unknown; details?: Record<string, number> };
   if (typeof code !== 'string' || !code.startsWith('E_')) return error;
-  return new PartlensError(code as ErrorCode, error.message, { cause: error });
+  return new PartlensError(code as ErrorCode, error.message, {
+    details: details ?? {},
+    cause: error,
+  });
 }
 
 /** Calls the addon; its errors become `PartlensError`. */

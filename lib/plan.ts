@@ -1,5 +1,6 @@
 import { PartlensError } from './errors.js';
-import { isOptional, type Graph, type Node, type Value, type ValueType } from './graph.js';
+import type { Graph, Node, Value, ValueType } from './graph.js';
+import { isOptional } from './signature.js';
 import { sizeOf } from './tensor.js';
 
 /** Bytes of a tensor in a backend's memory, padding included. */

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
-import { defineOp, Graph, isOptional, outputOf, parseSignature, registry } from '../lib/graph.js';
+import { defineOp, Graph, outputOf, registry } from '../lib/graph.js';
+import { isOptional, parseSignature } from '../lib/signature.js';
 import {
   adamStep,
   add,
