@@ -6,7 +6,7 @@
 #include "cuda_loader.h"
 #include "program.h"
 #include "session_wrap.h"
-#include "simd/thread_pool.h"
+#include "simd/limits.h"
 
 namespace partlens {
 
@@ -98,12 +98,10 @@ Napi::Value bytes_of(const Napi::CallbackInfo& info) {
   });
 }
 
-// createSession(backend, threads, arenaBytes)
+// createSession(backend, threads, arenaBytes); threads: 0 = all that are allowed
 Napi::Value create_session(const Napi::CallbackInfo& info) {
-  const int32_t asked = info[1].IsNumber() ? info[1].As<Napi::Number>().Int32Value() : 0;
-  const int32_t threads = asked > 0 ? asked : allowed_threads();
   auto& data = *info.Env().GetInstanceData<AddonData>();
-  return data.session_class.New({info[0], Napi::Number::New(info.Env(), threads), info[2]});
+  return data.session_class.New({info[0], info[1], info[2]});
 }
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {

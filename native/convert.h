@@ -8,12 +8,16 @@
 
 #include "backend.h"
 #include "error.h"
+#include "host_memory.h"
 
 namespace partlens {
 
-inline Napi::Error js_error(Napi::Env env, const char* code, const std::string& message) {
-  Napi::Error error = Napi::Error::New(env, message);
-  error.Value().Set("code", code);
+inline Napi::Error js_error(Napi::Env env, const Error& from) {
+  Napi::Error error = Napi::Error::New(env, from.what());
+  error.Value().Set("code", from.code());
+  auto details = Napi::Object::New(env);
+  for (const auto& [name, value] : from.details()) details.Set(name, value);
+  error.Value().Set("details", details);
   return error;
 }
 
@@ -25,11 +29,11 @@ auto guard(Napi::Env env, Body body) -> decltype(body()) {
   } catch (const Napi::Error&) {
     throw;
   } catch (const Error& error) {
-    throw js_error(env, error.code(), error.what());
+    throw js_error(env, error);
   } catch (const std::bad_alloc&) {
-    throw js_error(env, "E_MEMORY", "out of memory");
+    throw js_error(env, Error("E_MEMORY", "[native] Out of memory."));
   } catch (const std::exception& error) {
-    throw js_error(env, "E_INTERNAL", error.what());
+    throw js_error(env, Error("E_INTERNAL", error.what()));
   }
 }
 
@@ -47,22 +51,28 @@ inline int32_t to_int(const Napi::Value& value, const char* name) {
 }
 
 // Bytes of a Float32Array or Int32Array, copied.
-inline std::vector<char> to_bytes(const Napi::Value& value, int32_t dtype, int64_t elements) {
+inline HostMemory to_bytes(const Napi::Value& value, int32_t dtype, int64_t elements) {
   const napi_typedarray_type wanted = dtype == PL_F32 ? napi_float32_array : napi_int32_array;
   check(value.IsTypedArray() && value.As<Napi::TypedArray>().TypedArrayType() == wanted, "E_DTYPE",
         dtype == PL_F32 ? "[native] Expected a Float32Array." : "[native] Expected an Int32Array.");
   const auto array = value.As<Napi::TypedArray>();
   check(static_cast<int64_t>(array.ElementLength()) == elements, "E_SHAPE",
         "[native] Expected " + std::to_string(elements) + " elements but received " +
-            std::to_string(array.ElementLength()) + ".");
-  const char* data = static_cast<const char*>(array.ArrayBuffer().Data()) + array.ByteOffset();
-  return std::vector<char>(data, data + array.ByteLength());
+            std::to_string(array.ElementLength()) + ".",
+        {{"expected", static_cast<double>(elements)},
+         {"received", static_cast<double>(array.ElementLength())}});
+  // Of a SharedArrayBuffer too, which Napi::ArrayBuffer refuses.
+  void* memory = nullptr;
+  napi_get_typedarray_info(value.Env(), value, nullptr, nullptr, &memory, nullptr, nullptr);
+  HostMemory copy(array.ByteLength());
+  if (copy.bytes() > 0) std::memcpy(copy.data(), memory, copy.bytes());
+  return copy;
 }
 
-inline Napi::Value from_bytes(Napi::Env env, int32_t dtype, const std::vector<char>& bytes) {
-  const size_t elements = bytes.size() / 4;
-  Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(env, bytes.size());
-  if (!bytes.empty()) std::memcpy(buffer.Data(), bytes.data(), bytes.size());
+inline Napi::Value from_bytes(Napi::Env env, int32_t dtype, const HostMemory& memory) {
+  const size_t elements = memory.bytes() / 4;
+  Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(env, memory.bytes());
+  if (memory.bytes() > 0) std::memcpy(buffer.Data(), memory.data(), memory.bytes());
   if (dtype == PL_F32) return Napi::Float32Array::New(env, elements, buffer, 0);
   return Napi::Int32Array::New(env, elements, buffer, 0);
 }

@@ -8,6 +8,7 @@
 #include <new>
 
 #include "cpu_dispatch.h"
+#include "simd/pages.h"
 
 #define PL_BACKEND_TABLES
 #define PL_KERNEL_RUN(name, Attrs, device, tensors, attrs)                              \
@@ -44,132 +45,125 @@ static void close(PlDevice* device) { delete static_cast<Device*>(device); }
 static int64_t bytes_of(const PlTensor* t) { return (int64_t)elements(*t) * 4; }
 
 static PlStatus allocate(PlDevice*, int64_t bytes, void** memory) {
-  *memory = nullptr;
-  const size_t size = ((size_t)bytes + 4095) / 4096 * 4096;
-  if (posix_memalign(memory, 4096, size ? size : 4096) != 0) {
-    cpu_set_last_error("posix_memalign failed");
-    return PL_OUT_OF_MEMORY;
-  }
-  memset(*memory, 0, size);
-  return PL_OK;
+  *memory = allocate_zeroed_pages((size_t)bytes);
+  if (*memory) return PL_OK;
+  cpu_set_last_error("the system gives no more memory");
+  return PL_OUT_OF_MEMORY;
 }
 
-static void release(PlDevice*, void* memory) { free(memory); }
+static void release(PlDevice*, void* memory) { free_zeroed_pages(memory); }
 
 static int64_t scratch_bytes(PlDevice* device) {
   return (int64_t) static_cast<Device*>(device)->scratch_bytes();
 }
 
-// One image of C planes of HW cells, blocked or planar: [C/16][HW][16] <-> [C][HW]. 4-byte elements
-// are moved as int32: no NaN is touched.
-static void block_planes(const int32_t* from, int32_t* to, int C, int HW) {
-  for (int c0 = 0; c0 < C; c0 += BLOCK) {
-    int32_t* block = to + (long)c0 * HW;
-    const int lanes = C - c0 < BLOCK ? C - c0 : BLOCK;
-    for (int i = 0; i < HW; i++) {
-      for (int c = 0; c < lanes; c++) block[i * BLOCK + c] = from[(long)(c0 + c) * HW + i];
-      for (int c = lanes; c < BLOCK; c++) block[i * BLOCK + c] = 0;
-    }
+// Values are moved as int32, so that no NaN is touched.
+static inline int at_most(int limit, int value) { return value < limit ? value : limit; }
+
+// A block of 16 channels of one image, [C][HW] -> [HW][16], cell by cell: each line of the cache is
+// written once and whole.
+static void block_maps(const int32_t* host, int32_t* data, int lanes, int HW) {
+  for (int i = 0; i < HW; i++) {
+    for (int c = 0; c < lanes; c++) data[(long)i * BLOCK + c] = host[(long)c * HW + i];
+    for (int c = lanes; c < BLOCK; c++) data[(long)i * BLOCK + c] = 0;
   }
 }
 
-static void unblock_planes(const int32_t* from, int32_t* to, int C, int HW) {
-  for (int c0 = 0; c0 < C; c0 += BLOCK) {
-    const int32_t* block = from + (long)c0 * HW;
-    const int lanes = C - c0 < BLOCK ? C - c0 : BLOCK;
+constexpr int RUN = 256;  // cells: 16 KB of blocked maps, which stay in the first cache
+
+// [HW][16] -> [C][HW], in runs: 16 planes of a power of two would share a few sets of the cache.
+static void unblock_maps(const int32_t* data, int32_t* host, int lanes, int HW) {
+  for (int begin = 0; begin < HW; begin += RUN) {
+    const int end = at_most(HW, begin + RUN);
     for (int c = 0; c < lanes; c++) {
-      for (int i = 0; i < HW; i++) to[(long)(c0 + c) * HW + i] = block[i * BLOCK + c];
+      for (int i = begin; i < end; i++) host[(long)c * HW + i] = data[(long)i * BLOCK + c];
     }
   }
 }
 
-// A row of features: plain (C = F, HW = 1 would waste nothing but reads oddly) or flattened maps.
-struct RowShape {
-  int C, HW, logical, physical;
+// `count` neighbours of the host's side to or from every `step`th element of a panel.
+template <bool UP>
+static inline void move_run(int32_t* host, int32_t* data, int count, int step) {
+  for (int i = 0; i < count; i++) {
+    if (UP)
+      data[(long)i * step] = host[i];
+    else
+      host[i] = data[(long)i * step];
+  }
+}
+
+// A block of 16 outputs: [O][C][HW] <-> [C/16][HW][16 c][16 o].
+template <bool UP>
+static void weight_panel(int32_t* host, int32_t* data, int outs, int C, int HW) {
+  const bool partial = outs < BLOCK || C % BLOCK != 0;
+  if (UP && partial) memset(data, 0, (long)padded(C) * HW * BLOCK * 4);
+  for (int c0 = 0; c0 < C; c0 += BLOCK) {
+    const int lanes = at_most(BLOCK, C - c0);
+    for (int o = 0; o < outs; o++) {
+      int32_t* row = host + ((long)o * C + c0) * HW;
+      int32_t* column = data + (long)c0 * HW * BLOCK + o;
+      if (HW == 1) {
+        move_run<UP>(row, column, lanes, BLOCK);
+        continue;
+      }
+      for (int c = 0; c < lanes; c++) {
+        move_run<UP>(row + (long)c * HW, column + c * BLOCK, HW, BLOCK * BLOCK);
+      }
+    }
+  }
+}
+
+// The axes of a tensor: N images or rows, or outputs of a weight; C channels of HW cells.
+struct Axes {
+  int N, C, HW;
 };
 
-static RowShape row_shape(const PlTensor& t) {
-  if (t.chw[0] > 0) return {t.chw[0], t.chw[1] * t.chw[2], features(t), row_stride(t)};
-  return {features(t), 1, features(t), row_stride(t)};
+static Axes axes_of(const PlTensor& t) {
+  const bool four = t.layout == PL_MAPS || t.layout == PL_CONV_WEIGHT;
+  if (four) return {t.dims[0], t.dims[1], t.dims[2] * t.dims[3]};
+  const int rows = t.layout == PL_ROWS ? row_count(t) : t.dims[0];
+  if (t.chw[0] > 0) return {rows, t.chw[0], t.chw[1] * t.chw[2]};
+  return {rows, features(t), 1};
 }
 
-static void linear_panels(Device& device, const PlTensor& t, int32_t* host, bool up) {
-  const RowShape row = row_shape(t);
-  int32_t* data = i32(t);
-  const int O = t.dims[0];
-  parallel_for(device, blocks_of(O), [=](int panel, int) {
-    int32_t* block = data + (long)panel * row.physical * BLOCK;
-    for (int f = 0; f < row.physical; f++) {
-      // physical feature -> logical: [C/16][HW][16] -> [C][HW]
-      const int c = f / (row.HW * BLOCK) * BLOCK + f % BLOCK;
-      const int logical = c * row.HW + f / BLOCK % row.HW;
-      for (int o = 0; o < BLOCK; o++) {
-        const int out = panel * BLOCK + o;
-        const bool real = c < row.C && out < O;
-        int32_t& cell = block[(long)f * BLOCK + o];
-        if (up)
-          cell = real ? host[(long)out * row.logical + logical] : 0;
-        else if (real)
-          host[(long)out * row.logical + logical] = cell;
-      }
-    }
-  });
-}
+constexpr long FEW = 4096;  // so few elements are not worth waking a thread
 
-static void conv_panels(Device& device, const PlTensor& t, int32_t* host, bool up) {
-  const int O = t.dims[0], C = t.dims[1], RS = t.dims[2] * t.dims[3];
+template <bool UP>
+static void convert(Device& device, const PlTensor& t, int32_t* host) {
+  const Axes a = axes_of(t);
   int32_t* data = i32(t);
-  parallel_for(device, blocks_of(O) * blocks_of(C), [=](int task, int) {
-    const int o0 = task / blocks_of(C) * BLOCK, c0 = task % blocks_of(C) * BLOCK;
-    int32_t* block = data + (long)task * RS * BLOCK * BLOCK;
-    for (int k = 0; k < RS; k++) {
-      for (int c = 0; c < BLOCK; c++) {
-        for (int o = 0; o < BLOCK; o++) {
-          const bool real = o0 + o < O && c0 + c < C;
-          int32_t& cell = block[(k * BLOCK + c) * BLOCK + o];
-          const long at = ((long)(o0 + o) * C + c0 + c) * RS + k;
-          if (up)
-            cell = real ? host[at] : 0;
-          else if (real)
-            host[at] = cell;
-        }
-      }
-    }
-  });
-}
-
-static void convert(Device& device, const PlTensor& t, int32_t* host, bool up) {
-  int32_t* data = i32(t);
-  if (t.layout == PL_LINEAR_WEIGHT) return linear_panels(device, t, host, up);
-  if (t.layout == PL_CONV_WEIGHT) return conv_panels(device, t, host, up);
-  RowShape row = row_shape(t);
-  int count = row_count(t);
-  if (t.layout == PL_MAPS) {
-    const int HW = t.dims[2] * t.dims[3];
-    row = {t.dims[1], HW, t.dims[1] * HW, padded(t.dims[1]) * HW};
-    count = t.dims[0];
-  }
-  parallel_for(device, count, [=](int n, int) {
-    int32_t* physical = data + (long)n * row.physical;
-    int32_t* logical = host + (long)n * row.logical;
-    if (row.HW == 1) {
-      memcpy(up ? physical : logical, up ? logical : physical, row.logical * 4L);
-      if (up) memset(physical + row.logical, 0, (row.physical - row.logical) * 4L);
-    } else if (up) {
-      block_planes(logical, physical, row.C, row.HW);
+  const bool weight = t.layout == PL_CONV_WEIGHT || t.layout == PL_LINEAR_WEIGHT;
+  const bool plain = !weight && a.HW == 1;
+  const long logical = (long)a.C * a.HW, physical = (long)padded(a.C) * a.HW;
+  const int blocks = weight || plain ? 1 : blocks_of(a.C);
+  const auto task = [=](int index, int) {
+    const int n = index / blocks, c0 = index % blocks * BLOCK;
+    if (weight) {
+      weight_panel<UP>(host + n * BLOCK * logical, data + n * BLOCK * physical,
+                       at_most(BLOCK, a.N - n * BLOCK), a.C, a.HW);
+    } else if (plain) {
+      int32_t *from = host + n * logical, *to = data + n * physical;
+      memcpy(UP ? to : from, UP ? from : to, logical * 4);
+      if (UP) memset(to + logical, 0, (physical - logical) * 4);
     } else {
-      unblock_planes(physical, logical, row.C, row.HW);
+      int32_t* planes = host + n * logical + (long)c0 * a.HW;
+      int32_t* block = data + n * physical + (long)c0 * a.HW;
+      const int lanes = at_most(BLOCK, a.C - c0);
+      UP ? block_maps(planes, block, lanes, a.HW) : unblock_maps(block, planes, lanes, a.HW);
     }
-  });
+  };
+  const int tasks = weight ? blocks_of(a.N) : a.N * blocks;
+  if (elements(t) > FEW) return parallel_for(device, tasks, task);
+  for (int index = 0; index < tasks; index++) task(index, 0);
 }
 
 static PlStatus upload(PlDevice* device, const PlTensor* t, const void* host) {
   return guarded(
-      [&] { convert(*static_cast<Device*>(device), *t, (int32_t*)const_cast<void*>(host), true); });
+      [&] { convert<true>(*static_cast<Device*>(device), *t, (int32_t*)const_cast<void*>(host)); });
 }
 
 static PlStatus download(PlDevice* device, const PlTensor* t, void* host) {
-  return guarded([&] { convert(*static_cast<Device*>(device), *t, (int32_t*)host, false); });
+  return guarded([&] { convert<false>(*static_cast<Device*>(device), *t, (int32_t*)host); });
 }
 
 static PlStatus synchronize(PlDevice*) { return PL_OK; }

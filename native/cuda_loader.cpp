@@ -1,6 +1,7 @@
 #include "cuda_loader.h"
 
 #include <dlfcn.h>
+#include <unistd.h>
 
 #include <mutex>
 
@@ -21,7 +22,10 @@ const PlBackend* load(std::string* reason) {
   const std::string path = library_path();
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!library) {
-    *reason = "the CUDA library is not built (npm run build:cuda needs nvcc)";
+    const char* text = dlerror();
+    const bool built = access(path.c_str(), F_OK) == 0;
+    *reason = built ? "the CUDA library cannot be opened: " + std::string(text ? text : path)
+                    : "the CUDA library is not built (npm run build:cuda needs nvcc)";
     return nullptr;
   }
   typedef const PlBackend* (*Entry)(const char** reason);

@@ -1,80 +1,48 @@
 #include "session.h"
 
-#include <unistd.h>
-
-#include <algorithm>
 #include <chrono>
-#include <fstream>
-#include <map>
+#include <cstring>
 
 #include "error.h"
+#include "simd/limits.h"
 
 namespace partlens {
 
-std::shared_ptr<Worker> Worker::of(const PlBackend* backend, int32_t threads) {
-  static std::mutex mutex;
-  static std::map<std::pair<const PlBackend*, int32_t>, std::weak_ptr<Worker>> workers;
-  std::lock_guard<std::mutex> lock(mutex);
-  auto& known = workers[{backend, threads}];
-  auto worker = known.lock();
-  if (!worker) known = worker = std::make_shared<Worker>(backend, threads);
-  return worker;
+namespace {
+
+std::string in_mib(int64_t bytes) { return std::to_string(bytes >> 20) + " MiB"; }
+
+// Linux grants memory that it does not have and ends the process that touches it: asks before.
+void check_memory(int64_t bytes) {
+  const int64_t limit = memory_limit(), free = memory_free();
+  const std::string plan = "[createSession] The plan needs " + in_mib(bytes) + " but ";
+  const auto number = [](int64_t value) { return static_cast<double>(value); };
+  check(bytes >= 0 && bytes <= limit, "E_MEMORY",
+        plan + "this machine allows " + in_mib(limit) + ".",
+        {{"bytes", number(bytes)}, {"limit", number(limit)}});
+  check(bytes <= free, "E_MEMORY", plan + in_mib(free) + " of this machine are free.",
+        {{"bytes", number(bytes)}, {"free", number(free)}});
 }
 
-Worker::Worker(const PlBackend* backend, int32_t threads) : backend_(backend), threads_(threads) {
-  const PlStatus status = backend->open(0, threads, &device_);
-  const char* code = status == PL_OUT_OF_MEMORY ? "E_MEMORY" : "E_BACKEND";
-  check(status == PL_OK, code, std::string("[open] ") + backend->last_error());
-  thread_ = std::thread([this] { loop(); });
+}  // namespace
+
+Session::Session(const PlBackend* backend, int32_t threads, int64_t arena_bytes)
+    : worker_(Worker::of(backend)),
+      device_(worker_->device(backend, threads)),
+      arena_bytes_(arena_bytes) {
+  if (arena_bytes < 0 || !strcmp(backend->name, "cpu")) check_memory(arena_bytes);
+  const PlStatus status = backend->allocate(device_->handle(), arena_bytes, &arena_);
+  check(
+      status == PL_OK, "E_MEMORY",
+      "[createSession] The plan needs " + in_mib(arena_bytes) + ": " + backend->last_error() + ".",
+      {{"bytes", static_cast<double>(arena_bytes)}});
 }
 
-Worker::~Worker() {
-  {
-    std::lock_guard<std::mutex> lock(mutex_);
-    stop_ = true;
-  }
-  wake_.notify_one();
-  thread_.join();
-  backend_->close(device_);
-}
-
-void Worker::post(std::function<void()> job) {
-  {
-    std::lock_guard<std::mutex> lock(mutex_);
-    jobs_.push_back(std::move(job));
-  }
-  wake_.notify_one();
-}
-
-void Worker::loop() {
-  for (;;) {
-    std::function<void()> job;
-    {
-      std::unique_lock<std::mutex> lock(mutex_);
-      wake_.wait(lock, [&] { return stop_ || !jobs_.empty(); });
-      if (jobs_.empty()) return;
-      job = std::move(jobs_.front());
-      jobs_.pop_front();
-    }
-    job();
-  }
-}
-
-Session::Session(std::shared_ptr<Worker> worker, int64_t arena_bytes)
-    : worker_(std::move(worker)), arena_bytes_(arena_bytes) {
-  const std::string size = std::to_string(arena_bytes >> 20) + " MiB";
-  check(arena_bytes >= 0 && arena_bytes <= memory_limit(), "E_MEMORY",
-        "[createSession] The plan needs " + size + " but this machine allows " +
-            std::to_string(memory_limit() >> 20) + " MiB.");
-  const PlStatus status = worker_->backend().allocate(worker_->device(), arena_bytes, &arena_);
-  check(status == PL_OK, "E_MEMORY", "[createSession] No " + size + " of memory to be had.");
-}
-
-Session::~Session() { worker_->backend().release(worker_->device(), arena_); }
+Session::~Session() { device_->backend().release(device_->handle(), arena_); }
 
 int32_t Session::add_program(const std::vector<int32_t>& words) {
   char* arena = static_cast<char*>(arena_);
-  programs_.push_back(decode_program(words, worker_->backend(), arena, arena_bytes_));
+  programs_.push_back(decode_program(words, device_->backend(), arena, arena_bytes_));
   return static_cast<int32_t>(programs_.size()) - 1;
 }
 
@@ -98,15 +66,15 @@ const PlTensor& Session::slot(int32_t id, int32_t slot) const {
 void Session::require(PlStatus status, const char* what) const {
   if (status == PL_OK) return;
   const char* code = status == PL_OUT_OF_MEMORY ? "E_MEMORY" : "E_BACKEND";
-  throw Error(code, std::string("[") + what + "] " + worker_->backend().last_error());
+  throw Error(code, std::string("[") + what + "] " + device_->backend().last_error());
 }
 
 void Session::execute(Program& program, const std::vector<Staging>& inputs, bool run,
                       std::vector<Staging>& outputs, const std::atomic<bool>& stop) {
-  const PlBackend& backend = worker_->backend();
-  PlDevice* device = worker_->device();
+  const PlBackend& backend = device_->backend();
+  PlDevice* device = device_->handle();
   for (const Staging& input : inputs) {
-    require(backend.upload(device, &program.slots[input.slot], input.bytes.data()), "upload");
+    require(backend.upload(device, &program.slots[input.slot], input.memory.data()), "upload");
   }
   if (run) {
     std::vector<int64_t> times(program.ops.size());
@@ -124,8 +92,8 @@ void Session::execute(Program& program, const std::vector<Staging>& inputs, bool
   }
   for (Staging& output : outputs) {
     const PlTensor& slot = program.slots[output.slot];
-    output.bytes.resize(element_count(slot) * 4);
-    require(backend.download(device, &slot, output.bytes.data()), "download");
+    output.memory = HostMemory(element_count(slot) * 4);
+    require(backend.download(device, &slot, output.memory.data()), "download");
   }
   require(backend.synchronize(device), "synchronize");
 }
@@ -134,16 +102,6 @@ std::vector<int64_t> Session::profile(int32_t id) const {
   const Program& found = program(id);
   std::lock_guard<std::mutex> lock(profile_mutex_);
   return found.nanoseconds;
-}
-
-int64_t memory_limit() {
-  int64_t limit = int64_t{1} * sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
-  for (const char* path :
-       {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
-    int64_t allowed = 0;  // "max" reads as no number
-    if (std::ifstream(path) >> allowed && allowed > 0) limit = std::min(limit, allowed);
-  }
-  return limit;
 }
 
 }  // namespace partlens

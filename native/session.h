@@ -1,60 +1,33 @@
-// One model on one device: its arena, its programs, and the device's worker thread that runs them.
+// One model on one device: its arena and its programs, which the worker's thread runs.
 #pragma once
 #include <atomic>
-#include <condition_variable>
 #include <deque>
-#include <functional>
 #include <memory>
 #include <mutex>
-#include <thread>
 #include <vector>
 
+#include "host_memory.h"
 #include "program.h"
+#include "worker.h"
 
 namespace partlens {
-
-// A device with the one thread that works on it. Jobs run first in, first out.
-class Worker {
- public:
-  // The worker of (backend, threads); lives as long as somebody holds it. Jobs must not hold it:
-  // its destructor joins the thread that runs them.
-  static std::shared_ptr<Worker> of(const PlBackend* backend, int32_t threads);
-
-  Worker(const PlBackend* backend, int32_t threads);
-  ~Worker();
-
-  const PlBackend& backend() const { return *backend_; }
-  PlDevice* device() const { return device_; }
-  int32_t threads() const { return threads_; }
-  void post(std::function<void()> job);
-
- private:
-  void loop();
-
-  const PlBackend* backend_;
-  const int32_t threads_;
-  PlDevice* device_ = nullptr;
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::deque<std::function<void()>> jobs_;
-  bool stop_ = false;
-  std::thread thread_;
-};
 
 // Host memory of one tensor on its way in or out, row-major.
 struct Staging {
   int32_t slot;
-  std::vector<char> bytes;
+  HostMemory memory;
 };
 
 class Session {
  public:
-  Session(std::shared_ptr<Worker> worker, int64_t arena_bytes);
+  // Throws E_MEMORY for more than this machine has, before any of it is touched.
+  Session(const PlBackend* backend, int32_t threads, int64_t arena_bytes);
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
-  const std::shared_ptr<Worker>& worker() const { return worker_; }
+  Worker& worker() const { return *worker_; }
+  const OpenDevice& device() const { return *device_; }
   int64_t arena_bytes() const { return arena_bytes_; }
 
   int32_t add_program(const std::vector<int32_t>& words);
@@ -74,13 +47,11 @@ class Session {
   void require(PlStatus status, const char* what) const;
 
   std::shared_ptr<Worker> worker_;
+  std::shared_ptr<OpenDevice> device_;
   int64_t arena_bytes_;
   void* arena_ = nullptr;
   std::deque<Program> programs_;  // a deque: a program stays where it is when another is added
   mutable std::mutex profile_mutex_;
 };
-
-// Physical memory that this process may use, in bytes: the machine's and the cgroup's limit.
-int64_t memory_limit();
 
 }  // namespace partlens

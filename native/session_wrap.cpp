@@ -1,6 +1,10 @@
 #include "session_wrap.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include "convert.h"
+#include "simd/limits.h"
 
 namespace partlens {
 
@@ -16,19 +20,18 @@ struct Job {
   bool run = false;
   std::vector<Staging> inputs;
   std::vector<Staging> outputs;
-  const char* code = nullptr;  // of the error, if there was one
-  std::string message;
+  std::unique_ptr<Error> error;  // if there was one
   Napi::Promise::Deferred deferred;
 
   void execute(const std::atomic<bool>& stop) noexcept {
     try {
       session->execute(program, inputs, run, outputs, stop);
-    } catch (const Error& error) {
-      code = error.code();
-      message = error.what();
-    } catch (const std::exception& error) {
-      code = dynamic_cast<const std::bad_alloc*>(&error) ? "E_MEMORY" : "E_INTERNAL";
-      message = error.what();
+    } catch (const Error& caught) {
+      error.reset(new Error(caught));
+    } catch (const std::bad_alloc&) {
+      error.reset(new Error("E_MEMORY", "[run] Out of memory for inputs or results."));
+    } catch (const std::exception& caught) {
+      error.reset(new Error("E_INTERNAL", caught.what()));
     }
   }
 };
@@ -39,39 +42,52 @@ AddonData::AddonData(Napi::Env env) : channel_(Channel::New(env, "partlens", 0, 
 }
 
 void AddonData::close(AddonData* data) {
-  std::unique_lock<std::mutex> lock(data->mutex_);
   data->closing_ = true;
+  for (const auto& worker : Worker::all()) {
+    for (const auto& job : worker->take(data)) job();  // drops what has not begun
+  }
+  std::unique_lock<std::mutex> lock(data->mutex_);
   data->idle_.wait(lock, [&] { return data->posted_ == 0; });
   for (Job* job : data->dropped_) delete job;
   data->dropped_.clear();
 }
 
-void AddonData::submit(Napi::Env env, Job* job) {
-  if (pending_++ == 0) channel_.Ref(env);
-  {
-    std::lock_guard<std::mutex> lock(mutex_);
-    posted_++;
+void AddonData::submit(Napi::Env env, std::unique_ptr<Job> owned) {
+  Job* job = owned.get();
+  count(1);  // before the worker can have done it
+  try {
+    job->session->worker().post(this, [this, job] {
+      if (!closing_) job->execute(closing_);
+      const bool sent = !closing_ && channel_.BlockingCall(job) == napi_ok;
+      std::lock_guard<std::mutex> lock(mutex_);
+      if (!sent) dropped_.push_back(job);
+      if (--posted_ == 0) idle_.notify_all();
+    });
+  } catch (...) {
+    count(-1);
+    throw;
   }
-  job->session->worker()->post([this, job] {
-    if (!closing_) job->execute(closing_);
-    std::lock_guard<std::mutex> lock(mutex_);
-    if (closing_ || channel_.BlockingCall(job) != napi_ok) dropped_.push_back(job);
-    if (--posted_ == 0) idle_.notify_all();
-  });
+  owned.release();
+  if (pending_++ == 0) channel_.Ref(env);
+}
+
+void AddonData::count(int jobs) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  posted_ += jobs;
 }
 
 namespace {
 
 void settle(Napi::Env env, const Job& job) {
-  if (job.code) {
-    job.deferred.Reject(js_error(env, job.code, job.message).Value());
+  if (job.error) {
+    job.deferred.Reject(js_error(env, *job.error).Value());
     return;
   }
   Napi::Array results = Napi::Array::New(env, job.outputs.size());
   for (size_t i = 0; i < job.outputs.size(); i++) {
     const Staging& output = job.outputs[i];
     const int32_t dtype = job.program.slots[output.slot].dtype;
-    results.Set(static_cast<uint32_t>(i), from_bytes(env, dtype, output.bytes));
+    results.Set(static_cast<uint32_t>(i), from_bytes(env, dtype, output.memory));
   }
   job.deferred.Resolve(results);
 }
@@ -103,15 +119,29 @@ Napi::Function SessionWrap::define(Napi::Env env) {
                      });
 }
 
+// A number of bytes: -1 for any below 0, the most for NaN and for more than there can be.
+static int64_t to_size(double bytes) {
+  if (bytes < 0) return -1;
+  return bytes < 9e18 ? static_cast<int64_t>(bytes) : INT64_MAX;
+}
+
+// A number of threads; 0 for all that are allowed.
+static int32_t to_threads(const Napi::Value& value) {
+  const double asked = value.As<Napi::Number>().DoubleValue();
+  if (asked == 0) return std::min(allowed_threads(), MAX_THREADS);
+  check(asked >= 1 && asked <= MAX_THREADS && asked == std::floor(asked), "E_ARGUMENT",
+        "[createSession] Expected 1 to " + std::to_string(MAX_THREADS) + ", or 0 for all, for " +
+            "threads but received " + value.ToString().Utf8Value() + ".");
+  return static_cast<int32_t>(asked);
+}
+
 SessionWrap::SessionWrap(const Napi::CallbackInfo& info) : ObjectWrap(info) {
   guard(info.Env(), [&] {
     check(info[0].IsString() && info[1].IsNumber() && info[2].IsNumber(), "E_ARGUMENT",
           "[createSession] Expected backend, threads, arenaBytes.");
     const PlBackend* backend = find_backend(info[0].As<Napi::String>());
-    auto worker = Worker::of(backend, to_int(info[1], "threads"));
     const double bytes = info[2].As<Napi::Number>().DoubleValue();
-    const int64_t arena_bytes = bytes < 9e18 ? static_cast<int64_t>(bytes) : INT64_MAX;
-    session_ = std::make_shared<Session>(worker, arena_bytes);
+    session_ = std::make_shared<Session>(backend, to_threads(info[1]), to_size(bytes));
     reported_ = session_->arena_bytes();
     Napi::MemoryManagement::AdjustExternalMemory(info.Env(), reported_);
   });
@@ -161,9 +191,9 @@ std::vector<Staging> stage_outputs(const Session& session, int32_t id, const Nap
 
 }  // namespace
 
-Napi::Value SessionWrap::submit(Napi::Env env, Job* job) {
+Napi::Value SessionWrap::submit(Napi::Env env, std::unique_ptr<Job> job) {
   const Napi::Promise promise = job->deferred.Promise();
-  env.GetInstanceData<AddonData>()->submit(env, job);
+  env.GetInstanceData<AddonData>()->submit(env, std::move(job));
   return promise;
 }
 
@@ -173,11 +203,11 @@ Napi::Value SessionWrap::run(const Napi::CallbackInfo& info) {
     const int32_t id = to_int(info[0], "program");
     auto inputs = stage_inputs(*session(), id, info[1], info[2]);
     auto outputs = stage_outputs(*session(), id, info[3]);
-    Job* job = new Job(info.Env(), session(), id);
+    auto job = std::make_unique<Job>(info.Env(), session(), id);
     job->run = true;
     job->inputs = std::move(inputs);
     job->outputs = std::move(outputs);
-    return submit(info.Env(), job);
+    return submit(info.Env(), std::move(job));
   });
 }
 
@@ -186,9 +216,9 @@ Napi::Value SessionWrap::upload(const Napi::CallbackInfo& info) {
   return guard(info.Env(), [&] {
     const int32_t id = to_int(info[0], "program");
     auto inputs = stage_inputs(*session(), id, info[1], info[2]);
-    Job* job = new Job(info.Env(), session(), id);
+    auto job = std::make_unique<Job>(info.Env(), session(), id);
     job->inputs = std::move(inputs);
-    return submit(info.Env(), job);
+    return submit(info.Env(), std::move(job));
   });
 }
 
@@ -197,9 +227,9 @@ Napi::Value SessionWrap::download(const Napi::CallbackInfo& info) {
   return guard(info.Env(), [&] {
     const int32_t id = to_int(info[0], "program");
     auto outputs = stage_outputs(*session(), id, info[1]);
-    Job* job = new Job(info.Env(), session(), id);
+    auto job = std::make_unique<Job>(info.Env(), session(), id);
     job->outputs = std::move(outputs);
-    return submit(info.Env(), job);
+    return submit(info.Env(), std::move(job));
   });
 }
 
@@ -215,14 +245,14 @@ Napi::Value SessionWrap::profile(const Napi::CallbackInfo& info) {
 
 Napi::Value SessionWrap::info(const Napi::CallbackInfo& info) {
   return guard(info.Env(), [&] {
-    const Worker& worker = *session()->worker();
+    const OpenDevice& device = session()->device();
+    const PlBackend& backend = device.backend();
     auto result = Napi::Object::New(info.Env());
-    result.Set("backend", worker.backend().name);
-    result.Set("isa", worker.backend().isa);
-    result.Set("threads", worker.threads());
+    result.Set("backend", backend.name);
+    result.Set("isa", backend.isa);
+    result.Set("threads", device.threads());
     result.Set("arenaBytes", static_cast<double>(session()->arena_bytes()));
-    const int64_t scratch = worker.backend().scratch_bytes(worker.device());
-    result.Set("scratchBytes", static_cast<double>(scratch));
+    result.Set("scratchBytes", static_cast<double>(backend.scratch_bytes(device.handle())));
     return result;
   });
 }

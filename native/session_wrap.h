@@ -22,13 +22,14 @@ class AddonData {
   Napi::FunctionReference session_class;
 
   // Sends a job to the session's worker; its promise settles on this environment's thread.
-  void submit(Napi::Env env, Job* job);
+  void submit(Napi::Env env, std::unique_ptr<Job> job);
 
  private:
   static void finish(Napi::Env env, Napi::Function, AddonData* data, Job* job);
-  // The environment ends: waits for the kernel that runs, drops the jobs that wait. Node frees the
+  // The environment ends: waits for its kernel that runs, drops its jobs that wait. Node frees the
   // channel next, so that no worker may still be about to call it.
   static void close(AddonData* data);
+  void count(int jobs);
   typedef Napi::TypedThreadSafeFunction<AddonData, Job, finish> Channel;
 
   Channel channel_;
@@ -56,7 +57,7 @@ class SessionWrap : public Napi::ObjectWrap<SessionWrap> {
   void dispose(const Napi::CallbackInfo& info);
 
   const std::shared_ptr<Session>& session() const;  // throws E_STATE after dispose
-  Napi::Value submit(Napi::Env env, Job* job);
+  Napi::Value submit(Napi::Env env, std::unique_ptr<Job> job);
 
   std::shared_ptr<Session> session_;
   int64_t reported_ = 0;

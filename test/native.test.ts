@@ -328,6 +328,30 @@ describe('native: calls', () => {
     );
   });
 
+  it('so do runs over sessions with other numbers of threads: one worker runs all', async () => {
+    const sessions = [1, 2, 3].map((threads) =>
+      binding.createSession({ backend: 'cpu', threads, arenaBytes: whole.arenaBytes }),
+    );
+    for (const session of sessions) session.addProgram(whole.words);
+    expect(sessions.map((session) => session.info().threads)).to.deep.equal([1, 2, 3]);
+    const ended: number[] = [];
+    const runs = Array.from({ length: 300 }, async (_, i) => {
+      await sessions[(i * 7) % 3]?.run(0, none, [], none);
+      ended.push(i);
+    });
+    await Promise.all(runs);
+    for (const session of sessions) session.dispose();
+    expect(ended).to.deep.equal(Array.from({ length: 300 }, (_, i) => i));
+  });
+
+  it('a wrong number of threads is E_ARGUMENT', async () => {
+    for (const threads of [-1, 1.5, NaN, Infinity, 1025, 2 ** 31]) {
+      await failure('E_ARGUMENT', /1 to 1024, or 0 for all, for threads but received/, () =>
+        binding.createSession({ backend: 'cpu', threads, arenaBytes: 64 }),
+      );
+    }
+  });
+
   it('sessions with other numbers of threads work at one time', async () => {
     const run = async (threads: number): Promise<number> => {
       const session = await createSession({ programs: { main: convolution() }, threads });
@@ -346,6 +370,11 @@ describe('native: calls', () => {
         binding.createSession({ backend: 'cpu', threads: 1, arenaBytes }),
       );
     }
+    const refused = await failure('E_MEMORY', /./, () =>
+      binding.createSession({ backend: 'cpu', threads: 1, arenaBytes: 2 ** 50 }),
+    );
+    expect(refused.details.bytes).to.equal(2 ** 50);
+    expect(refused.details.limit).to.equal(binding.devices()[0]?.memoryBytes);
     const graph = new Graph();
     for (let i = 0; i < 1024; i++)
       graph.output(`y${String(i)}`, graph.input(`x${String(i)}`, [2 ** 30]));

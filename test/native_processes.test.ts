@@ -1,10 +1,22 @@
+import { spawnSync } from 'node:child_process';
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { expect } from 'chai';
 import { Graph } from '../lib/graph.js';
 import { conv2d } from '../lib/ops/index.js';
 import { createSession } from '../lib/session.js';
-import { compile, convolution, run, support, type Compiled, type Ended } from './support/native.js';
+import {
+  compile,
+  convolution,
+  run,
+  support,
+  use,
+  type Compiled,
+  type Ended,
+} from './support/native.js';
 
 /** Kernels of some 100 ms in all when run 200 times. */
 function busy(): Compiled {
@@ -61,6 +73,68 @@ describe('native: processes', () => {
       worker.on('exit', resolve);
     });
     expect(messages).to.deep.equal(['started', 'done']);
+  });
+
+  it('worker_threads alone load and unload the addon, sessions alive', () => {
+    const data = JSON.stringify(scene('kept', 0));
+    const script = `
+      const { Worker } = require('node:worker_threads');
+      (async () => {
+        for (let i = 0; i < 4; i++) {
+          const worker = new Worker(${JSON.stringify(support('addon_process.cjs'))}, { workerData: ${data} });
+          await new Promise((resolve) => worker.on('exit', resolve));
+          process.stdout.write('.');
+        }
+      })();`;
+    const { status, signal, stdout } = spawnSync(process.execPath, ['-e', script]);
+    expect({ status, signal, stdout: String(stdout) }).to.deep.equal({
+      status: 0,
+      signal: null,
+      stdout: '....',
+    });
+  });
+
+  it('a terminated worker_thread does not wait for the runs of others', async () => {
+    await use(arenaBytes, async (session) => {
+      const id = session.addProgram(words);
+      const none = new Int32Array();
+      const worker = new Worker(support('addon_process.cjs'), { workerData: scene('post', 5) });
+      await new Promise((resolve) => worker.once('online', resolve));
+      let done = 0;
+      const runs = Array.from({ length: 2000 }, async () => {
+        await session.run(id, none, [], none);
+        done++;
+      });
+      await new Promise((resolve) => worker.once('message', resolve));
+      await worker.terminate();
+      expect(done, 'runs of the main thread').to.be.below(1500);
+      await Promise.all(runs);
+    });
+  });
+
+  it('a CUDA library that cannot be opened is told with the reason', () => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'partlens-'));
+    try {
+      for (const name of ['Release', 'cuda']) mkdirSync(path.join(folder, name));
+      const copy = path.join(folder, 'Release', 'partlens.node');
+      copyFileSync(addon, copy);
+      writeFileSync(path.join(folder, 'cuda', 'libpartlens_cuda.so'), 'no library');
+      const script = `console.log(require(${JSON.stringify(copy)}).devices()[1].reason)`;
+      const { stdout } = spawnSync(process.execPath, ['-e', script]);
+      expect(String(stdout)).to.match(/^the CUDA library cannot be opened: .*libpartlens_cuda\.so/);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  it('an unknown PARTLENS_ISA is E_BACKEND and names what there is', () => {
+    const script = `
+      const native = require(${JSON.stringify(addon)});
+      console.log(native.devices()[0].available);
+      try { native.createSession('cpu', 1, 64); } catch (e) { console.log(e.code, e.message); }`;
+    const env = { ...process.env, PARTLENS_ISA: 'mmx' };
+    const { stdout } = spawnSync(process.execPath, ['-e', script], { env });
+    expect(String(stdout)).to.match(/^false\nE_BACKEND PARTLENS_ISA names no instruction set/);
   });
 
   it('a worker_thread that is terminated with runs pending takes nothing along', async () => {

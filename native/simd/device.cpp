@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <new>
 
+#include "pages.h"
 #include "thread_pool.h"
 
 namespace partlens {
@@ -22,20 +23,26 @@ float* Device::scratch(int slot, size_t floats) {
   if (capacity_[slot] < floats) {
     std::free(scratch_[slot]);
     scratch_[slot] = nullptr;
-    capacity_[slot] = 0;
-    const size_t bytes = (floats * sizeof(float) + 4095) / 4096 * 4096;
-    void* memory = std::aligned_alloc(4096, bytes);
+    set_capacity(slot, 0);
+    void* memory = allocate_pages(floats * sizeof(float));
     if (!memory) throw std::bad_alloc();
     scratch_[slot] = static_cast<float*>(memory);
-    capacity_[slot] = bytes / sizeof(float);
+    set_capacity(slot, floats);
   }
   return scratch_[slot];
 }
 
+// Asked from other threads while kernels run.
 size_t Device::scratch_bytes() const {
   size_t sum = 0;
-  for (size_t floats : capacity_) sum += floats * sizeof(float);
+  for (const size_t& floats : capacity_) {
+    sum += __atomic_load_n(&floats, __ATOMIC_RELAXED) * sizeof(float);
+  }
   return sum;
+}
+
+void Device::set_capacity(int slot, size_t floats) {
+  __atomic_store_n(&capacity_[slot], floats, __ATOMIC_RELAXED);
 }
 
 }  // namespace partlens

@@ -33,6 +33,8 @@ class Device : public PlDevice {
   Device& operator=(const Device&) = delete;
 
  private:
+  void set_capacity(int slot, size_t floats);
+
   ThreadPool* pool_;
   float* scratch_[SCRATCH_SLOTS] = {};
   size_t capacity_[SCRATCH_SLOTS] = {};

@@ -1,11 +1,7 @@
 #include "thread_pool.h"
 
-#include <sched.h>
-
 #include <algorithm>
-#include <cmath>
-#include <fstream>
-#include <string>
+#include <utility>
 
 namespace partlens {
 
@@ -23,12 +19,19 @@ inline void pause() {
 
 ThreadPool::ThreadPool(int threads) : threads_(std::max(threads, 1)) {
   workers_.reserve(threads_ - 1);
-  for (int worker = 1; worker < threads_; worker++) {
-    workers_.emplace_back([this, worker] { loop(worker); });
+  try {
+    for (int worker = 1; worker < threads_; worker++) {
+      workers_.emplace_back([this, worker] { loop(worker); });
+    }
+  } catch (...) {  // the system gives no more threads
+    end();
+    throw;
   }
 }
 
-ThreadPool::~ThreadPool() {
+ThreadPool::~ThreadPool() { end(); }
+
+void ThreadPool::end() {
   {
     std::lock_guard<std::mutex> lock(mutex_);
     stop_ = true;
@@ -39,10 +42,16 @@ ThreadPool::~ThreadPool() {
 }
 
 void ThreadPool::work(int worker) {
-  for (;;) {
-    const int index = next_.fetch_add(1, std::memory_order_relaxed);
-    if (index >= count_) return;
-    task_(context_, index, worker);
+  try {
+    for (;;) {
+      const int index = next_.fetch_add(1, std::memory_order_relaxed);
+      if (index >= count_) return;
+      task_(context_, index, worker);
+    }
+  } catch (...) {
+    next_.store(count_, std::memory_order_relaxed);
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (!error_) error_ = std::current_exception();
   }
 }
 
@@ -83,33 +92,7 @@ void ThreadPool::run(int count, Task task, void* context) {
     else
       std::this_thread::yield();
   }
-}
-
-namespace {
-// CPUs of the cgroup's quota, or infinity. v2: "max 100000" or "200000 100000"; v1: two files.
-double cgroup_quota() {
-  double quota = 0, period = 0;
-  std::string word;
-  std::ifstream v2("/sys/fs/cgroup/cpu.max");
-  if (v2 >> word >> period) {
-    if (word == "max" || period <= 0) return INFINITY;
-    return std::stod(word) / period;
-  }
-  std::ifstream("/sys/fs/cgroup/cpu/cpu.cfs_quota_us") >> quota;
-  std::ifstream("/sys/fs/cgroup/cpu/cpu.cfs_period_us") >> period;
-  return quota > 0 && period > 0 ? quota / period : INFINITY;
-}
-}  // namespace
-
-int allowed_threads() {
-  int count = static_cast<int>(std::thread::hardware_concurrency());
-#ifdef __linux__
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) count = CPU_COUNT(&set);
-#endif
-  const double quota = cgroup_quota();
-  if (quota < count) count = static_cast<int>(std::ceil(quota));
-  return std::max(count, 1);
+  if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
 }
 
 }  // namespace partlens

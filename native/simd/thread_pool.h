@@ -4,6 +4,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <exception>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -14,17 +15,20 @@ class ThreadPool {
  public:
   typedef void (*Task)(void* context, int index, int worker);
 
+  // Throws std::system_error if there are not so many threads to be had.
   explicit ThreadPool(int threads);
   ~ThreadPool();
 
   int threads() const { return threads_; }
 
   // Runs task 0..count-1, in any order, on the caller and the workers; returns when all are done.
+  // Throws what the first task to fail has thrown; the tasks not begun by then are left out.
   void run(int count, Task task, void* context);
 
  private:
   void loop(int worker);
   void work(int worker);
+  void end();
 
   const int threads_;
   std::vector<std::thread> workers_;
@@ -37,9 +41,7 @@ class ThreadPool {
   int count_ = 0;
   Task task_ = nullptr;
   void* context_ = nullptr;
+  std::exception_ptr error_;  // of a task
 };
-
-// Threads that this process may use: CPU affinity and the cgroup's quota, at least 1.
-int allowed_threads();
 
 }  // namespace partlens

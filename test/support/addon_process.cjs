@@ -40,14 +40,23 @@ const scenes = {
     globalThis.kept = session();
     console.log('done');
   },
-  // Sessions that nobody disposes of are collected.
+  // Sessions that nobody disposes of are collected, their memory in use.
   async collect() {
+    const [bytes, zeros] = [32 * 2 ** 20, new Float32Array(2 ** 23)];
+    const rows = [0, 0, 1, 2 ** 23, 1, 1, 1, 0, 0, 0, 0];
     for (let i = 0; i < runs; i++) {
-      session(32 * 2 ** 20);
+      const made = session(bytes);
+      const id = made.addProgram(Int32Array.of(0x504c, 1, 1, 0, ...rows));
+      await made.upload(id, Int32Array.of(0), [zeros]);
       await new Promise((resolve) => setImmediate(resolve));
       if (i % 4 === 3) globalThis.gc();
     }
     console.log(process.memoryUsage().rss);
+  },
+  // In a worker_thread that ends with its session alive.
+  kept() {
+    globalThis.kept = session();
+    parentPort.postMessage(kept.info().isa);
   },
   // In a worker_thread: says when the runs are under way.
   post() {

@@ -1,0 +1,105 @@
+#include "worker.h"
+
+#include <string>
+
+#include "error.h"
+
+namespace partlens {
+
+OpenDevice::OpenDevice(const PlBackend* backend, int32_t threads)
+    : backend_(backend), threads_(threads) {
+  const PlStatus status = backend->open(0, threads, &handle_);
+  const char* code = status == PL_OUT_OF_MEMORY ? "E_MEMORY" : "E_BACKEND";
+  check(status == PL_OK, code,
+        "[open] A device with " + std::to_string(threads) +
+            " threads cannot be opened: " + backend->last_error() + ".");
+}
+
+OpenDevice::~OpenDevice() { backend_->close(handle_); }
+
+namespace {
+
+// By the backend's name: another PARTLENS_ISA is the same device.
+struct Registry {
+  std::mutex mutex;
+  std::map<std::string, std::weak_ptr<Worker>> workers;
+};
+
+Registry& registry() {
+  static Registry all;
+  return all;
+}
+
+}  // namespace
+
+std::shared_ptr<Worker> Worker::of(const PlBackend* backend) {
+  std::lock_guard<std::mutex> lock(registry().mutex);
+  auto& known = registry().workers[backend->name];
+  auto worker = known.lock();
+  if (!worker) known = worker = std::make_shared<Worker>();
+  return worker;
+}
+
+std::vector<std::shared_ptr<Worker>> Worker::all() {
+  std::lock_guard<std::mutex> lock(registry().mutex);
+  std::vector<std::shared_ptr<Worker>> living;
+  for (const auto& entry : registry().workers) {
+    if (auto worker = entry.second.lock()) living.push_back(std::move(worker));
+  }
+  return living;
+}
+
+Worker::~Worker() {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    stop_ = true;
+  }
+  wake_.notify_one();
+  thread_.join();
+}
+
+std::shared_ptr<OpenDevice> Worker::device(const PlBackend* backend, int32_t threads) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  auto& known = devices_[{backend, threads}];
+  auto device = known.lock();
+  if (!device) known = device = std::make_shared<OpenDevice>(backend, threads);
+  return device;
+}
+
+void Worker::post(const void* owner, std::function<void()> job) {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    queue_.push_back({owner, std::move(job)});
+  }
+  wake_.notify_one();
+}
+
+std::vector<std::function<void()>> Worker::take(const void* owner) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  std::vector<std::function<void()>> taken;
+  std::deque<Entry> kept;
+  for (Entry& entry : queue_) {
+    if (entry.owner == owner)
+      taken.push_back(std::move(entry.job));
+    else
+      kept.push_back(std::move(entry));
+  }
+  queue_.swap(kept);
+  return taken;
+}
+
+void Worker::loop() {
+  for (;;) {
+    std::function<void()> job;
+    {
+      std::unique_lock<std::mutex> lock(mutex_);
+      wake_.wait(lock, [&] { return stop_ || !queue_.empty(); });
+      if (queue_.empty()) return;
+      job = std::move(queue_.front().job);
+      queue_.pop_front();
+    }
+    job();
+  }
+}
+
+}  // namespace partlens

@@ -1,0 +1,75 @@
+// A backend's open devices and the one thread that works on them.
+#pragma once
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "backend.h"
+
+namespace partlens {
+
+constexpr int32_t MAX_THREADS = 1024;
+
+// A device of a backend, open as long as somebody holds it.
+class OpenDevice {
+ public:
+  // Throws E_BACKEND, E_MEMORY.
+  OpenDevice(const PlBackend* backend, int32_t threads);
+  ~OpenDevice();
+  OpenDevice(const OpenDevice&) = delete;
+  OpenDevice& operator=(const OpenDevice&) = delete;
+
+  const PlBackend& backend() const { return *backend_; }
+  PlDevice* handle() const { return handle_; }
+  int32_t threads() const { return threads_; }
+
+ private:
+  const PlBackend* backend_;
+  const int32_t threads_;
+  PlDevice* handle_ = nullptr;
+};
+
+// The one thread of the process that works for a backend. The jobs of all sessions, whatever their
+// number of threads, run one at a time, first in, first out.
+class Worker {
+ public:
+  // Lives as long as somebody holds it. Jobs must not hold it: its destructor joins their thread.
+  static std::shared_ptr<Worker> of(const PlBackend* backend);
+  static std::vector<std::shared_ptr<Worker>> all();
+
+  Worker() : thread_([this] { loop(); }) {}
+  ~Worker();
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+
+  // The device with that many threads, shared by the sessions that ask for it.
+  std::shared_ptr<OpenDevice> device(const PlBackend* backend, int32_t threads);
+
+  // `owner` only marks the job for `take`.
+  void post(const void* owner, std::function<void()> job);
+  // Takes an owner's jobs that have not begun out of the queue.
+  std::vector<std::function<void()>> take(const void* owner);
+
+ private:
+  struct Entry {
+    const void* owner;
+    std::function<void()> job;
+  };
+
+  void loop();
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<Entry> queue_;
+  std::map<std::pair<const PlBackend*, int32_t>, std::weak_ptr<OpenDevice>> devices_;
+  bool stop_ = false;
+  std::thread thread_;  // last: it uses all of the above
+};
+
+}  // namespace partlens
