@@ -1,18 +1,223 @@
-// The CUDA backend's entry. This version has the contract and the device check; its kernels, one
-// file per op in cuda/ops/, follow.
-#include <cuda_runtime.h>
+// The CUDA backend's table: device, memory, layout conversion, recorded programs, kernels.
+#include <new>
 
-#include "backend.h"
+#define PL_BACKEND_TABLES
+#define PL_KERNEL_RUN(name, Attrs, device, tensors, attrs)                                      \
+  guarded(device, [&](Device& d) {                                                              \
+    name(d, *reinterpret_cast<const name##_args*>(tensors), *static_cast<const Attrs*>(attrs)); \
+  })
+#include "device.h"
+
+struct PlRecording {
+  cudaGraphExec_t graph;
+};
+
+namespace partlens {
+namespace cuda {
+
+static thread_local std::string last_error_text;
+
+static PlStatus keep(PlStatus status, const char* text) noexcept {
+  try {
+    last_error_text = text;
+  } catch (const std::bad_alloc&) {
+    last_error_text.clear();
+  }
+  return status;
+}
+
+template <class Body>
+static PlStatus caught(Body body) noexcept {
+  try {
+    body();
+    return PL_OK;
+  } catch (const CudaError& error) {
+    return keep(error.status, error.what());
+  } catch (const std::bad_alloc&) {
+    return keep(PL_OUT_OF_MEMORY, "out of host memory");
+  } catch (const std::exception& error) {
+    return keep(PL_ERROR, error.what());
+  }
+}
+
+template <class Body>
+static PlStatus guarded(PlDevice* handle, Body body) noexcept {
+  return caught([&] {
+    Device& device = *static_cast<Device*>(handle);
+    device.use();
+    body(device);
+  });
+}
+
+}  // namespace cuda
+}  // namespace partlens
+#include "cuda_kernels.h"
+
+namespace partlens {
+namespace cuda {
+
+static PlStatus open(const PlOptions* options, PlDevice** device) {
+  return caught([&] { *device = new Device(options->index, (PlPrecision)options->precision); });
+}
+
+static void close(PlDevice* device) { delete static_cast<Device*>(device); }
+
+static const char* last_error() { return last_error_text.c_str(); }
+
+static int64_t bytes_of(const PlTensor* t) { return (int64_t)elements(*t) * 4; }
+
+static PlStatus allocate(PlDevice* device, int64_t bytes, void** memory) {
+  return guarded(device, [&](Device& d) {
+    *memory = nullptr;
+    CUDA_TRY(cudaMalloc(memory, bytes > 0 ? bytes : 1));
+    CUDA_TRY(cudaMemsetAsync(*memory, 0, bytes, d.stream()));
+    CUDA_TRY(cudaStreamSynchronize(d.stream()));
+  });
+}
+
+static void release(PlDevice* device, void* memory) {
+  guarded(device, [&](Device&) { CUDA_TRY(cudaFree(memory)); });
+}
+
+static int64_t scratch_bytes(PlDevice* device) {
+  return (int64_t) static_cast<Device*>(device)->scratch_bytes();
+}
+
+// Row-major on the host's side [image][channel][cell], channels last on the device's.
+struct FromHost {
+  const int* host;
+  int* data;
+  Axes a;
+  __device__ void operator()(long i) const {
+    const int pitch = a.pitch(), c = (int)(i % pitch);
+    const long row = i / pitch, n = row / a.cells, cell = row % a.cells;
+    data[i] = c < a.channels ? host[(n * a.channels + c) * a.cells + cell] : 0;
+  }
+};
+struct ToHost {
+  int* host;
+  const int* data;
+  Axes a;
+  __device__ void operator()(long i) const {
+    const long cell = i % a.cells, plane = i / a.cells, n = plane / a.channels;
+    const int c = (int)(plane % a.channels);
+    host[i] = data[(n * a.cells + cell) * a.pitch() + c];
+  }
+};
+
+// Through pinned memory, which the stream reads while this thread goes on; the next copy waits.
+static PlStatus upload(PlDevice* device, const PlTensor* t, const void* host) {
+  return guarded(device, [&](Device& d) {
+    const Axes a = axes_of(*t);
+    const size_t bytes = a.count() * 4;
+    CUDA_TRY(cudaStreamSynchronize(d.stream()));
+    void* pinned = d.pinned(bytes);
+    memcpy(pinned, host, bytes);
+    int* staging = d.scratch<int>(STAGING_SLOT, a.count());
+    CUDA_TRY(cudaMemcpyAsync(staging, pinned, bytes, cudaMemcpyHostToDevice, d.stream()));
+    for_each(d, a.elements(), FromHost{staging, i32(*t), a});
+  });
+}
+
+static PlStatus download(PlDevice* device, const PlTensor* t, void* host) {
+  return guarded(device, [&](Device& d) {
+    const Axes a = axes_of(*t);
+    const size_t bytes = a.count() * 4;
+    CUDA_TRY(cudaStreamSynchronize(d.stream()));
+    void* pinned = d.pinned(bytes);
+    int* staging = d.scratch<int>(STAGING_SLOT, a.count());
+    for_each(d, a.count(), ToHost{staging, i32(*t), a});
+    CUDA_TRY(cudaMemcpyAsync(pinned, staging, bytes, cudaMemcpyDeviceToHost, d.stream()));
+    CUDA_TRY(cudaStreamSynchronize(d.stream()));
+    memcpy(host, pinned, bytes);
+  });
+}
+
+static PlStatus synchronize(PlDevice* device) {
+  return guarded(device, [](Device& d) { CUDA_TRY(cudaStreamSynchronize(d.stream())); });
+}
+
+static PlStatus record_begin(PlDevice* device) {
+  return guarded(device, [](Device& d) {
+    CUDA_TRY(cudaStreamBeginCapture(d.stream(), cudaStreamCaptureModeThreadLocal));
+  });
+}
+
+static PlStatus record_end(PlDevice* device, PlRecording** recording) {
+  return guarded(device, [&](Device& d) {
+    cudaGraph_t graph = nullptr;
+    CUDA_TRY(cudaStreamEndCapture(d.stream(), &graph));
+    cudaGraphExec_t ready = nullptr;
+    const cudaError_t status = cudaGraphInstantiateWithFlags(&ready, graph, 0);
+    cudaGraphDestroy(graph);
+    CUDA_TRY(status);
+    *recording = new PlRecording{ready};
+  });
+}
+
+static PlStatus replay(PlDevice* device, PlRecording* recording) {
+  return guarded(device,
+                 [&](Device& d) { CUDA_TRY(cudaGraphLaunch(recording->graph, d.stream())); });
+}
+
+static void discard(PlDevice* device, PlRecording* recording) {
+  guarded(device, [&](Device&) { cudaGraphExecDestroy(recording->graph); });
+  delete recording;
+}
+
+static char isa[16], device_name[256];
+
+static PlBackend backend = {
+    PL_CONTRACT_VERSION,
+    "cuda",
+    isa,
+    device_name,
+    0,
+    open,
+    close,
+    last_error,
+    bytes_of,
+    allocate,
+    release,
+    scratch_bytes,
+    upload,
+    download,
+    synchronize,
+    record_begin,
+    record_end,
+    replay,
+    discard,
+    kKernels,
+    sizeof kKernels / sizeof kKernels[0],
+    kAttrs,
+    sizeof kAttrs / sizeof kAttrs[0],
+};
+
+}  // namespace cuda
+}  // namespace partlens
 
 // The backend, or NULL with the reason why it cannot be used here.
 extern "C" __attribute__((visibility("default"))) const PlBackend* pl_cuda_backend(
     const char** reason) {
+  using namespace partlens::cuda;
   int count = 0;  // left as it is when there is no driver
-  const cudaError_t status = cudaGetDeviceCount(&count);
+  cudaError_t status = cudaGetDeviceCount(&count);
+  cudaDeviceProp properties;
+  if (status == cudaSuccess && count > 0) status = cudaGetDeviceProperties(&properties, 0);
   if (status != cudaSuccess) {
     *reason = cudaGetErrorString(status);
     return nullptr;
   }
-  *reason = count == 0 ? "there is no CUDA device" : "this version has no CUDA kernels yet";
-  return nullptr;
+  if (count == 0) {
+    *reason = "there is no CUDA device";
+    return nullptr;
+  }
+  if (properties.major < 8) {
+    *reason = "the CUDA device is older than compute capability 8.0 (Ampere)";
+    return nullptr;
+  }
+  snprintf(isa, sizeof isa, "sm_%d%d", properties.major, properties.minor);
+  snprintf(device_name, sizeof device_name, "%s", properties.name);
+  backend.device_bytes = (int64_t)properties.totalGlobalMem;
+  return &backend;
 }

@@ -21,6 +21,7 @@ export interface NativeSession {
   info(): {
     backend: string;
     isa: string;
+    precision: Precision;
     threads: number;
     arenaBytes: number;
     scratchBytes: number;
@@ -36,8 +37,10 @@ export interface DeviceInfo {
   reason: string;
   /** Instruction set or architecture of its kernels. */
   isa: string;
+  /** Name of the graphics card. */
+  name?: string;
   threads?: number;
-  /** Memory that this process may use. */
+  /** Memory that this process may use, or of the graphics card. */
   memoryBytes?: number;
 }
 
@@ -58,10 +61,16 @@ interface Addon {
   };
   devices(): DeviceInfo[];
   bytesOf(backend: string, type: Int32Array): number;
-  createSession(backend: string, threads: number, arenaBytes: number): NativeSession;
+  createSession(
+    backend: string,
+    threads: number,
+    arenaBytes: number,
+    precision: string,
+  ): NativeSession;
 }
 
 export type Backend = 'cpu' | 'cuda';
+export type Precision = 'fp32' | 'tf32' | 'bf16';
 
 /** The addon behind typed calls that throw `PartlensError`. */
 export class Binding {
@@ -101,9 +110,14 @@ export class Binding {
     return wrapped(() => this.#addon.bytesOf(backend, type));
   }
 
-  createSession(options: { backend: Backend; threads: number; arenaBytes: number }): NativeSession {
-    const { backend, threads, arenaBytes } = options;
-    return wrapped(() => this.#addon.createSession(backend, threads, arenaBytes));
+  createSession(options: {
+    backend: Backend;
+    threads: number;
+    arenaBytes: number;
+    precision?: Precision;
+  }): NativeSession {
+    const { backend, threads, arenaBytes, precision = 'fp32' } = options;
+    return wrapped(() => this.#addon.createSession(backend, threads, arenaBytes, precision));
   }
 
   /** Numbers of the kernels of a backend, checked once against the ops defined in TypeScript. */

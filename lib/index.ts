@@ -18,5 +18,5 @@ export {
   type LoadPerformerOptions,
   type Preprocessing,
 } from './performer/index.js';
-export type { BackendChoice } from './session.js';
+export type { BackendChoice, DeviceOptions, SessionInfo } from './session.js';
 export { VERSION } from './version.js';

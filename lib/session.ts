@@ -1,4 +1,11 @@
-import { loadBinding, nativeError, wrapped, type Backend, type NativeSession } from './binding.js';
+import {
+  loadBinding,
+  nativeError,
+  wrapped,
+  type Backend,
+  type NativeSession,
+  type Precision,
+} from './binding.js';
 import { expected, PartlensError } from './errors.js';
 import { registry, type Graph, type ValueType } from './graph.js';
 import { encodeProgram, planPrograms, type Plan, type Program } from './plan.js';
@@ -7,17 +14,32 @@ import { checkData, sizeOf, type TensorData } from './tensor.js';
 /** `auto` takes CUDA where there is a device and says why not where there is none. */
 export type BackendChoice = 'auto' | 'cpu' | 'cuda';
 
-export interface SessionOptions {
+/** Where and how exactly to compute. */
+export interface DeviceOptions {
+  /** Default `auto`. */
+  backend?: BackendChoice | undefined;
+  /** CPU threads, default all that the machine allows. */
+  threads?: number | undefined;
+  /**
+   * Of matrix products on CUDA, default `tf32` (relative error about 3e-4); `fp32` about 1e-6, `bf16`
+   * about 3e-3. Weights and sums are float32 with each; the CPU computes float32.
+   */
+  precision?: Precision | undefined;
+}
+
+/** The device options in an object that may hold more. */
+export function deviceOptions({ backend, threads, precision }: DeviceOptions): DeviceOptions {
+  return { backend, threads, precision };
+}
+
+export interface SessionOptions extends DeviceOptions {
   /** Programs of the session by name; they share parameters and states by name. */
   programs: Record<string, Graph>;
-  /** Default `auto`. */
-  backend?: BackendChoice;
-  /** CPU threads, default all that the machine allows. */
-  threads?: number;
 }
 
 export interface SessionInfo {
   backend: Backend;
+  precision: Precision;
   /** Why `auto` took that backend; empty when it was asked for. */
   reason: string;
   isa: string;
@@ -142,9 +164,10 @@ export class Session {
   }
 
   info(): SessionInfo {
-    const { isa, threads, scratchBytes } = wrapped(() => this.#native.info());
+    const { isa, threads, scratchBytes, precision } = wrapped(() => this.#native.info());
     const { backend, reason } = this;
-    return { backend, reason, isa, threads, arenaBytes: this.#plan.arenaBytes, scratchBytes };
+    const { arenaBytes } = this.#plan;
+    return { backend, reason, isa, precision, threads, arenaBytes, scratchBytes };
   }
 
   /** Frees the memory; a later call is `E_STATE`. Safe to call twice. */
@@ -186,7 +209,7 @@ export class Session {
  * give them values with `write`). Throws `E_BACKEND`, `E_CUDA`, `E_MEMORY`.
  */
 export async function createSession(options: SessionOptions): Promise<Session> {
-  const { programs, backend = 'auto', threads = 0 } = options;
+  const { programs, backend = 'auto', threads = 0, precision = 'tf32' } = options;
   if (!Number.isInteger(threads) || threads < 0) {
     throw expected('an integer >= 1, or 0 for all', 'threads', threads, { op: 'createSession' });
   }
@@ -199,10 +222,17 @@ export async function createSession(options: SessionOptions): Promise<Session> {
     backend: choice.backend,
     threads,
     arenaBytes: plan.arenaBytes,
+    precision: choice.backend === 'cpu' ? 'fp32' : checkedPrecision(precision),
   });
   const session = new Session(native, plan, choice);
   await fill(session, native, plan);
   return session;
+}
+
+function checkedPrecision(precision: Precision): Precision {
+  const known: readonly string[] = ['fp32', 'tf32', 'bf16'];
+  if (known.includes(precision)) return precision;
+  throw expected('fp32, tf32 or bf16', 'precision', precision, { op: 'createSession' });
 }
 
 /** Writes the initial value of every constant, state and parameter that is not 0. */

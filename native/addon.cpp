@@ -76,7 +76,12 @@ Napi::Value devices(const Napi::CallbackInfo& info) {
     const PlBackend* cuda = cuda_backend(&cuda_reason);
     auto result = Napi::Array::New(env, 2);
     result.Set(0u, first);
-    result.Set(1u, device_entry(env, "cuda", cuda, cuda_reason));
+    auto second = device_entry(env, "cuda", cuda, cuda_reason);
+    if (cuda) {
+      second.Set("name", cuda->device_name);
+      second.Set("memoryBytes", static_cast<double>(cuda->device_bytes));
+    }
+    result.Set(1u, second);
     return result;
   });
 }
@@ -98,10 +103,10 @@ Napi::Value bytes_of(const Napi::CallbackInfo& info) {
   });
 }
 
-// createSession(backend, threads, arenaBytes); threads: 0 = all that are allowed
+// createSession(backend, threads, arenaBytes, precision); threads: 0 = all that are allowed
 Napi::Value create_session(const Napi::CallbackInfo& info) {
   auto& data = *info.Env().GetInstanceData<AddonData>();
-  return data.session_class.New({info[0], info[1], info[2]});
+  return data.session_class.New({info[0], info[1], info[2], info[3]});
 }
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {

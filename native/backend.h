@@ -7,7 +7,7 @@
 extern "C" {
 #endif
 
-#define PL_CONTRACT_VERSION 1
+#define PL_CONTRACT_VERSION 2
 
 typedef enum { PL_F32 = 0, PL_I32 = 1 } PlDType;
 
@@ -31,7 +31,18 @@ typedef struct {
 
 typedef enum { PL_OK = 0, PL_ERROR = 1, PL_OUT_OF_MEMORY = 2, PL_DEVICE_LOST = 3 } PlStatus;
 
-typedef struct PlDevice PlDevice;  // opaque: threads or a stream, scratch memory
+// Of matrix products; everything else is float32, and sums of products always are. A backend
+// without tensor cores has float32 only.
+typedef enum { PL_FP32 = 0, PL_TF32 = 1, PL_BF16 = 2 } PlPrecision;
+
+typedef struct {
+  int32_t index;      // of the device
+  int32_t threads;    // 0 = all that are allowed
+  int32_t precision;  // PlPrecision
+} PlOptions;
+
+typedef struct PlDevice PlDevice;        // opaque: threads or a stream, scratch memory
+typedef struct PlRecording PlRecording;  // opaque: kernel calls, ready to be run again
 
 // tensors: the kernel's inputs, then its outputs, in the order of kernels.def.
 typedef PlStatus (*PlKernel)(PlDevice* device, const PlTensor* tensors, const void* attrs);
@@ -53,11 +64,13 @@ typedef struct {
 } PlAttrsEntry;
 
 typedef struct {
-  int32_t version;   // PL_CONTRACT_VERSION
-  const char* name;  // "cpu", "cuda"
-  const char* isa;   // "avx512", "avx2", "sse2", "sm_90a", ...
+  int32_t version;          // PL_CONTRACT_VERSION
+  const char* name;         // "cpu", "cuda"
+  const char* isa;          // "avx512", "avx2", "sse2", "sm_90", ...
+  const char* device_name;  // "NVIDIA H100 80GB HBM3"; empty for the CPU
+  int64_t device_bytes;     // memory of the device; 0 for the CPU
 
-  PlStatus (*open)(int32_t index, int32_t threads, PlDevice** device);  // threads: 0 = all allowed
+  PlStatus (*open)(const PlOptions* options, PlDevice** device);
   void (*close)(PlDevice* device);
   const char* (*last_error)(void);  // of the calling thread; names call, file, line
 
@@ -69,6 +82,13 @@ typedef struct {
   PlStatus (*upload)(PlDevice* device, const PlTensor* tensor, const void* host);
   PlStatus (*download)(PlDevice* device, const PlTensor* tensor, void* host);
   PlStatus (*synchronize)(PlDevice* device);
+
+  // NULL where a backend has none. Kernels called between begin and end are noted, not run; each
+  // must have run before with the same tensors.
+  PlStatus (*record_begin)(PlDevice* device);
+  PlStatus (*record_end)(PlDevice* device, PlRecording** recording);
+  PlStatus (*replay)(PlDevice* device, PlRecording* recording);
+  void (*discard)(PlDevice* device, PlRecording* recording);
 
   const PlKernelEntry* kernels;
   int32_t kernel_count;

@@ -36,8 +36,8 @@ static PlStatus guarded(Body body) noexcept {
 namespace partlens {
 namespace PL_ISA {
 
-static PlStatus open(int32_t, int32_t threads, PlDevice** device) {
-  return guarded([&] { *device = new Device(threads); });
+static PlStatus open(const PlOptions* options, PlDevice** device) {
+  return guarded([&] { *device = new Device(options->threads); });
 }
 
 static void close(PlDevice* device) { delete static_cast<Device*>(device); }
@@ -176,6 +176,8 @@ const PlBackend backend = {
     PL_CONTRACT_VERSION,
     "cpu",
     PL_STRING(PL_ISA),
+    "",
+    0,
     open,
     close,
     cpu_last_error,
@@ -186,6 +188,10 @@ const PlBackend backend = {
     upload,
     download,
     synchronize,
+    nullptr,
+    nullptr,
+    nullptr,
+    nullptr,
     kKernels,
     sizeof kKernels / sizeof kKernels[0],
     kAttrs,

@@ -3,14 +3,17 @@
 #include <dlfcn.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <mutex>
 
 namespace partlens {
 
 namespace {
 
-// The folder of this addon: build/Release. The library is build/cuda/libpartlens_cuda.so.
+// PARTLENS_CUDA_LIBRARY, or build/cuda/libpartlens_cuda.so seen from this addon in build/Release.
 std::string library_path() {
+  const char* given = getenv("PARTLENS_CUDA_LIBRARY");
+  if (given) return given;
   Dl_info info;
   if (!dladdr(reinterpret_cast<void*>(&cuda_backend), &info) || !info.dli_fname) return "";
   const std::string addon = info.dli_fname;

@@ -16,7 +16,9 @@ struct Op {
 struct Program {
   std::vector<PlTensor> slots;
   std::vector<Op> ops;
-  std::vector<int64_t> nanoseconds;  // of each op, last run
+  std::vector<int64_t> nanoseconds;  // of each op, last run that called them one by one
+  int64_t runs = 0;
+  PlRecording* recording = nullptr;  // the session's
 };
 
 // Decodes `words` against a backend's kernels and an arena. Throws E_INTERNAL on anything that a

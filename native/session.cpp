@@ -26,9 +26,9 @@ void check_memory(int64_t bytes) {
 
 }  // namespace
 
-Session::Session(const PlBackend* backend, int32_t threads, int64_t arena_bytes)
+Session::Session(const PlBackend* backend, const PlOptions& options, int64_t arena_bytes)
     : worker_(Worker::of(backend)),
-      device_(worker_->device(backend, threads)),
+      device_(worker_->device(backend, options)),
       arena_bytes_(arena_bytes) {
   if (arena_bytes < 0 || !strcmp(backend->name, "cpu")) check_memory(arena_bytes);
   const PlStatus status = backend->allocate(device_->handle(), arena_bytes, &arena_);
@@ -38,7 +38,13 @@ Session::Session(const PlBackend* backend, int32_t threads, int64_t arena_bytes)
       {{"bytes", static_cast<double>(arena_bytes)}});
 }
 
-Session::~Session() { device_->backend().release(device_->handle(), arena_); }
+Session::~Session() {
+  const PlBackend& backend = device_->backend();
+  for (const Program& program : programs_) {
+    if (program.recording) backend.discard(device_->handle(), program.recording);
+  }
+  backend.release(device_->handle(), arena_);
+}
 
 int32_t Session::add_program(const std::vector<int32_t>& words) {
   char* arena = static_cast<char*>(arena_);
@@ -65,8 +71,53 @@ const PlTensor& Session::slot(int32_t id, int32_t slot) const {
 
 void Session::require(PlStatus status, const char* what) const {
   if (status == PL_OK) return;
-  const char* code = status == PL_OUT_OF_MEMORY ? "E_MEMORY" : "E_BACKEND";
-  throw Error(code, std::string("[") + what + "] " + device_->backend().last_error());
+  const PlBackend& backend = device_->backend();
+  throw Error(code_of(backend, status), std::string("[") + what + "] " + backend.last_error());
+}
+
+void Session::call_ops(const Program& program, std::vector<int64_t>& times,
+                       const std::atomic<bool>& stop) {
+  auto last = std::chrono::steady_clock::now();
+  for (size_t i = 0; i < program.ops.size(); i++) {
+    check(!stop, "E_STATE", "[run] The environment of the session is closing.");
+    const Op& op = program.ops[i];
+    const PlStatus status = op.kernel->run(device_->handle(), op.tensors.data(), op.attrs.data());
+    require(status, op.kernel->name);
+    const auto now = std::chrono::steady_clock::now();
+    times[i] = std::chrono::duration_cast<std::chrono::nanoseconds>(now - last).count();
+    last = now;
+  }
+}
+
+// A recording that cannot be finished must still be ended: the stream would stay in that state.
+void Session::record(Program& program, const std::atomic<bool>& stop) {
+  const PlBackend& backend = device_->backend();
+  std::vector<int64_t> times(program.ops.size());
+  require(backend.record_begin(device_->handle()), "record");
+  try {
+    call_ops(program, times, stop);
+  } catch (...) {
+    PlRecording* half = nullptr;
+    if (backend.record_end(device_->handle(), &half) == PL_OK) {
+      backend.discard(device_->handle(), half);
+    }
+    throw;
+  }
+  require(backend.record_end(device_->handle(), &program.recording), "record");
+}
+
+// The first run calls the kernels one by one, which also reserves their scratch memory; a backend
+// that can records the second, and replays that from then on.
+void Session::run_ops(Program& program, const std::atomic<bool>& stop) {
+  const PlBackend& backend = device_->backend();
+  if (program.runs++ > 0 && backend.replay) {
+    if (!program.recording) record(program, stop);
+    return require(backend.replay(device_->handle(), program.recording), "replay");
+  }
+  std::vector<int64_t> times(program.ops.size());
+  call_ops(program, times, stop);
+  std::lock_guard<std::mutex> lock(profile_mutex_);
+  program.nanoseconds = std::move(times);
 }
 
 void Session::execute(Program& program, const std::vector<Staging>& inputs, bool run,
@@ -76,20 +127,7 @@ void Session::execute(Program& program, const std::vector<Staging>& inputs, bool
   for (const Staging& input : inputs) {
     require(backend.upload(device, &program.slots[input.slot], input.memory.data()), "upload");
   }
-  if (run) {
-    std::vector<int64_t> times(program.ops.size());
-    auto last = std::chrono::steady_clock::now();
-    for (size_t i = 0; i < program.ops.size(); i++) {
-      check(!stop, "E_STATE", "[run] The environment of the session is closing.");
-      const Op& op = program.ops[i];
-      require(op.kernel->run(device, op.tensors.data(), op.attrs.data()), op.kernel->name);
-      const auto now = std::chrono::steady_clock::now();
-      times[i] = std::chrono::duration_cast<std::chrono::nanoseconds>(now - last).count();
-      last = now;
-    }
-    std::lock_guard<std::mutex> lock(profile_mutex_);
-    program.nanoseconds = std::move(times);
-  }
+  if (run) run_ops(program, stop);
   for (Staging& output : outputs) {
     const PlTensor& slot = program.slots[output.slot];
     output.memory = HostMemory(element_count(slot) * 4);

@@ -21,7 +21,7 @@ struct Staging {
 class Session {
  public:
   // Throws E_MEMORY for more than this machine has, before any of it is touched.
-  Session(const PlBackend* backend, int32_t threads, int64_t arena_bytes);
+  Session(const PlBackend* backend, const PlOptions& options, int64_t arena_bytes);
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
@@ -45,6 +45,9 @@ class Session {
 
  private:
   void require(PlStatus status, const char* what) const;
+  void run_ops(Program& program, const std::atomic<bool>& stop);
+  void call_ops(const Program& program, std::vector<int64_t>& times, const std::atomic<bool>& stop);
+  void record(Program& program, const std::atomic<bool>& stop);
 
   std::shared_ptr<Worker> worker_;
   std::shared_ptr<OpenDevice> device_;

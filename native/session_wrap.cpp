@@ -135,13 +135,27 @@ static int32_t to_threads(const Napi::Value& value) {
   return static_cast<int32_t>(asked);
 }
 
+static const char* const PRECISIONS[] = {"fp32", "tf32", "bf16"};  // as PlPrecision
+
+static int32_t to_precision(const Napi::Value& value) {
+  const std::string name = value.As<Napi::String>();
+  for (int32_t i = 0; i < 3; i++) {
+    if (name == PRECISIONS[i]) return i;
+  }
+  throw Error(
+      "E_ARGUMENT",
+      "[createSession] Expected fp32, tf32 or bf16 for precision but received " + name + ".");
+}
+
 SessionWrap::SessionWrap(const Napi::CallbackInfo& info) : ObjectWrap(info) {
   guard(info.Env(), [&] {
-    check(info[0].IsString() && info[1].IsNumber() && info[2].IsNumber(), "E_ARGUMENT",
-          "[createSession] Expected backend, threads, arenaBytes.");
+    const bool typed =
+        info[0].IsString() && info[1].IsNumber() && info[2].IsNumber() && info[3].IsString();
+    check(typed, "E_ARGUMENT", "[createSession] Expected backend, threads, arenaBytes, precision.");
     const PlBackend* backend = find_backend(info[0].As<Napi::String>());
     const double bytes = info[2].As<Napi::Number>().DoubleValue();
-    session_ = std::make_shared<Session>(backend, to_threads(info[1]), to_size(bytes));
+    const PlOptions options = {0, to_threads(info[1]), to_precision(info[3])};
+    session_ = std::make_shared<Session>(backend, options, to_size(bytes));
     reported_ = session_->arena_bytes();
     Napi::MemoryManagement::AdjustExternalMemory(info.Env(), reported_);
   });
@@ -250,7 +264,8 @@ Napi::Value SessionWrap::info(const Napi::CallbackInfo& info) {
     auto result = Napi::Object::New(info.Env());
     result.Set("backend", backend.name);
     result.Set("isa", backend.isa);
-    result.Set("threads", device.threads());
+    result.Set("precision", PRECISIONS[device.options().precision]);
+    result.Set("threads", device.options().threads);
     result.Set("arenaBytes", static_cast<double>(session()->arena_bytes()));
     result.Set("scratchBytes", static_cast<double>(backend.scratch_bytes(device.handle())));
     return result;

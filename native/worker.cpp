@@ -1,17 +1,22 @@
 #include "worker.h"
 
+#include <cstring>
 #include <string>
 
 #include "error.h"
 
 namespace partlens {
 
-OpenDevice::OpenDevice(const PlBackend* backend, int32_t threads)
-    : backend_(backend), threads_(threads) {
-  const PlStatus status = backend->open(0, threads, &handle_);
-  const char* code = status == PL_OUT_OF_MEMORY ? "E_MEMORY" : "E_BACKEND";
-  check(status == PL_OK, code,
-        "[open] A device with " + std::to_string(threads) +
+const char* code_of(const PlBackend& backend, PlStatus status) {
+  if (status == PL_OUT_OF_MEMORY) return "E_MEMORY";
+  return strcmp(backend.name, "cuda") == 0 ? "E_CUDA" : "E_BACKEND";
+}
+
+OpenDevice::OpenDevice(const PlBackend* backend, const PlOptions& options)
+    : backend_(backend), options_(options) {
+  const PlStatus status = backend->open(&options, &handle_);
+  check(status == PL_OK, code_of(*backend, status),
+        "[open] A device with " + std::to_string(options.threads) +
             " threads cannot be opened: " + backend->last_error() + ".");
 }
 
@@ -58,11 +63,11 @@ Worker::~Worker() {
   thread_.join();
 }
 
-std::shared_ptr<OpenDevice> Worker::device(const PlBackend* backend, int32_t threads) {
+std::shared_ptr<OpenDevice> Worker::device(const PlBackend* backend, const PlOptions& options) {
   std::lock_guard<std::mutex> lock(mutex_);
-  auto& known = devices_[{backend, threads}];
+  auto& known = devices_[DeviceKey(backend, options.index, options.threads, options.precision)];
   auto device = known.lock();
-  if (!device) known = device = std::make_shared<OpenDevice>(backend, threads);
+  if (!device) known = device = std::make_shared<OpenDevice>(backend, options);
   return device;
 }
 

@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <tuple>
 #include <vector>
 
 #include "backend.h"
@@ -16,22 +17,25 @@ namespace partlens {
 
 constexpr int32_t MAX_THREADS = 1024;
 
+// The error code of a failed call.
+const char* code_of(const PlBackend& backend, PlStatus status);
+
 // A device of a backend, open as long as somebody holds it.
 class OpenDevice {
  public:
   // Throws E_BACKEND, E_MEMORY.
-  OpenDevice(const PlBackend* backend, int32_t threads);
+  OpenDevice(const PlBackend* backend, const PlOptions& options);
   ~OpenDevice();
   OpenDevice(const OpenDevice&) = delete;
   OpenDevice& operator=(const OpenDevice&) = delete;
 
   const PlBackend& backend() const { return *backend_; }
   PlDevice* handle() const { return handle_; }
-  int32_t threads() const { return threads_; }
+  const PlOptions& options() const { return options_; }
 
  private:
   const PlBackend* backend_;
-  const int32_t threads_;
+  const PlOptions options_;
   PlDevice* handle_ = nullptr;
 };
 
@@ -48,8 +52,8 @@ class Worker {
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
 
-  // The device with that many threads, shared by the sessions that ask for it.
-  std::shared_ptr<OpenDevice> device(const PlBackend* backend, int32_t threads);
+  // The device with these options, shared by the sessions that ask for it.
+  std::shared_ptr<OpenDevice> device(const PlBackend* backend, const PlOptions& options);
 
   // `owner` only marks the job for `take`.
   void post(const void* owner, std::function<void()> job);
@@ -67,7 +71,8 @@ class Worker {
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<Entry> queue_;
-  std::map<std::pair<const PlBackend*, int32_t>, std::weak_ptr<OpenDevice>> devices_;
+  typedef std::tuple<const PlBackend*, int32_t, int32_t, int32_t> DeviceKey;
+  std::map<DeviceKey, std::weak_ptr<OpenDevice>> devices_;
   bool stop_ = false;
   std::thread thread_;  // last: it uses all of the above
 };

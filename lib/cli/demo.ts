@@ -1,8 +1,9 @@
 import { relative } from 'node:path';
 import { Command } from 'commander';
 import { runDemo, type DemoResult } from '../demo/demo.js';
-import { addDeviceFlags, deviceOf, positiveInteger, type DeviceFlags } from './flags.js';
+import { addDeviceFlags, positiveInteger, type DeviceFlags } from './flags.js';
 import { ProgressLine, withInterrupt } from './progress.js';
+import { deviceOptions } from '../session.js';
 
 interface DemoFlags extends DeviceFlags {
   out: string;
@@ -36,7 +37,7 @@ export function demoCommand(): Command {
           size: flags.size,
           seed: flags.seed,
           epochs: flags.epochs,
-          ...deviceOf(flags),
+          ...deviceOptions(flags),
           signal,
           onProgress: ({ phase, share, detail }) =>
             line.show(`${phase}  ${(100 * share).toFixed(0)} %  ${detail}`),

@@ -12,11 +12,13 @@ export function devicesCommand(): Command {
         console.log(JSON.stringify(devices, null, 2));
         return;
       }
-      for (const { backend, available, reason, isa, threads, memoryBytes } of devices) {
-        const gib = memoryBytes === undefined ? '' : `, ${(memoryBytes / 2 ** 30).toFixed(1)} GiB`;
-        const size = threads === undefined ? '' : `, ${String(threads)} threads${gib}`;
+      for (const { backend, available, reason, isa, name, threads, memoryBytes } of devices) {
+        const facts = [isa];
+        if (name !== undefined) facts.unshift(name);
+        if (threads !== undefined) facts.push(`${String(threads)} threads`);
+        if (memoryBytes !== undefined) facts.push(`${(memoryBytes / 2 ** 30).toFixed(1)} GiB`);
         console.log(
-          `${backend.padEnd(5)} ${available ? `${isa}${size}` : `not available: ${reason}`}`,
+          `${backend.padEnd(5)} ${available ? facts.join(', ') : `not available: ${reason}`}`,
         );
       }
     });

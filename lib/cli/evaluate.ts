@@ -1,9 +1,10 @@
 import { Command, Option } from 'commander';
 import { evaluationJson, type Evaluation, type SplitName } from '../explainer/evaluate.js';
 import { loadExplainer } from '../explainer/explainer.js';
-import { addDeviceFlags, deviceOf, type DeviceFlags } from './flags.js';
+import { addDeviceFlags, type DeviceFlags } from './flags.js';
 import { ProgressLine, withInterrupt } from './progress.js';
 import { table } from './table.js';
+import { deviceOptions } from '../session.js';
 
 interface EvaluateFlags extends DeviceFlags {
   landmarks?: string;
@@ -26,7 +27,7 @@ export function evaluateCommand(): Command {
   return addDeviceFlags(command).action(async (run: string, flags: EvaluateFlags) => {
     const line = new ProgressLine();
     const onWarning = (text: string): void => line.note(`warning: ${text}`);
-    const explainer = await loadExplainer(run, { ...deviceOf(flags), onWarning });
+    const explainer = await loadExplainer(run, { ...deviceOptions(flags), onWarning });
     try {
       const evaluation = await withInterrupt(
         (signal) =>

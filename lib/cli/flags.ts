@@ -1,12 +1,9 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import type { Preprocessing } from '../performer/index.js';
-import type { BackendChoice } from '../session.js';
+import type { DeviceOptions } from '../session.js';
 
 /** Options that all commands that compute share. */
-export interface DeviceFlags {
-  backend: BackendChoice;
-  threads?: number;
-}
+export type DeviceFlags = DeviceOptions;
 
 export function addDeviceFlags(command: Command): Command {
   return command
@@ -15,14 +12,12 @@ export function addDeviceFlags(command: Command): Command {
         .choices(['auto', 'cpu', 'cuda'])
         .default('auto'),
     )
-    .option('--threads <count>', 'CPU threads (default: all that are allowed)', positiveInteger);
-}
-
-export function deviceOf({ backend, threads }: DeviceFlags): {
-  backend: BackendChoice;
-  threads?: number;
-} {
-  return { backend, ...(threads === undefined ? {} : { threads }) };
+    .option('--threads <count>', 'CPU threads (default: all that are allowed)', positiveInteger)
+    .addOption(
+      new Option('--precision <name>', 'of matrix products on CUDA (the CPU computes fp32)')
+        .choices(['fp32', 'tf32', 'bf16'])
+        .default('tf32'),
+    );
 }
 
 /** How images become the network's input, where no JSON file beside the model says it. */

@@ -3,17 +3,16 @@ import type { z } from 'zod';
 import { trainOptions, type TrainOptionsInput } from '../explainer/options.js';
 import { trainExplainer } from '../explainer/train.js';
 import { loadPerformer } from '../performer/index.js';
-import type { SessionInfo } from '../session.js';
 import {
   addDeviceFlags,
   addImageFlags,
-  deviceOf,
   names,
   preprocessingOf,
   type DeviceFlags,
   type ImageFlags,
 } from './flags.js';
 import { ProgressLine, showTraining, withInterrupt } from './progress.js';
+import { deviceOptions, type SessionInfo } from '../session.js';
 
 interface TrainFlags extends DeviceFlags, ImageFlags {
   performer: string;
@@ -66,7 +65,7 @@ async function train(flags: TrainFlags, options: TrainOptionsInput): Promise<voi
     ...(flags.targets ? { targets: flags.targets } : {}),
     ...(flags.output === undefined ? {} : { output: flags.output }),
     preprocessing: preprocessingOf(flags),
-    ...deviceOf(flags),
+    ...deviceOptions(flags),
   });
   try {
     const explainer = await withInterrupt(
@@ -78,7 +77,7 @@ async function train(flags: TrainFlags, options: TrainOptionsInput): Promise<voi
           ...(flags.classes ? { classes: flags.classes } : {}),
           out: flags.out,
           resume: flags.resume ?? false,
-          ...deviceOf(flags),
+          ...deviceOptions(flags),
           signal,
           onProgress: (progress) => line.show(showTraining(progress)),
           onWarning: (text) => line.note(`warning: ${text}`),
@@ -99,7 +98,8 @@ async function train(flags: TrainFlags, options: TrainOptionsInput): Promise<voi
 }
 
 /** `computed on cpu (avx2, 8 threads); no CUDA: no driver`: what `auto` took, and why. */
-function computedOn({ backend, reason, isa, threads }: SessionInfo): string {
+function computedOn({ backend, reason, isa, threads, precision }: SessionInfo): string {
+  if (backend === 'cuda') return `computed on cuda (${isa}, ${precision})`;
   const why = reason === '' ? '' : `; no CUDA: ${reason}`;
   return `computed on ${backend} (${isa}, ${String(threads)} threads${why})`;
 }

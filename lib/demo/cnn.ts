@@ -8,7 +8,7 @@ import { conv2d, flatten, linear, maxpool2d, softmax, softmaxCrossEntropy } from
 import { adam, cosine, hyperParameters } from '../optimizer/index.js';
 import { encodeModel, sidecarPath, type NodeSpec, type TensorSpec } from '../performer/index.js';
 import { Random } from '../random.js';
-import { createSession, type BackendChoice, type Session } from '../session.js';
+import { createSession, deviceOptions, type DeviceOptions, type Session } from '../session.js';
 import { sizeOf } from '../tensor.js';
 
 /** The layers of the demo's network: a small VGG, 56 x 56 pixels to 64 maps of 14 x 14. */
@@ -40,14 +40,12 @@ const PREPROCESSING = {
 
 const BATCH = 50;
 
-export interface TrainCnnOptions {
+export interface TrainCnnOptions extends DeviceOptions {
   images: readonly ImageFile[];
   /** Class names in the order of the network's outputs. */
   classes: readonly string[];
   seed: number;
   epochs: number;
-  backend?: BackendChoice;
-  threads?: number;
   signal?: AbortSignal | undefined;
   onProgress?: ((done: number, total: number, loss: number) => void) | undefined;
 }
@@ -57,7 +55,7 @@ export async function trainCnn(
   path: string,
   options: TrainCnnOptions,
 ): Promise<{ accuracy: number }> {
-  const { images, classes, seed, epochs, signal, onProgress, backend, threads } = options;
+  const { images, classes, seed, epochs, signal, onProgress } = options;
   const data = await loadAll(images, classes, signal);
   const random = new Random(seed, 'cnn');
   const order = random.permutation(data.labels.length);
@@ -65,8 +63,7 @@ export async function trainCnn(
   const train = Array.from(order.subarray(validation.length));
   const session = await createSession({
     programs: { train: trainingGraph(classes.length), predict: predictionGraph(classes.length) },
-    ...(backend ? { backend } : {}),
-    ...(threads === undefined ? {} : { threads }),
+    ...deviceOptions(options),
   });
   try {
     await session.write(initialParameters(session, random));

@@ -6,7 +6,7 @@ import { parseTrainOptions } from '../explainer/options.js';
 import { stoppable } from '../explainer/stop.js';
 import { trainExplainer } from '../explainer/train.js';
 import { loadPerformer } from '../performer/index.js';
-import type { BackendChoice } from '../session.js';
+import { deviceOptions, type DeviceOptions } from '../session.js';
 import { BIRD_CLASSES, writeBirds } from './bird_images.js';
 import { DEMO_LAYER, DEMO_SIDE, DEMO_TARGETS, trainCnn } from './cnn.js';
 import { prepareFolder } from './folder.js';
@@ -29,7 +29,7 @@ export interface DemoProgress {
   detail: string;
 }
 
-export interface DemoOptions {
+export interface DemoOptions extends DeviceOptions {
   /** Folder for everything, default `partlens-demo`. */
   out?: string;
   /** Images that are drawn, default 2400. */
@@ -40,8 +40,6 @@ export interface DemoOptions {
   /** Passes of the CNN and of the explainer over the images. */
   cnnEpochs?: number;
   epochs?: number;
-  backend?: BackendChoice;
-  threads?: number;
   signal?: AbortSignal | undefined;
   onProgress?: (progress: DemoProgress) => void;
 }
@@ -80,8 +78,8 @@ export async function runDemo(options: DemoOptions = {}): Promise<DemoResult> {
 }
 
 async function runIn(folder: string, options: Settled): Promise<DemoResult> {
-  const { images, size, seed, epochs, cnnEpochs = 12, signal, backend, threads } = options;
-  const device = { ...(backend ? { backend } : {}), ...(threads === undefined ? {} : { threads }) };
+  const { images, size, seed, epochs, cnnEpochs = 12, signal } = options;
+  const device = deviceOptions(options);
   const [pictures, model, run] = ['birds', 'bird_cnn.onnx', 'run'].map((name) =>
     join(folder, name),
   ) as [string, string, string];

@@ -2,17 +2,15 @@ import { resolve } from 'node:path';
 import type { ImageSummary } from '../data/images.js';
 import { expected, PartlensError } from '../errors.js';
 import { loadPerformer, type Performer } from '../performer/index.js';
-import { createSession, type BackendChoice, type Session } from '../session.js';
+import { createSession, deviceOptions, type DeviceOptions, type Session } from '../session.js';
 import { loadCheckpoint } from './checkpoint.js';
 import { evaluateExplainer, type EvaluateOptions, type Evaluation } from './evaluate.js';
 import { buildNetwork } from './network.js';
 import { readRunConfig, type RunConfig } from './run_folder.js';
 
-export interface LoadExplainerOptions {
+export interface LoadExplainerOptions extends DeviceOptions {
   /** The performer of the run; default: loaded from the path in `config.json`. */
   performer?: Performer;
-  backend?: BackendChoice;
-  threads?: number;
   onWarning?: (text: string) => void;
 }
 
@@ -85,8 +83,7 @@ export class Explainer {
     });
     const session = await createSession({
       programs: { evaluate: network.graph },
-      ...(options.backend ? { backend: options.backend } : {}),
-      ...(options.threads === undefined ? {} : { threads: options.threads }),
+      ...deviceOptions(options),
     });
     const held = session.persistent();
     const tensors = Object.entries(checkpoint.tensors).filter(([name]) => held.has(name));
@@ -162,7 +159,7 @@ function isPerformerOf({ performer: known }: RunConfig, performer: Performer): b
 
 async function performerOf(
   { performer }: RunConfig,
-  { backend, threads }: LoadExplainerOptions,
+  options: LoadExplainerOptions,
 ): Promise<Performer> {
   const { path, layer, targets, output, preprocessing } = performer;
   return loadPerformer(path, {
@@ -170,7 +167,6 @@ async function performerOf(
     targets,
     ...(output === undefined ? {} : { output }),
     ...(preprocessing ? { preprocessing } : {}),
-    ...(backend ? { backend } : {}),
-    ...(threads === undefined ? {} : { threads }),
+    ...deviceOptions(options),
   });
 }

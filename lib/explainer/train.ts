@@ -7,7 +7,7 @@ import { fingerprint } from '../data/fingerprint.js';
 import { listImages, type ImageFile } from '../data/images.js';
 import { PartlensError } from '../errors.js';
 import type { Performer } from '../performer/index.js';
-import type { BackendChoice } from '../session.js';
+import { deviceOptions, type DeviceOptions } from '../session.js';
 import { VERSION } from '../version.js';
 import { batches, batchRows, readBatch, type BatchOptions } from './batches.js';
 import { loadCheckpoint, saveCheckpoint, listCheckpoints } from './checkpoint.js';
@@ -35,7 +35,7 @@ export type TrainProgress =
       report: StepReport;
     };
 
-export interface TrainExplainerOptions extends TrainOptionsInput {
+export interface TrainExplainerOptions extends TrainOptionsInput, DeviceOptions {
   performer: Performer;
   /** Folder of photographs; each sub-folder is a class. */
   images: string;
@@ -45,8 +45,6 @@ export interface TrainExplainerOptions extends TrainOptionsInput {
   out?: string;
   /** Go on with the run that is there; without it a folder with a run is refused. */
   resume?: boolean;
-  backend?: BackendChoice;
-  threads?: number;
   /** Stops after the current step with a checkpoint; the promise rejects with `E_STATE`. */
   signal?: AbortSignal | undefined;
   onProgress?: (progress: TrainProgress) => void;
@@ -73,17 +71,14 @@ export async function trainExplainer(given: TrainExplainerOptions): Promise<Expl
     if (known && known.fingerprint !== config.fingerprint) throw otherRun(run);
     await writeRunConfig(run, config);
     await runSteps(run, config, store, given);
-    return await Explainer.load(run, { performer: given.performer, summary, ...device(given) });
+    return await Explainer.load(run, {
+      performer: given.performer,
+      summary,
+      ...deviceOptions(given),
+    });
   } finally {
     await store.close();
   }
-}
-
-function device({ backend, threads }: TrainExplainerOptions): {
-  backend?: BackendChoice;
-  threads?: number;
-} {
-  return { ...(backend ? { backend } : {}), ...(threads === undefined ? {} : { threads }) };
 }
 
 /** The features of all images; a run that is resumed keeps those that it has. */
@@ -216,8 +211,7 @@ async function runSteps(
     batch,
     steps,
     targetPower,
-    backend: given.backend,
-    threads: given.threads,
+    ...deviceOptions(given),
   });
   try {
     const checkpoint = given.resume

@@ -1,6 +1,6 @@
 import { PartlensError } from '../errors.js';
 import { hyperParameters, cosine } from '../optimizer/index.js';
-import { createSession, type BackendChoice, type Session } from '../session.js';
+import { createSession, deviceOptions, type DeviceOptions, type Session } from '../session.js';
 import type { TensorData } from '../tensor.js';
 import { initialWeights, filterNorms, type InitialFilters } from './initial.js';
 import { buildTrainingGraph, INTERPRETABLE } from './loss.js';
@@ -29,7 +29,7 @@ export interface StepReport {
   learningRate: number;
 }
 
-export interface TrainerOptions {
+export interface TrainerOptions extends DeviceOptions {
   spec: NetworkSpec;
   options: TrainOptions;
   /** Images in a batch. */
@@ -38,8 +38,6 @@ export interface TrainerOptions {
   steps: number;
   /** mean(x*_l^2) over the training features. */
   targetPower: readonly number[];
-  backend?: BackendChoice | undefined;
-  threads?: number | undefined;
 }
 
 /** The network in training: one session, its initial weights, its steps, its state. */
@@ -56,7 +54,7 @@ export class Trainer {
 
   /** Compiles the graphs and reserves memory. Throws what `createSession` throws. */
   static async create(options: TrainerOptions): Promise<Trainer> {
-    const { spec, batch, targetPower, backend, threads } = options;
+    const { spec, batch, targetPower } = options;
     const training = buildTrainingGraph(spec, options.options, { batch, targetPower });
     const calibration = buildNetwork(spec, options.options, { batch, mode: 'calibrate' });
     calibration.z.forEach((z, l) => {
@@ -64,8 +62,7 @@ export class Trainer {
     });
     const session = await createSession({
       programs: { train: training.graph, calibrate: calibration.graph },
-      ...(backend === undefined ? {} : { backend }),
-      ...(threads === undefined ? {} : { threads }),
+      ...deviceOptions(options),
     });
     return new Trainer(session, options, [...training.graph.outputs.keys()]);
   }

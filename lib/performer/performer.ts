@@ -1,5 +1,11 @@
 import { expected } from '../errors.js';
-import { createSession, type BackendChoice, type Session, type SessionInfo } from '../session.js';
+import {
+  createSession,
+  deviceOptions,
+  type DeviceOptions,
+  type Session,
+  type SessionInfo,
+} from '../session.js';
 import { featureInfo, layerInfo, type FeatureInfo, type LayerInfo } from './layer_info.js';
 import { lowerModel } from './lower.js';
 import { elements, type NetValue, type Network, type PoolOp } from './network.js';
@@ -9,7 +15,7 @@ import type { Preprocessing, Sidecar } from './preprocessing.js';
 import { selectCut, type Cut } from './select.js';
 import { buildGraphs, type ProgramSpec } from './to_ops.js';
 
-export interface LoadPerformerOptions {
+export interface LoadPerformerOptions extends DeviceOptions {
   /** Value or node whose maps are explained; default: what `inspectModel` proposes. */
   layer?: string;
   /** Features to be rebuilt, in the order of the network; default: what `inspectModel` proposes. */
@@ -18,10 +24,6 @@ export interface LoadPerformerOptions {
   output?: string;
   /** Joined with the JSON file of the model's name; these fields win. */
   preprocessing?: Partial<Preprocessing>;
-  /** Default `auto`. */
-  backend?: BackendChoice;
-  /** CPU threads, default all. */
-  threads?: number;
   /** Images that are computed together, default 8; any number can be asked for. */
   batch?: number;
 }
@@ -183,7 +185,7 @@ export async function loadPerformer(
   path: string,
   options: LoadPerformerOptions = {},
 ): Promise<Performer> {
-  const { batch = 8, backend = 'auto', threads } = options;
+  const { batch = 8 } = options;
   if (!Number.isInteger(batch) || batch < 1) {
     throw expected('an integer >= 1', 'batch', batch, { op: 'loadPerformer' });
   }
@@ -197,8 +199,7 @@ export async function loadPerformer(
   const { graphs, weights } = buildGraphs(network, programsOf(network, cut), batch);
   const session = await createSession({
     programs: graphs,
-    backend,
-    ...(threads === undefined ? {} : { threads }),
+    ...deviceOptions(options),
   });
   try {
     await session.write(weights);

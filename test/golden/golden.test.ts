@@ -3,17 +3,22 @@ import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { readGolden, runGolden } from './golden.js';
 import { TOLERANCE } from './run.js';
+import { backends } from '../support/engine.js';
 
 const folder = fileURLToPath(new URL('../../../shared/golden/', import.meta.url));
 
+const cases = backends().flatMap((backend) =>
+  ['explainer_adam.json', 'explainer_sgd.json'].map((name) => ({ backend, name })),
+);
+
 describe('golden fixtures', () => {
-  for (const name of ['explainer_adam.json', 'explainer_sgd.json']) {
-    it(`${name}: losses, activations, alphas, gradients, parameters`, async function () {
+  for (const { backend, name } of cases) {
+    it(`${name} on ${backend}: losses, activations, alphas, gradients, parameters`, async function () {
       if (!existsSync(folder + name)) {
         console.log(`      skipped: ${name} is not in ../shared/golden`);
         this.skip();
       }
-      const comparisons = await runGolden(await readGolden(folder + name));
+      const comparisons = await runGolden(await readGolden(folder + name), { backend });
       expect(comparisons).to.have.length.above(60);
       const wrong = comparisons.filter(({ error }) => !(error <= TOLERANCE));
       expect(wrong).to.deep.equal([]);

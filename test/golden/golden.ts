@@ -96,7 +96,12 @@ export async function runGolden(
 ): Promise<Comparison[]> {
   const training = buildGraph(golden.config);
   const outputs = traceOutputs(training);
-  const session = await createSession({ programs: { train: training.graph }, backend, threads });
+  const session = await createSession({
+    programs: { train: training.graph },
+    backend,
+    threads,
+    precision: 'fp32',
+  });
   try {
     await session.write(mapValues(golden.initial, (values) => Float32Array.from(values)));
     const found: Comparison[] = [];

@@ -27,7 +27,12 @@ export async function runGraph(
   values: Arrays,
   { backend = 'cpu', threads = 2 }: { backend?: Backend; threads?: number } = {},
 ): Promise<Arrays> {
-  const session = await createSession({ programs: { main: graph }, backend, threads });
+  const session = await createSession({
+    programs: { main: graph },
+    backend,
+    threads,
+    precision: 'fp32',
+  });
   try {
     const inputs = pick(values, [...session.program('main').inputs.keys()]);
     const kept = pick(values, [...session.persistent().keys()]);

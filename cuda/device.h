@@ -1,0 +1,79 @@
+// What a CUDA kernel's launcher sees of its device: the stream, scratch memory, and how exact
+// matrix products are.
+#pragma once
+#include <cuda_runtime.h>
+
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "backend.h"
+
+struct PlDevice {};  // the opaque handle of the contract
+
+namespace partlens {
+namespace cuda {
+
+// A CUDA call that failed, or memory that was not there. Caught at the backend table's edge.
+struct CudaError : std::runtime_error {
+  CudaError(PlStatus code, const std::string& text) : std::runtime_error(text), status(code) {}
+  PlStatus status;
+};
+
+void check_call(cudaError_t error, const char* call, const char* file, int line);
+#define CUDA_TRY(call) ::partlens::cuda::check_call(call, #call, __FILE__, __LINE__)
+
+class Device : public PlDevice {
+ public:
+  static constexpr int SCRATCH_SLOTS = 8;
+
+  Device(int index, PlPrecision precision);
+  ~Device();
+  Device(const Device&) = delete;
+  Device& operator=(const Device&) = delete;
+
+  // The current device of a CUDA call is a property of the calling thread.
+  void use() const { CUDA_TRY(cudaSetDevice(index_)); }
+  cudaStream_t stream() const { return stream_; }
+  int multiprocessors() const { return multiprocessors_; }
+  bool hopper() const { return hopper_; }
+  PlPrecision precision() const { return precision_; }
+
+  // Uninitialised memory, valid until the next call with the same slot. Grown memory leaves the old
+  // in place: recorded programs may hold its address.
+  void* scratch(int slot, size_t bytes);
+  template <class T>
+  T* scratch(int slot, size_t count) {
+    return static_cast<T*>(scratch(slot, count * sizeof(T)));
+  }
+  size_t scratch_bytes() const { return scratch_bytes_; }
+
+  // Pinned host memory for copies, and device memory of the same size for what they hold.
+  void* pinned(size_t bytes);
+
+ private:
+  int index_;
+  PlPrecision precision_;
+  int multiprocessors_ = 0;
+  bool hopper_ = false;
+  cudaStream_t stream_ = nullptr;
+  void* scratch_[SCRATCH_SLOTS] = {};
+  size_t capacity_[SCRATCH_SLOTS] = {};
+  std::vector<void*> outgrown_;
+  size_t scratch_bytes_ = 0;
+  void* pinned_ = nullptr;
+  size_t pinned_bytes_ = 0;
+};
+
+// Scratch slots by what they hold for the length of one kernel call.
+enum ScratchSlot {
+  STAGING_SLOT = 0,     // values on their way to or from the host
+  PARTIAL_SLOT = 1,     // partial sums of a reduction or of a split product
+  WEIGHT_SLOT = 2,      // weights turned for a backward pass, rounded for wgmma
+  TEMPLATE_SLOT = 3,    // part templates
+  STATISTICS_SLOT = 4,  // log Z, log p(x), KL of the filter loss
+  OPERAND_SLOT = 5      // maps rounded for wgmma
+};
+
+}  // namespace cuda
+}  // namespace partlens

@@ -1,0 +1,146 @@
+// A convolution as a matrix product: its operands.
+//   forward          y (pixels, O)  = patches of x (pixels, R S C)  w (O, R S C)^T
+//   backward data    dx (pixels, C) = patches of g (pixels, R S O)  w' (C, R S O)^T, w' = w turned
+//   backward weight  dw (O, R S C)  = g (pixels, O)^T  patches of x (pixels, R S C)
+#pragma once
+#include "gemm.h"
+
+namespace partlens {
+namespace cuda {
+
+// Letters of a convolution, forward: x (N, C, H, W), w (O, C, R, S), y (N, O, P, Q); C and O
+// padded.
+struct Conv {
+  int N, C, H, W, O, P, Q, R, S;
+  int stride_h, stride_w, pad_top, pad_left;
+  int outputs;  // O without padding
+  int inputs;   // C without padding
+
+  __host__ __device__ int pixels_in() const { return N * H * W; }
+  __host__ __device__ int pixels_out() const { return N * P * Q; }
+  __host__ __device__ int taps() const { return R * S; }
+};
+
+// Patches of x around each output pixel: row = pixel (n, p, q), k = (r, s, c).
+struct InputPatches {
+  static constexpr bool K_MAJOR = true;
+  const float* base;
+  Conv v;
+
+  struct Row {
+    const float* image;
+    int y, x;  // of the patch's corner; far outside for no pixel
+  };
+  struct Step {
+    int r, s, c;
+  };
+  __device__ void select(int) {}
+  __device__ Row row(int m) const {
+    if (m >= v.pixels_out()) return {base, -(1 << 20), 0};
+    const int n = m / (v.P * v.Q), pixel = m % (v.P * v.Q);
+    return {base + (long)n * v.H * v.W * v.C, pixel / v.Q * v.stride_h - v.pad_top,
+            pixel % v.Q * v.stride_w - v.pad_left};
+  }
+  __device__ Step step(int k) const {
+    const int tap = k / v.C;
+    return {tap / v.S, tap % v.S, k % v.C};
+  }
+  __device__ const float* at(const Row& row, const Step& k) const {
+    const int y = row.y + k.r, x = row.x + k.s;
+    const bool inside = (unsigned)y < (unsigned)v.H && (unsigned)x < (unsigned)v.W;
+    return inside ? row.image + ((long)y * v.W + x) * v.C + k.c : nullptr;
+  }
+};
+
+// Gradients that reach each input pixel: row = pixel (n, h, w) of x, k = (r, s, o).
+struct GradientPatches {
+  static constexpr bool K_MAJOR = true;
+  const float* base;
+  Conv v;
+
+  struct Row {
+    const float* image;
+    int y, x;
+  };
+  struct Step {
+    int r, s, o;
+  };
+  __device__ void select(int) {}
+  __device__ Row row(int m) const {
+    if (m >= v.pixels_in()) return {base, -(1 << 20), 0};
+    const int n = m / (v.H * v.W), pixel = m % (v.H * v.W);
+    return {base + (long)n * v.P * v.Q * v.O, pixel / v.W + v.pad_top, pixel % v.W + v.pad_left};
+  }
+  __device__ Step step(int k) const {
+    const int tap = k / v.O;
+    return {tap / v.S, tap % v.S, k % v.O};
+  }
+  __device__ const float* at(const Row& row, const Step& k) const {
+    int p = row.y - k.r, q = row.x - k.s;
+    if (p < 0 || q < 0) return nullptr;
+    if (v.stride_h > 1 || v.stride_w > 1) {
+      if (p % v.stride_h || q % v.stride_w) return nullptr;
+      p /= v.stride_h;
+      q /= v.stride_w;
+    }
+    return p < v.P && q < v.Q ? row.image + ((long)p * v.Q + q) * v.O + k.o : nullptr;
+  }
+};
+
+// The patches again, for the weights' gradient: row = (r, s, c), k = output pixel.
+struct PatchColumns {
+  static constexpr bool K_MAJOR = false;
+  const float* base;
+  Conv v;
+
+  struct Row {
+    int r, s, c;
+  };
+  struct Step {
+    long image;
+    int y, x;
+  };
+  __device__ void select(int) {}
+  __device__ Row row(int n) const {
+    const int tap = n / v.C;  // beyond the last tap: r is out of reach
+    return {tap < v.taps() ? tap / v.S : 1 << 20, tap % v.S, n % v.C};
+  }
+  __device__ Step step(int k) const {
+    const int n = k / (v.P * v.Q), pixel = k % (v.P * v.Q);
+    return {(long)n * v.H * v.W * v.C, pixel / v.Q * v.stride_h - v.pad_top,
+            pixel % v.Q * v.stride_w - v.pad_left};
+  }
+  __device__ const float* at(const Row& row, const Step& k) const {
+    const int y = k.y + row.r, x = k.x + row.s;
+    const bool inside = (unsigned)y < (unsigned)v.H && (unsigned)x < (unsigned)v.W;
+    return inside ? base + k.image + ((long)y * v.W + x) * v.C + row.c : nullptr;
+  }
+};
+
+// y[m][n] = c + bias[n], then ReLU if asked for.
+struct StoreBiasRelu {
+  float* y;
+  const float* bias;  // or nullptr
+  int pitch, biases;
+  bool relu;
+  __device__ float finish(int n, float c) const {
+    const float v = c + (bias && n < biases ? bias[n] : 0);
+    return relu && v <= 0 ? 0 : v;  // NaN stays
+  }
+  __device__ void operator()(int, int m, int n, float c0, float c1) const {
+    float* to = y + (long)m * pitch + n;
+    *reinterpret_cast<float2*>(to) = make_float2(finish(n, c0), finish(n + 1, c1));
+  }
+};
+
+// to[m][n] = c
+struct Store {
+  float* to;
+  long pitch;
+  __device__ void operator()(int, int m, int n, float c0, float c1) const {
+    *reinterpret_cast<float2*>(to + m * pitch + n) = make_float2(c0, c1);
+  }
+};
+
+}  // namespace cuda
+}  // namespace partlens
