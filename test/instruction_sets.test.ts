@@ -1,35 +1,8 @@
-import { spawn } from 'node:child_process';
-import { readdirSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { loadBinding } from '../lib/binding.js';
+import { opTests } from './support/op_tests.js';
 
 const LACKING = 'names an instruction set that this machine lacks';
-
-/** Runs the small cases of all op tests in a process that uses the kernels of `isa`. */
-async function opTests(isa: string): Promise<{ code: number | null; output: string }> {
-  const folder = fileURLToPath(new URL('ops/', import.meta.url));
-  const files = readdirSync(folder).filter((name) => /\.test\.[jt]s$/.test(name));
-  const mocha = createRequire(import.meta.url).resolve('mocha/bin/mocha.js');
-  const loader = import.meta.url.endsWith('.ts') ? ['--import', 'tsx/esm'] : [];
-  const specs = files.map((name) => path.join(folder, name));
-  const options = ['--no-config', '--reporter', 'dot', '--timeout', '60000', '--forbid-only'];
-  const child = spawn(process.execPath, [...loader, mocha, ...options, ...specs], {
-    env: { ...process.env, PARTLENS_ISA: isa, PARTLENS_TEST_SMALL: '1' },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  let output = '';
-  child.stdout.on('data', (chunk) => (output += String(chunk)));
-  child.stderr.on('data', (chunk) => (output += String(chunk)));
-  return new Promise((resolve, reject) => {
-    child.on('error', reject);
-    child.on('close', (code) => {
-      resolve({ code, output });
-    });
-  });
-}
 
 describe('instruction sets', () => {
   const used = loadBinding()
@@ -45,7 +18,9 @@ describe('instruction sets', () => {
             : isa === used
               ? `${isa} is what all other tests use`
               : '';
-      const { code, output } = reason ? { code: 0, output: '' } : await opTests(isa);
+      const { code, output } = reason
+        ? { code: 0, output: '' }
+        : await opTests({ PARTLENS_ISA: isa });
       if (reason || output.includes(LACKING)) {
         console.log(`      skipped: ${reason || `this machine lacks ${isa}`}`);
         this.skip();

@@ -5,12 +5,17 @@ import type { TensorData } from '../../lib/tensor.js';
 
 export type Arrays = Record<string, TensorData>;
 
-/** Backends that this machine can run. Throws with the reason when the CPU is not among them. */
+/**
+ * Backends that this machine can run, or the one that `PARTLENS_TEST_BACKEND` names. Throws with the
+ * reason when that, or the CPU, cannot be used.
+ */
 export function backends(): Backend[] {
+  const only = process.env.PARTLENS_TEST_BACKEND;
   const devices = loadBinding().devices();
-  const cpu = devices.find(({ backend }) => backend === 'cpu');
-  if (!cpu?.available) throw new Error(cpu?.reason ?? 'no CPU backend');
-  return devices.filter(({ available }) => available).map(({ backend }) => backend);
+  const needed = devices.find(({ backend }) => backend === (only ?? 'cpu'));
+  if (!needed?.available) throw new Error(needed?.reason ?? `no backend ${only ?? 'cpu'}`);
+  const usable = devices.filter(({ available }) => available);
+  return usable.map(({ backend }) => backend).filter((name) => only === undefined || name === only);
 }
 
 /** `PARTLENS_TEST_SMALL=1` leaves out the large cases: for runs under other instruction sets. */

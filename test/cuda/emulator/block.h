@@ -3,9 +3,12 @@
 // asynchronous copies land as late as their wait allows unless EMULATOR_COPIES = early.
 #pragma once
 #include <atomic>
+#include <condition_variable>
 #include <cstdarg>
 #include <cstring>
+#include <functional>
 #include <memory>
+#include <mutex>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -69,13 +72,13 @@ struct alignas(64) Meeting {
   uint32_t mask = 0, arrived = 0, generation = 0;
   const char* what = "";
   int line = 0;
-  char tags[2];
+  char* tags = nullptr;  // as Barrier's
   unsigned char slots[2][32][SLOT_BYTES];
 };
 
 struct Barrier {
   int arrived = 0, expected = 0, line = 0, generation = 0;
-  char tags[2];
+  char* tags = nullptr;  // two, taken in turns: one would hide races around a loop
 };
 
 struct AsyncCopy {
@@ -111,7 +114,6 @@ struct Warp {
 // One operating system thread and the block that it runs.
 struct Worker {
   Scheduler scheduler;
-  Stacks stacks;
   Thread* current = nullptr;
   uint3 block{};
   dim3 block_size, grid_size;
@@ -121,6 +123,7 @@ struct Worker {
   std::vector<std::unique_ptr<Meeting>> meetings;
   size_t meetings_used = 0;
   Barrier barriers[16];
+  std::vector<std::unique_ptr<char[]>> tags;
   int living = 0;
   unsigned serial = 0;  // counts blocks
   std::string error;
@@ -134,6 +137,11 @@ struct Worker {
   void (*body)(void*) = nullptr;
   void* body_argument = nullptr;
   void* launch_tag = nullptr;  // orders memory before the launch; blocks are not ordered at all
+  // For ThreadSanitizer, of this block only: tags that lived on would put its blocks in order.
+  char* fresh_tags() {
+    tags.emplace_back(new char[2]);
+    return tags.back().get();
+  }
   Random random{1};
 };
 
@@ -191,11 +199,11 @@ EMULATOR_UNSEEN inline void thread_main() {
 inline void run_thread(Worker* w, Thread& t) {
   w->current = &t;
   if (t.state == State::FRESH) {
-    t.fiber.start(w->stacks, thread_main, t.index);
+    t.fiber.start(thread_main, t.index, w->threads.size());
     t.state = State::READY;
   }
   t.fiber.resume(w->scheduler);
-  if (t.state == State::DONE) t.fiber.end(w->stacks);
+  if (t.state == State::DONE) t.fiber.end();
 }
 
 inline std::string who_waits(const Worker& w) {
@@ -251,7 +259,11 @@ inline void prepare_block(Worker* w) {
     t.open_copies.clear();
     t.copy_groups.clear();
   }
-  for (Barrier& b : w->barriers) b = Barrier();
+  w->tags.clear();
+  for (Barrier& b : w->barriers) {
+    b = Barrier();
+    b.tags = w->fresh_tags();
+  }
   for (const Worker::Static& s : w->static_shared) free(s.memory);
   w->static_shared.clear();
   w->living = count;
@@ -288,7 +300,7 @@ inline void run_block(Worker* w) {
   }
   acquire(w);
   for (Thread& t : w->threads) {
-    if (t.fiber.stack) t.fiber.end(w->stacks);  // after an error
+    if (t.fiber.stack.memory) t.fiber.end();  // after an error
   }
   free(w->dynamic_shared);
   w->dynamic_shared = nullptr;
@@ -303,12 +315,72 @@ inline void check_launch(dim3 grid, dim3 block, size_t shared) {
   if (shared > 227 * 1024) throw std::runtime_error("emulator: more than 227 KB of shared memory");
 }
 
-// Runs body() once per thread of the grid. Throws std::runtime_error with what went wrong.
+// Operating system threads that live on: so do their stacks, which are slow to make.
+class Crew {
+ public:
+  static Crew& all() {
+    static Crew crew(settings().threads);
+    return crew;
+  }
+  // Calls job(0) here and job(1) .. job(count - 1) on the others; returns when all are done.
+  void run(int count, const std::function<void(int)>& job) {
+    std::lock_guard<std::mutex> one(launch_);  // at a time
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      job_ = &job;
+      wanted_ = count;
+      pending_ = static_cast<int>(others_.size());
+      generation_++;
+    }
+    wake_.notify_all();
+    job(0);
+    std::unique_lock<std::mutex> lock(mutex_);
+    idle_.wait(lock, [&] { return pending_ == 0; });
+  }
+
+ private:
+  explicit Crew(int threads) {
+    for (int i = 1; i < threads; i++) others_.emplace_back([this, i] { loop(i); });
+  }
+  ~Crew() {
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      stop_ = true;
+    }
+    wake_.notify_all();
+    for (std::thread& other : others_) other.join();
+  }
+  void loop(int index) {
+    for (unsigned seen = 0;;) {
+      std::unique_lock<std::mutex> lock(mutex_);
+      wake_.wait(lock, [&] { return stop_ || generation_ != seen; });
+      if (stop_) return;
+      seen = generation_;
+      const std::function<void(int)>* job = index < wanted_ ? job_ : nullptr;
+      lock.unlock();
+      if (job) (*job)(index);
+      lock.lock();
+      if (--pending_ == 0) idle_.notify_one();
+    }
+  }
+
+  std::mutex launch_, mutex_;
+  std::condition_variable wake_, idle_;
+  const std::function<void(int)>* job_ = nullptr;
+  int wanted_ = 0, pending_ = 0;
+  unsigned generation_ = 0;
+  bool stop_ = false;
+  std::vector<std::thread> others_;  // last: they use all of the above
+};
+
+// Runs body() once per thread of the grid. Throws std::runtime_error with what went wrong. With two
+// workers or more neighbouring blocks run on different ones, so that ThreadSanitizer, for which
+// what one stack did is in order, sees their races.
 template <class Body>
 void launch(dim3 grid, dim3 block, size_t shared, Body body) {
   check_launch(grid, block, shared);
   const size_t blocks = static_cast<size_t>(grid.x) * grid.y * grid.z;
-  std::atomic<size_t> next{0};
+  const size_t workers = std::min<size_t>(settings().threads, blocks);
   std::atomic<bool> failed{false};
   std::string error;
   char tag = 0;
@@ -328,7 +400,7 @@ void launch(dim3 grid, dim3 block, size_t shared, Body body) {
 #endif
     Worker* outer = worker;
     worker = &w;
-    for (size_t i = next++; i < blocks && !failed; i = next++) {
+    for (size_t i = id; i < blocks && !failed; i += workers) {
       const size_t b = settings().order == Order::REVERSE ? blocks - 1 - i : i;
       w.block = {static_cast<unsigned>(b % grid.x), static_cast<unsigned>(b / grid.x % grid.y),
                  static_cast<unsigned>(b / grid.x / grid.y)};
@@ -338,11 +410,10 @@ void launch(dim3 grid, dim3 block, size_t shared, Body body) {
     for (const Worker::Static& s : w.static_shared) free(s.memory);
     worker = outer;
   };
-  const size_t count = std::min<size_t>(settings().threads, blocks);
-  std::vector<std::thread> others;
-  for (size_t i = 1; i < count; i++) others.emplace_back(work, static_cast<int>(i));
-  work(0);
-  for (std::thread& other : others) other.join();
+  if (workers == 1)
+    work(0);
+  else
+    Crew::all().run(static_cast<int>(workers), work);
   if (failed) throw std::runtime_error("emulator: " + error);
 }
 

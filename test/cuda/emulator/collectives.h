@@ -20,7 +20,7 @@ EMULATOR_UNSEEN inline void barrier(int id, int count, int line) {
   } else if (b.line != line) {
     fail("threads of one block meet at different barriers: line %d and line %d", b.line, line);
   }
-  void* tag = &b.tags[b.generation & 1];  // one tag would hide races around a loop
+  void* tag = &b.tags[b.generation & 1];
   release(tag);
   {
     Unseen unseen;
@@ -55,6 +55,7 @@ EMULATOR_UNSEEN inline Meeting* find_meeting(Worker* w, uint32_t mask) {
   Meeting* m = w->meetings[w->meetings_used++].get();
   m->mask = mask;
   m->arrived = m->generation = 0;
+  m->tags = w->fresh_tags();
   warp.meetings.push_back(m);
   return m;
 }
@@ -179,4 +180,4 @@ inline int atomicAdd(int* place, int value) { return ::emulator::atomic_add(plac
 inline unsigned atomicAdd(unsigned* place, unsigned value) {
   return ::emulator::atomic_add(place, value);
 }
-inline void __threadfence() { ::emulator::worker->current->fenced = true; }
+EMULATOR_UNSEEN inline void __threadfence() { ::emulator::worker->current->fenced = true; }

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <deque>
 #include <vector>
 
 #include <sys/mman.h>
@@ -93,34 +94,66 @@ partlens_emulator_switch:
 .size partlens_emulator_switch, .-partlens_emulator_switch
 )");
 
-// Stacks that are used again: a block without barriers needs one.
+struct Stack {
+  char* memory = nullptr;
+  void* tsan =
+      nullptr;  // ThreadSanitizer's fiber: one for the stack's life, as both are slow to make
+};
+
+// Stacks that are used again. A block without barriers needs one; under ThreadSanitizer, for which
+// all that happens on one stack is in order, CUDA threads take turns on more than there are of
+// them.
 class Stacks {
  public:
   ~Stacks() {
-    for (char* stack : free_) munmap(stack, STACK_BYTES);
-  }
-  char* take() {
-    if (free_.empty()) {
-      void* memory = mmap(nullptr, STACK_BYTES, PROT_READ | PROT_WRITE,
-                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-      if (memory == MAP_FAILED) {
-        perror("emulator: stack of a CUDA thread");
-        abort();
-      }
-      free_.push_back(static_cast<char*>(memory));
+    for (const Stack& stack : free_) {
+      munmap(stack.memory, STACK_BYTES);
+#if defined(__SANITIZE_THREAD__)
+      __tsan_destroy_fiber(stack.tsan);
+#endif
     }
-    char* stack = free_.back();
+  }
+
+  Stack take(size_t threads) {
+    (void)threads;
+#if defined(__SANITIZE_THREAD__)
+    while (made_ < threads + 5) free_.push_back(make());
+    const Stack stack = free_.front();
+    free_.pop_front();
+#else
+    if (free_.empty()) free_.push_back(make());
+    const Stack stack = free_.back();
     free_.pop_back();
+#endif
 #if defined(__SANITIZE_ADDRESS__)
-    __asan_unpoison_memory_region(stack, STACK_BYTES);
+    __asan_unpoison_memory_region(stack.memory, STACK_BYTES);
 #endif
     return stack;
   }
-  void give_back(char* stack) { free_.push_back(stack); }
+  void give_back(const Stack& stack) { free_.push_back(stack); }
 
  private:
-  std::vector<char*> free_;
+  Stack make() {
+    void* memory = mmap(nullptr, STACK_BYTES, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED) {
+      perror("emulator: stack of a CUDA thread");
+      abort();
+    }
+    made_++;
+    Stack stack;
+    stack.memory = static_cast<char*>(memory);
+#if defined(__SANITIZE_THREAD__)
+    stack.tsan = __tsan_create_fiber(0);
+#endif
+    return stack;
+  }
+
+  std::deque<Stack> free_;
+  size_t made_ = 0;
 };
+// Of one operating system thread.
+inline thread_local Stacks stacks;
 
 // The scheduler's side of a switch, one per operating system thread.
 struct Scheduler {
@@ -133,40 +166,34 @@ struct Scheduler {
 
 struct Fiber {
   void* stack_pointer = nullptr;
-  char* stack = nullptr;
+  Stack stack;
   void* fake_stack = nullptr;
-  void* tsan = nullptr;
 
-  void start(Stacks& stacks, void (*entry)(), int spread) {
-    stack = stacks.take();
+  void start(void (*entry)(), int index, size_t threads) {
+    stack = stacks.take(threads);
     // Tops are spread over the sets of the cache; the first "return" goes to `entry`.
-    const uintptr_t top = reinterpret_cast<uintptr_t>(stack) + STACK_BYTES - spread % 61 * 192;
+    const uintptr_t top =
+        reinterpret_cast<uintptr_t>(stack.memory) + STACK_BYTES - index % 61 * 192;
     void** sp = reinterpret_cast<void**>(top & ~static_cast<uintptr_t>(15));
     *--sp = nullptr;
     *--sp = reinterpret_cast<void*>(entry);
     for (int i = 0; i < 6; i++) *--sp = nullptr;
     stack_pointer = sp;
     fake_stack = nullptr;
-#if defined(__SANITIZE_THREAD__)
-    tsan = __tsan_create_fiber(0);
-#endif
   }
 
-  void end(Stacks& stacks) {
+  void end() {
     stacks.give_back(stack);
-    stack = nullptr;
-#if defined(__SANITIZE_THREAD__)
-    __tsan_destroy_fiber(tsan);
-#endif
+    stack = Stack();
   }
 
   // Scheduler -> fiber; returns when the fiber gives way.
   EMULATOR_UNSEEN void resume(Scheduler& scheduler) {
 #if defined(__SANITIZE_ADDRESS__)
-    __sanitizer_start_switch_fiber(&scheduler.fake_stack, stack, STACK_BYTES);
+    __sanitizer_start_switch_fiber(&scheduler.fake_stack, stack.memory, STACK_BYTES);
 #endif
 #if defined(__SANITIZE_THREAD__)
-    __tsan_switch_to_fiber(tsan, __tsan_switch_to_fiber_no_sync);
+    __tsan_switch_to_fiber(stack.tsan, __tsan_switch_to_fiber_no_sync);
 #endif
     partlens_emulator_switch(&scheduler.stack_pointer, stack_pointer);
 #if defined(__SANITIZE_ADDRESS__)

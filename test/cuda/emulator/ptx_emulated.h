@@ -15,6 +15,10 @@ EMULATOR_UNSEEN inline float bf16_operand(uint32_t pair, int high) {
   return as_float(high ? pair & 0xffff0000u : pair << 16);
 }
 
+// Shared memory that this thread wrote and wgmma may not see yet.
+EMULATOR_UNSEEN inline void mark_proxy(bool dirty) { worker->current->proxy_dirty = dirty; }
+EMULATOR_UNSEEN inline bool proxy_dirty() { return worker->current->proxy_dirty; }
+
 typedef uint32_t __attribute__((may_alias)) Word;
 
 // Word by word: the sanitizers do not see what gcc expands from memcpy.
@@ -118,7 +122,7 @@ inline void cp_async_wait() {
       t->copy_groups.erase(t->copy_groups.begin());
     }
     for (const AsyncCopy& copy : group) land(copy);
-    if (!group.empty()) t->proxy_dirty = true;
+    if (!group.empty()) mark_proxy(true);
   }
 }
 

@@ -87,14 +87,20 @@ inline void complete(Warpgroup& w, const Product& p) {
 
 }  // namespace emulator
 
-inline void fence_async_shared() { emulator::worker->current->proxy_dirty = false; }
-inline void wgmma_fence() { emulator::warpgroup().fenced = true; }
+inline void fence_async_shared() { emulator::mark_proxy(false); }
+inline void wgmma_fence() {
+  emulator::Unseen unseen;
+  emulator::warpgroup().fenced = true;
+}
 
 inline void wgmma_m64n128k8_tf32(float (&d)[64], SharedTile a, SharedTile b, bool accumulate) {
   using namespace emulator;
   Warpgroup& w = warpgroup();
-  if (!w.fenced) fail("wgmma without wgmma_fence");
-  if (worker->current->proxy_dirty) {
+  {
+    Unseen unseen;
+    if (!w.fenced) fail("wgmma without wgmma_fence");
+  }
+  if (proxy_dirty()) {
     fail("wgmma reads shared memory that was written without fence_async_shared");
   }
   const Product product{d, a, b, accumulate};

@@ -4,9 +4,8 @@
 //   grid  x tiles of pixels, y tiles of filters
 //   The tensor cores cut what they read to tf32: a pass before rounds maps and weights, so that the
 //   error has no sign.
-#pragma once
-#include "../device/conv.h"
 #include "../device/wgmma.h"
+#include "conv2d.h"
 
 namespace partlens {
 namespace cuda {
@@ -100,16 +99,17 @@ struct RoundTf32 {
 };
 
 // True where the 192 x 128 tiles are worth it: whole 32s of K per tap and half a wave of tiles.
-inline bool wgmma_fits(const Device& device, int channels, int M, int N) {
+static bool fits(const Device& device, int channels, int M, int N) {
   const long tiles = (long)tiles_of(M, WGMMA_M) * tiles_of(N, WGMMA_N);
   return device.hopper() && device.precision() == PL_TF32 && channels % TILE_K == 0 &&
          N >= WGMMA_N && tiles * 2 >= device.multiprocessors();
 }
 
-// Rounds `maps` elements of the patches' base and `weights` elements of w, then multiplies.
+// Rounds `maps` elements of the patches' base and the `rows` x K weights, then multiplies.
 template <class Patches, class Epilogue>
-void wgmma_conv(Device& device, Patches patches, long maps, const float* w, long weights, int rows,
-                Epilogue epilogue, int M, int N, int K) {
+static void wgmma_conv(Device& device, Patches patches, long maps, const float* w, int rows,
+                       const Epilogue& epilogue, int M, int N, int K) {
+  const long weights = (long)rows * K;
   float* rounded = device.scratch<float>(OPERAND_SLOT, maps + weights);
   for_each(device, maps / 4, RoundTf32{patches.base, rounded});
   for_each(device, weights / 4, RoundTf32{w, rounded + maps});
@@ -118,6 +118,22 @@ void wgmma_conv(Device& device, Patches patches, long maps, const float* w, long
   launch(device, wgmma_conv_kernel<Patches, Epilogue>,
          dim3(tiles_of(M, WGMMA_M), tiles_of(N, WGMMA_N)), dim3(WGMMA_THREADS), WGMMA_SHARED,
          patches, b, epilogue, M, N, K);
+}
+
+bool conv2d_forward_wgmma(Device& device, const Conv& v, const float* x, const float* w,
+                          const StoreBiasRelu& store) {
+  if (!fits(device, v.C, v.pixels_out(), v.O)) return false;
+  wgmma_conv(device, InputPatches{x, v}, (long)v.pixels_in() * v.C, w, v.outputs, store,
+             v.pixels_out(), v.O, v.taps() * v.C);
+  return true;
+}
+
+bool conv2d_backward_data_wgmma(Device& device, const Conv& v, const float* g, const float* turned,
+                                const Store& store) {
+  if (!fits(device, v.O, v.pixels_in(), v.C)) return false;
+  wgmma_conv(device, GradientPatches{g, v}, (long)v.pixels_out() * v.O, turned, v.C, store,
+             v.pixels_in(), v.C, v.taps() * v.O);
+  return true;
 }
 
 }  // namespace cuda

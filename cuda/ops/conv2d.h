@@ -1,0 +1,42 @@
+// What the files of conv2d share: the letters of a convolution, and the choice of a tile.
+#pragma once
+#include "../cuda_kernels.h"
+#include "../device/conv.h"
+
+namespace partlens {
+namespace cuda {
+
+inline Conv conv_of(const PlTensor& x, const PlTensor& w, const PlTensor& y, const Conv2dAttrs& a) {
+  Conv v = {};
+  v.N = x.dims[0], v.C = padded(x.dims[1]), v.H = x.dims[2], v.W = x.dims[3];
+  v.O = padded(y.dims[1]), v.P = y.dims[2], v.Q = y.dims[3];
+  v.R = w.dims[2], v.S = w.dims[3];
+  v.stride_h = a.stride_h, v.stride_w = a.stride_w;
+  v.pad_top = a.pad_top, v.pad_left = a.pad_left;
+  v.inputs = x.dims[1], v.outputs = y.dims[1];
+  return v;
+}
+
+// Large tiles once they fill the device at least half.
+inline bool large(const Device& device, int M, int N) {
+  const long tiles = (long)tiles_of(M, LargeTile::BM) * tiles_of(N, LargeTile::BN);
+  return N > SmallTile::BN && tiles * 2 >= device.multiprocessors();
+}
+
+template <class A, class B, class Epilogue>
+void product(Device& device, A a, B b, Epilogue epilogue, int M, int N, int K) {
+  if (large(device, M, N))
+    gemm_at_precision<LargeTile>(device, a, b, epilogue, M, N, K);
+  else
+    gemm_at_precision<SmallTile>(device, a, b, epilogue, M, N, K);
+}
+
+// The products on Hopper's warpgroup instructions (conv2d_wgmma.cu), or false where these do not
+// fit.
+bool conv2d_forward_wgmma(Device& device, const Conv& v, const float* x, const float* w,
+                          const StoreBiasRelu& store);
+bool conv2d_backward_data_wgmma(Device& device, const Conv& v, const float* g, const float* turned,
+                                const Store& store);
+
+}  // namespace cuda
+}  // namespace partlens

@@ -1,0 +1,111 @@
+// node scripts/build_emulated.mjs [plain|asan|tsan]: builds cuda/ with g++ against the emulator of
+// test/cuda/emulator, to build/emulated/<variant>/libpartlens_cuda.so, and small_shapes beside it.
+import { spawn } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { basename, join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { hashOf, isStamped, root, writeStamp } from './toolchain.mjs';
+
+const FLAGS = {
+  plain: ['-O2', '-g1'],
+  asan: ['-O1', '-g1', '-fsanitize=address'],
+  tsan: ['-O1', '-g1', '-fsanitize=thread'],
+};
+const INPUTS = [
+  'cuda',
+  'test/cuda/emulator',
+  'test/cuda/small_shapes.cpp',
+  'test/cuda/small_shapes.h',
+  'native/backend.h',
+  'native/backend_table.inc',
+  'native/kernels.def',
+  'native/attrs.def',
+  'scripts/build_emulated.mjs',
+];
+const COMMON = ['-std=c++17', '-fPIC', '-Wall', '-Wextra', '-Wno-unknown-pragmas', '-pthread'];
+
+/** Runs g++; resolves with its exit code and what it wrote. */
+function compile(args) {
+  return new Promise((resolve, reject) => {
+    const child = spawn('g++', args, { cwd: root, stdio: ['ignore', 'ignore', 'pipe'] });
+    let output = '';
+    child.stderr.on('data', (chunk) => (output += String(chunk)));
+    child.on('error', reject);
+    child.on('close', (code) =>
+      code === 0 ? resolve() : reject(new Error(`g++ ${args.join(' ')}\n${output}`)),
+    );
+  });
+}
+
+/** Runs at most `width` of the tasks at once. */
+async function inParallel(width, tasks) {
+  const waiting = [...tasks];
+  const next = async () => {
+    for (let task = waiting.shift(); task; task = waiting.shift()) await task();
+  };
+  await Promise.all(Array.from({ length: width }, next));
+}
+
+const sources = () =>
+  ['cuda', 'cuda/ops'].flatMap((folder) =>
+    readdirSync(join(root, folder))
+      .filter((name) => name.endsWith('.cu'))
+      .map((name) => `${folder}/${name}`),
+  );
+
+/** Compiles one file of cuda/ (or a changed copy of it, whose headers are looked for beside the original). */
+function object(variant, source, target, include = []) {
+  const paths = ['test/cuda/emulator', 'native', ...include].map((path) => `-I${path}`);
+  return compile([...COMMON, ...FLAGS[variant], ...paths, '-x', 'c++', '-c', source, '-o', target]);
+}
+
+function link(variant, objects, target) {
+  const options = ['-shared', '-Wl,--no-undefined'];
+  return compile([...COMMON, ...FLAGS[variant], ...options, ...objects, '-o', target]);
+}
+
+const objectName = (source) => `${basename(source, '.cu')}.o`;
+
+/** Builds a variant if it is not up to date; resolves with its folder. */
+export async function buildEmulated(variant) {
+  const folder = `build/emulated/${variant}`;
+  const stamp = hashOf(...INPUTS);
+  if (isStamped(`${folder}/stamp`, stamp)) return join(root, folder);
+  mkdirSync(join(root, folder), { recursive: true });
+  const files = sources();
+  const runner = ['-Inative', 'test/cuda/small_shapes.cpp', '-o', `${folder}/small_shapes`, '-ldl'];
+  await inParallel(availableParallelism(), [
+    ...files.map((source) => () => object(variant, source, `${folder}/${objectName(source)}`)),
+    () => compile([...COMMON, ...FLAGS[variant], ...runner]),
+  ]);
+  const objects = files.map((source) => `${folder}/${objectName(source)}`);
+  await link(variant, objects, `${folder}/libpartlens_cuda.so`);
+  writeStamp(`${folder}/stamp`, stamp);
+  return join(root, folder);
+}
+
+/**
+ * Builds a variant's library in `target` with a changed copy of cuda/ in `changed` for the object of
+ * `source`; all other objects are the variant's own.
+ */
+export async function buildChanged(variant, { changed, source, target }) {
+  const folder = await buildEmulated(variant);
+  await object(variant, join(changed, source), join(target, objectName(source)));
+  const objects = sources().map((file) =>
+    file === source ? join(target, objectName(source)) : join(folder, objectName(file)),
+  );
+  await link(variant, objects, join(target, 'libpartlens_cuda.so'));
+}
+
+/** True where the emulator can be built: Linux on x86-64 with g++. */
+export function canEmulate() {
+  const found = (process.env.PATH ?? '').split(':').some((folder) => existsSync(`${folder}/g++`));
+  return process.platform === 'linux' && process.arch === 'x64' && found;
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
+  const variant = process.argv[2] ?? 'plain';
+  if (!(variant in FLAGS)) throw new Error('one of plain, asan, tsan');
+  console.log(await buildEmulated(variant));
+}
