@@ -72,7 +72,11 @@ const PlTensor& Session::slot(int32_t id, int32_t slot) const {
 void Session::require(PlStatus status, const char* what) const {
   if (status == PL_OK) return;
   const PlBackend& backend = device_->backend();
-  throw Error(code_of(backend, status), std::string("[") + what + "] " + backend.last_error());
+  std::string text = std::string("[") + what + "] " + backend.last_error();
+  if (status == PL_DEVICE_LOST) {
+    text += ".\nThis process cannot use the device any more: start it again, or use --backend cpu.";
+  }
+  throw Error(code_of(backend, status), text);
 }
 
 void Session::call_ops(const Program& program, std::vector<int64_t>& times,

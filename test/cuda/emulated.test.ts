@@ -111,8 +111,8 @@ async function detected(bug: PlantedBug, folder: string): Promise<string> {
   const variant = bug.detector === 'asan' || bug.detector === 'tsan' ? bug.detector : 'plain';
   const given = { library: await plant(bug, variant, folder), kernel: bug.kernel };
   const first = await smallShapes(variant, given);
-  if (bug.detector === 'asan') return first.output.match(/AddressSanitizer: [a-z-]+/)?.[0] ?? '';
-  if (bug.detector === 'tsan') return first.output.match(/ThreadSanitizer: data race/)?.[0] ?? '';
+  if (bug.detector === 'asan') return /AddressSanitizer: [a-z-]+/.exec(first.output)?.[0] ?? '';
+  if (bug.detector === 'tsan') return /ThreadSanitizer: data race/.exec(first.output)?.[0] ?? '';
   if (bug.detector === 'rule') return bug.says?.exec(first.output)?.[0] ?? '';
   if (first.code !== 0) return first.output;
   for (const env of ORDERS) {

@@ -1,7 +1,7 @@
 // The part of the CUDA runtime that cuda/ calls. Work on a stream is done at once, unless the
 // stream is being captured: then it is kept and done at each launch of the graph. "Device" memory
-// is poisoned with NaN; EMULATOR_MEMORY_MIB bounds it and EMULATOR_DEVICES=0 takes the device away,
-// for the tests of what happens then.
+// is poisoned with NaN. For the tests of what happens then, EMULATOR_DEVICES=0 takes the device
+// away, EMULATOR_MEMORY_MIB bounds its memory, EMULATOR_LOST_AFTER loses it after so many kernels.
 #pragma once
 #include <functional>
 #include <map>
@@ -58,6 +58,12 @@ inline Memory& memory() {
 
 // What a launch or a copy reports, as the device would: at the next question.
 inline thread_local std::string failure;
+
+inline void count_kernel() {
+  static const long last = atol(Settings::text("EMULATOR_LOST_AFTER", "-1").c_str());
+  static std::atomic<long> calls{0};
+  if (last >= 0 && calls++ >= last) throw std::runtime_error("unspecified launch failure");
+}
 
 inline void perform(cudaStream_t stream, std::function<void()> work) {
   if (stream && stream->capturing) {
@@ -187,5 +193,8 @@ cudaError_t cudaFuncSetAttribute(Kernel, cudaFuncAttribute, int bytes) {
 // cuda/launch.h calls this.
 template <class Body>
 void emulated_launch(dim3 grid, dim3 block, size_t shared, cudaStream_t stream, Body body) {
-  emulator::perform(stream, [=] { emulator::launch(grid, block, shared, body); });
+  emulator::perform(stream, [=] {
+    emulator::count_kernel();
+    emulator::launch(grid, block, shared, body);
+  });
 }

@@ -1,0 +1,110 @@
+import { expect } from 'chai';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { finished } from '../support/op_tests.js';
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
+const { canEmulate, buildEmulated } = (await import(
+  path.join(root, 'scripts/build_emulated.mjs')
+)) as { canEmulate: () => boolean; buildEmulated: (variant: string) => Promise<string> };
+
+const SOURCE = `
+  const lib = ${JSON.stringify(path.join(root, 'lib'))};
+  const extension = ${JSON.stringify(import.meta.url.endsWith('.ts') ? 'ts' : 'js')};
+  const { Graph } = await import(lib + '/graph.' + extension);
+  const { relu } = await import(lib + '/ops/index.' + extension);
+  const { createSession } = await import(lib + '/session.' + extension);
+  const { loadBinding } = await import(lib + '/binding.' + extension);
+  const attempt = (body) => body().catch((e) => console.log(e.code, e.message.replaceAll('\\n', ' | ')));
+  const graph = (elements) => {
+    const made = new Graph();
+    made.output('y', relu(made.input('x', [elements])));
+    return made;
+  };
+  const run = async (backend, elements = 8) => {
+    const session = await createSession({ programs: { main: graph(elements) }, backend });
+    try {
+      const { y } = await session.run('main', {
+        inputs: { x: new Float32Array(elements).fill(-1) }, fetch: ['y'],
+      });
+      console.log(session.info().backend, session.info().precision, session.info().reason, y[0]);
+    } finally {
+      session.dispose();
+    }
+  };
+`;
+
+/** What a process prints that runs `body` with an emulated CUDA device in a given state. */
+async function printed(body: string, env: NodeJS.ProcessEnv = {}): Promise<string[]> {
+  const library = path.join(await buildEmulated('plain'), 'libpartlens_cuda.so');
+  const loader = import.meta.url.endsWith('.ts') ? ['--import', 'tsx/esm'] : [];
+  const { code, output } = await finished(
+    process.execPath,
+    [...loader, '--input-type=module', '-e', SOURCE + body],
+    { PARTLENS_CUDA_LIBRARY: library, ...env },
+  );
+  if (code !== 0) throw new Error(output);
+  return output.trim().split('\n');
+}
+
+describe('the CUDA device', function () {
+  this.timeout(600_000);
+  beforeEach(function () {
+    if (canEmulate()) return;
+    console.log('      skipped: the emulator needs Linux on x86-64 and g++');
+    this.skip();
+  });
+
+  it('auto takes it where there is one; its facts are listed', async () => {
+    const [auto, devices] = await printed(
+      `await run('auto'); console.log(JSON.stringify(loadBinding().devices()[1]));`,
+    );
+    expect(auto).to.equal('cuda tf32  0');
+    expect(JSON.parse(devices ?? '')).to.include({
+      backend: 'cuda',
+      available: true,
+      isa: 'sm_90',
+      name: 'CUDA emulator',
+    });
+  });
+
+  it('none: auto says why and takes the CPU, cuda is E_CUDA with the remedy', async () => {
+    const [auto, asked] = await printed(`await run('auto'); await attempt(() => run('cuda'));`, {
+      EMULATOR_DEVICES: '0',
+    });
+    expect(auto).to.equal('cpu fp32 no CUDA-capable device is detected 0');
+    expect(asked).to.match(/^E_CUDA The CUDA backend is not available: no CUDA-capable .*cpu/);
+  });
+
+  it('no library, or one that is none: the reason is said', async () => {
+    for (const [library, reason] of [
+      ['/nonexistent.so', /not built/],
+      [path.join(root, 'package.json'), /cannot be opened/],
+    ] as const) {
+      const [line] = await printed(`await attempt(() => run('cuda'));`, {
+        PARTLENS_CUDA_LIBRARY: library,
+      });
+      expect(line).to.match(reason);
+    }
+  });
+
+  it('too little memory is E_MEMORY; a smaller session works after it', async () => {
+    const lines = await printed(`await attempt(() => run('cuda', 1e6)); await run('cuda');`, {
+      EMULATOR_MEMORY_MIB: '4',
+    });
+    expect(lines[0]).to.match(/^E_MEMORY \[createSession\] The plan needs 7 MiB: out of memory/);
+    expect(lines[1]).to.equal('cuda tf32  0');
+  });
+
+  it('a lost device is E_CUDA, now and later; the CPU goes on', async () => {
+    const lines = await printed(
+      `await attempt(() => run('cuda')); await attempt(() => run('cuda')); await run('cpu');`,
+      { EMULATOR_LOST_AFTER: '1' },
+    );
+    expect(lines[0]).to.match(
+      /^E_CUDA \[relu_forward\] unspecified launch failure .* --backend cpu/,
+    );
+    expect(lines[1]).to.match(/^E_CUDA /);
+    expect(lines[2]).to.equal('cpu fp32  0');
+  });
+});
