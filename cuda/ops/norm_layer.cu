@@ -1,7 +1,8 @@
 // norm_layer: bring all filters to one strength.                    [Zhang 2018]
 //   in   x (N, D, P, Q)  alpha (D)          out  y (N, D, P, Q)  factor (D)  alpha_out (D)
 //   cost reads x twice, writes y once; memory bound
-//   y = x * factor, factor = scale / max(alpha, floor * mean alpha); alpha_out lives in alpha.
+//   y = x * factor, factor = scale / max(alpha, floor * mean alpha), 0 where the mean is below
+//   `silent`; alpha_out lives in alpha.
 #include "../cuda_kernels.h"
 
 namespace partlens {
@@ -42,10 +43,10 @@ __global__ void __launch_bounds__(SUM_THREADS)
   };
   double sum = 0;
   for (int d = threadIdx.x; d < D; d += SUM_THREADS) sum += strength_of(d) / D;
-  const double floor = a.floor * block_sum(sum);
+  const double mean = block_sum(sum), floor = a.floor * mean;
   for (int d = threadIdx.x; d < pitch; d += SUM_THREADS) {
     const double own = d < D ? strength_of(d) : 0, used = d < D && own < floor ? floor : own;
-    factor[d] = used > 0 ? (float)(a.scale / used) : 0;
+    factor[d] = used > 0 && mean >= a.silent ? (float)(a.scale / used) : 0;
     if (alpha_out) alpha_out[d] = (float)own;
   }
 }

@@ -8,7 +8,7 @@ const backward = defineOp('norm_layer_backward', {
 const forward = defineOp('norm_layer_forward', {
   inputs: { x: 'maps N D P Q', alpha: 'rows D' },
   outputs: { y: '= x', factor: 'rows D', alpha_out: 'rows? D' },
-  attrs: { training: 'i32', momentum: 'f32', floor: 'f32', scale: 'f32' },
+  attrs: { training: 'i32', momentum: 'f32', floor: 'f32', scale: 'f32', silent: 'f32' },
   vjp: ({ outputs: { factor }, grad }) => ({ x: () => backward({ g: grad, factor }, {}).dx }),
 });
 
@@ -23,6 +23,8 @@ export interface NormLayerOptions {
   floor?: number;
   /** Mean of a normalised filter's sum over positions; default sqrt(P * Q). */
   scale?: number;
+  /** Mean alpha below which y is 0, default 1e-3. */
+  silent?: number;
 }
 
 /**
@@ -31,14 +33,19 @@ export interface NormLayerOptions {
  *
  * x, y (N, D, P, Q); alpha (D), a state with fill -1 (the first batch initialises it). In training
  * alpha is updated with the batch, then used. The gradient is a surrogate: alpha counts as a constant.
+ * Where the mean of alpha is below `silent` (inputs of mean 1 give alphas of 10 to 100), all filters
+ * have died in training and alpha decays towards 0: y is 0 then, for what an unseen image still stirs
+ * would be multiplied without bound.
  */
 export function normLayer(
   x: Value,
   alpha: Value,
-  { training, keep = true, momentum = 0.9, floor = 0.05, scale }: NormLayerOptions,
+  options: NormLayerOptions,
 ): Value {
   const [, , P = 1, Q = 1] = x.shape;
-  const attrs = { training: Number(training), momentum, floor, scale: scale ?? Math.sqrt(P * Q) };
+  const { training, keep = true, momentum = 0.9, floor = 0.05, silent = 1e-3 } = options;
+  const { scale = Math.sqrt(P * Q) } = options;
+  const attrs = { training: Number(training), momentum, floor, scale, silent };
   const { y, alpha_out } = forward({ x, alpha }, attrs);
   if (training && keep) x.node.graph.update(alpha_out);
   return y;

@@ -1,7 +1,8 @@
 // norm_layer: bring all filters to one strength.                    [Zhang 2018]
 //   in   x (N, D, P, Q)  alpha (D)          out  y (N, D, P, Q)  factor (D)  alpha_out (D)
 //   cost reads x twice, writes y once; memory bound
-//   y = x * factor, factor = scale / max(alpha, floor * mean alpha); alpha_out lives in alpha.
+//   y = x * factor, factor = scale / max(alpha, floor * mean alpha), 0 where the mean is below
+//   `silent`; alpha_out lives in alpha.
 #include "../cpu_kernels.h"
 #include "../simd/chunks.h"
 
@@ -60,7 +61,7 @@ void norm_layer_forward(Device& device, const norm_layer_forward_args& t, const 
   for (int d = 0; d < padded(D); d++) {
     const double floor = a.floor * mean;
     const double strength = d < D ? (alpha[d] > floor ? alpha[d] : floor) : 0;
-    factor[d] = strength > 0 ? (float)(a.scale / strength) : 0;
+    factor[d] = strength > 0 && mean >= a.silent ? (float)(a.scale / strength) : 0;
     if (t.alpha_out.data) f32(t.alpha_out)[d] = d < D ? (float)alpha[d] : 0;
   }
   multiply(device, t.x, factor, f32(t.y));

@@ -68,7 +68,7 @@ static const std::vector<Case> CASES = {
     {"norm_layer_forward",
      "maps 3 37 5 4;rows 37 +",
      "maps 3 37 5 4;rows 37;rows 37",
-     {1, 0.9, 0.05, 4}},
+     {1, 0.9, 0.05, 4, 1e-3}},
     {"norm_layer_backward", "maps 3 37 5 4;rows 37", "maps 3 37 5 4", {}},
     {"mix_tracks_forward", "maps 2 5 3 4;maps 2 5 3 4;rows", "maps 2 5 3 4;rows", {}},
     {"mix_tracks_backward",

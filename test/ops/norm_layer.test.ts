@@ -20,13 +20,14 @@ function strengths(x: Grid, alpha: Grid, options: NormLayerOptions, f: Round): G
   });
 }
 
-/** scale / max(alpha_d, floor * mean alpha); 0 where all filters are dead. */
+/** scale / max(alpha_d, floor * mean alpha); 0 where the mean is below `silent`. */
 function factors(x: Grid, alpha: Grid, options: NormLayerOptions, f: Round): Grid {
   const [, D, P, Q] = sizes(x);
   const now = strengths(x, alpha, options, f);
   const mean = now.data.reduce((sum, value) => f(sum + value), 0) / D;
   const floor = f(Math.fround(options.floor ?? 0.05) * mean);
   const scale = Math.fround(options.scale ?? Math.sqrt(P * Q));
+  if (mean < (options.silent ?? 1e-3)) return now.map(() => 0);
   return now.map((value) => (Math.max(value, floor) > 0 ? f(scale / Math.max(value, floor)) : 0));
 }
 
@@ -76,6 +77,10 @@ describe('ops: norm_layer', () => {
       of([1, 5, 3, 3], { training: true }, { draw: { alpha: constant(-1), x: uniform(-1, 0) } }),
       of([2, 5, 1, 1], { training: true }, { draw: { alpha: constant(-1), x: uniform(-1, 0.1) } }),
       of([1, 1, 1, 1], { training: false }),
+      // a layer that died in training stays silent
+      of([2, 5, 3, 3], { training: false }, { draw: { alpha: constant(9e-4) } }),
+      of([2, 5, 3, 3], { training: false, silent: 0 }, { draw: { alpha: constant(9e-4) } }),
+      of([2, 5, 3, 3], { training: true, silent: 100 }),
       of([8, 40, 7, 7], { training: true }, { large: true }),
     ],
   );
