@@ -1,5 +1,6 @@
 import { PartlensError } from './errors.js';
 import type { Graph, Node, Value, ValueType } from './graph.js';
+import { fuseSteps } from './ops/linear_step.js';
 import { isOptional } from './signature.js';
 import { sizeOf } from './tensor.js';
 
@@ -124,18 +125,14 @@ class Compiler {
   readonly #nodes: Node[];
   readonly #buffers = new Map<Value, Buffer>();
   readonly #kept = new Map<Value, Slot>();
-  readonly #read = new Set<Value>();
+  readonly #readers: ReadonlyMap<Value, number>;
 
   constructor(
     readonly graph: Graph,
     readonly bytesOf: BytesOf,
   ) {
-    const wanted = [...graph.outputs.values(), ...graph.updates];
-    this.#nodes = reachable(wanted);
-    for (const value of wanted) this.#read.add(value);
-    for (const node of this.#nodes) {
-      for (const input of node.inputs) if (input) this.#read.add(input);
-    }
+    this.#nodes = scheduledNodes(graph);
+    this.#readers = countReaders(this.#nodes, wantedOf(graph));
     checkOrder(this.#nodes);
   }
 
@@ -174,7 +171,7 @@ class Compiler {
     const signatures = Object.values(op.outputs);
     const inputs = node.inputs.map((value) => (value ? slotOf(value) : -1));
     const outputs = node.outputs.map((value, i) =>
-      isOptional(signatures[i] ?? '') && !this.#read.has(value) ? -1 : slotOf(value),
+      isOptional(signatures[i] ?? '') && !this.#readers.has(value) ? -1 : slotOf(value),
     );
     const attrs = Object.entries(op.attrs).map(([name, type]) => ({
       type,
@@ -260,6 +257,17 @@ function updatedInput(node: Node, index: number): Value | undefined {
   return node.inputs[Object.keys(node.op.inputs).indexOf(output.slice(0, -4))];
 }
 
+/** What a run computes: outputs, and updates of parameters and states. */
+function wantedOf({ outputs, updates }: Graph): Value[] {
+  return [...outputs.values(), ...updates];
+}
+
+/** The nodes that a program of the graph calls or holds, fused, in order. */
+export function scheduledNodes(graph: Graph): Node[] {
+  const nodes = reachable(wantedOf(graph));
+  return fuseSteps(nodes, countReaders(nodes, wantedOf(graph)));
+}
+
 /** Nodes that the wanted values need, in order of creation. */
 function reachable(wanted: readonly Value[]): Node[] {
   const found = new Set<Node>();
@@ -270,6 +278,17 @@ function reachable(wanted: readonly Value[]): Node[] {
     for (const input of node.inputs) if (input) stack.push(input.node);
   }
   return [...found].sort((a, b) => a.id - b.id);
+}
+
+/** How often each value is read: by nodes, and once for each time that it is wanted. */
+function countReaders(nodes: readonly Node[], wanted: readonly Value[]): Map<Value, number> {
+  const readers = new Map<Value, number>();
+  const count = (value: Value | undefined): void => {
+    if (value) readers.set(value, (readers.get(value) ?? 0) + 1);
+  };
+  wanted.forEach(count);
+  for (const node of nodes) node.inputs.forEach(count);
+  return readers;
 }
 
 /** An update overwrites its input's memory: nothing may read the old value afterwards. */

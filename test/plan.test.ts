@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { loadBinding } from '../lib/binding.js';
 import { buildTrainingGraph } from '../lib/explainer/loss.js';
 import { trainOptions } from '../lib/explainer/options.js';
-import { Graph, type Node, type Value, type ValueType } from '../lib/graph.js';
+import { Graph, type Value, type ValueType } from '../lib/graph.js';
 import {
   add,
   adamStep,
@@ -15,7 +15,14 @@ import {
   scale,
   sgdStep,
 } from '../lib/ops/index.js';
-import { elementsOf, encodeProgram, planPrograms, type Plan, type Program } from '../lib/plan.js';
+import {
+  elementsOf,
+  encodeProgram,
+  planPrograms,
+  scheduledNodes,
+  type Plan,
+  type Program,
+} from '../lib/plan.js';
 import { sizeOf } from '../lib/tensor.js';
 import { runGraph, sameBits, type Arrays } from './support/engine.js';
 import { failure } from './support/performer.js';
@@ -79,7 +86,8 @@ function lives(graph: Graph, program: Program): Life[] {
     const leaf = graph.leaf(name);
     if (leaf) write(leaf, slot, -1);
   }
-  neededOps(graph).forEach((node, at) => {
+  const ops = scheduledNodes(graph).filter(({ kind }) => kind === 'op');
+  ops.forEach((node, at) => {
     const slots = program.ops[at]?.slots ?? [];
     for (const input of node.inputs) if (input) life(input).last = at;
     const inputNames = Object.keys(node.op?.inputs ?? {});
@@ -104,16 +112,6 @@ function lives(graph: Graph, program: Program): Life[] {
     }
   }
   return [...found.values()];
-}
-
-/** The op nodes that outputs and updates need, in order. */
-function neededOps(graph: Graph): Node[] {
-  const needed = new Set([...graph.outputs.values(), ...graph.updates].map(({ node }) => node));
-  for (const node of graph.nodes.toReversed()) {
-    if (!needed.has(node)) continue;
-    for (const input of node.inputs) if (input) needed.add(input.node);
-  }
-  return graph.nodes.filter((node) => node.kind === 'op' && needed.has(node));
 }
 
 /** Pairs of values that are alive at one time and share bytes. */

@@ -2,30 +2,23 @@
 //   in   w, grad, m, v like w  hyper (3) = lr, 1/(1-b1^t), 1/(1-b2^t)
 //   out  w_out, m_out, v_out in the memory of w, m, v
 //   cost reads four, writes three words per parameter; memory bound
-#include "../cuda_kernels.h"
+#include "adam.h"
 
 namespace partlens {
 namespace cuda {
 
 struct AdamStep {
   float *w, *m, *v;
-  const float *grad, *hyper;
-  AdamAttrs k;
+  const float* grad;
+  AdamRule rule;
 
-  __device__ void step(float grad, float& w, float& m, float& v) const {
-    const float g = grad + k.weight_decay * w;
-    m = k.beta1 * m + (1 - k.beta1) * g;
-    v = k.beta2 * v + (1 - k.beta2) * g * g;
-    const float change = hyper[0] * k.lr_scale * (m * hyper[1]) / (sqrtf(v * hyper[2]) + k.eps);
-    w -= change;
-  }
   __device__ void operator()(long i) const {
     const float4 g = load4(grad + i * 4);
     float4 w4 = load4(w + i * 4), m4 = load4(m + i * 4), v4 = load4(v + i * 4);
-    step(g.x, w4.x, m4.x, v4.x);
-    step(g.y, w4.y, m4.y, v4.y);
-    step(g.z, w4.z, m4.z, v4.z);
-    step(g.w, w4.w, m4.w, v4.w);
+    rule.step(g.x, w4.x, m4.x, v4.x);
+    rule.step(g.y, w4.y, m4.y, v4.y);
+    rule.step(g.z, w4.z, m4.z, v4.z);
+    rule.step(g.w, w4.w, m4.w, v4.w);
     store4(w + i * 4, w4);
     store4(m + i * 4, m4);
     store4(v + i * 4, v4);
@@ -34,7 +27,7 @@ struct AdamStep {
 
 void adam_step(Device& device, const adam_step_args& t, const AdamAttrs& a) {
   for_each(device, elements(t.w) / 4,
-           AdamStep{f32(t.w), f32(t.m), f32(t.v), f32(t.grad), f32(t.hyper), a});
+           AdamStep{f32(t.w), f32(t.m), f32(t.v), f32(t.grad), {f32(t.hyper), a}});
 }
 
 }  // namespace cuda

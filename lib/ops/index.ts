@@ -10,6 +10,7 @@ export * from './dropout.js';
 export * from './filter_loss.js';
 export * from './flatten.js';
 export * from './linear.js';
+export * from './linear_step.js';
 export * from './lrn.js';
 export * from './mask_layer.js';
 export * from './maxpool2d.js';

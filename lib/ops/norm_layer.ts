@@ -37,11 +37,7 @@ export interface NormLayerOptions {
  * have died in training and alpha decays towards 0: y is 0 then, for what an unseen image still stirs
  * would be multiplied without bound.
  */
-export function normLayer(
-  x: Value,
-  alpha: Value,
-  options: NormLayerOptions,
-): Value {
+export function normLayer(x: Value, alpha: Value, options: NormLayerOptions): Value {
   const [, , P = 1, Q = 1] = x.shape;
   const { training, keep = true, momentum = 0.9, floor = 0.05, silent = 1e-3 } = options;
   const { scale = Math.sqrt(P * Q) } = options;

@@ -57,7 +57,7 @@ function skipWithout(context: Mocha.Context): void {
 describe('CUDA kernels, emulated', function () {
   this.timeout(600_000);
 
-  it('op tests, golden fixtures and determinism on the CUDA backend', async function () {
+  it('op tests, golden fixtures, fusion and determinism on the CUDA backend', async function () {
     skipWithout(this);
     const folder = await buildEmulated('plain');
     const env = {
@@ -66,7 +66,7 @@ describe('CUDA kernels, emulated', function () {
     };
     const [ops, whole] = await Promise.all([
       opTests(env),
-      opTests(env, ['golden/golden.test.ts', 'determinism.test.ts']),
+      opTests(env, ['golden/golden.test.ts', 'determinism.test.ts', 'fuse.test.ts']),
     ]);
     if (ops.code !== 0 || whole.code !== 0) throw new Error(ops.output + whole.output);
     expect(ops.output).to.match(/[1-9]\d\d passing/);

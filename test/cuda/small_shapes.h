@@ -97,5 +97,14 @@ static const std::vector<Case> CASES = {
      "linear 5 7;linear 5 7;linear 5 7;rows 3 +",
      "linear 5 7;linear 5 7",
      {0.3, 0.9, 1e-4}},
+    {"linear_adam_step",
+     "rows 5 17;rows 5 45 chw 5 3 3;linear 17 45 chw 5 3 3;linear 17 45 chw 5 3 3;"
+     "linear 17 45 chw 5 3 3 +;rows 3 +",
+     "linear 17 45 chw 5 3 3;linear 17 45 chw 5 3 3;linear 17 45 chw 5 3 3", ADAM, true},
+    {"linear_sgd_step",
+     "rows 5 17;rows 5 45;linear 17 45;linear 17 45;rows 3 +",
+     "linear 17 45;linear 17 45",
+     {0.3, 0.9, 1e-4},
+     true},
     {"project_norm", "conv 5 3 3 3;rows 5 +", "conv 5 3 3 3", {}},
 };

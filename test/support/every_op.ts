@@ -29,14 +29,14 @@ import { adam, sgd } from '../../lib/optimizer/index.js';
 
 /**
  * A training step in which every kernel occurs: inputs `x` (N, 5, 12, 12), `labels` (N), `seed` (2),
- * `hyper` (3), `target` (N, 7); outputs `loss`, `filter`, `lambda`, `rest`.
+ * `hyper` (3), `target` (N, 7); outputs `loss`, `filter`, `lambda`, `rest`, `contribution`, `dw`.
  */
 export function everyOp(N = 2): Graph {
   const graph = new Graph();
   const seed = graph.input('seed', [2], { dtype: 'i32' });
   const encoded = encoder(graph, graph.input('x', [N, 5, 12, 12]), seed);
   const hidden = dropout(dense(graph, 'fc1', flatten(encoded.y), 9, true), seed, { rate: 0.3 });
-  const logits = dense(graph, 'fc2', hidden, 7, false);
+  const logits = dense(graph, 'fc3', dense(graph, 'fc2', hidden, 8, true), 7, false);
   const labels = graph.input('labels', [N], { dtype: 'i32' });
   const { loss } = softmaxCrossEntropy(logits, labels);
   const rest = meanSquare(softmax(logits), graph.input('target', [N, 7]), { weight: 0.5 });
@@ -55,11 +55,15 @@ export function everyOp(N = 2): Graph {
     return w && grad ? [[w, grad] as const] : [];
   });
   const hyper = graph.input('hyper', [3]);
-  const updated = adam(pairs.slice(0, 4), hyper);
-  sgd(pairs.slice(4), hyper, { weightDecay: 1e-4 });
+  const byAdam = ([{ node }]: (typeof pairs)[number]): boolean => /^conv1|^fc1/.test(node.name);
+  const updated = adam(pairs.filter(byAdam), hyper);
+  const bySgd = pairs.filter((pair) => !byAdam(pair));
+  sgd(bySgd, hyper, { weightDecay: 1e-4 });
+  const [, dw] = bySgd.find(([{ node }]) => node.name === 'fc3.weight') ?? [];
+  if (!dw) throw new Error('no gradient');
   const w = updated.get('conv1.weight');
   if (w) graph.update(projectNorm(w, graph.constant(1, [6])));
-  for (const [name, value] of Object.entries({ loss, filter, lambda, rest })) {
+  for (const [name, value] of Object.entries({ loss, filter, lambda, rest, contribution, dw })) {
     graph.output(name, value);
   }
   return graph;
