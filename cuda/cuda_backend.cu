@@ -105,7 +105,7 @@ struct ToHost {
   }
 };
 
-// Through pinned memory, which the stream reads while this thread goes on; the next copy waits.
+// Through pinned memory: done with the caller's on return.
 static PlStatus upload(PlDevice* device, const PlTensor* t, const void* host) {
   return guarded(device, [&](Device& d) {
     const Axes a = axes_of(*t);
@@ -135,6 +135,36 @@ static PlStatus download(PlDevice* device, const PlTensor* t, void* host) {
 
 static PlStatus synchronize(PlDevice* device) {
   return guarded(device, [](Device& d) { CUDA_TRY(cudaStreamSynchronize(d.stream())); });
+}
+
+static PlStatus host_memory(int64_t bytes, void** memory) {
+  return caught([&] { *memory = allocate_host(static_cast<size_t>(bytes)); });
+}
+
+static PlStatus upload_later(PlDevice* device, const PlTensor* t, const void* host) {
+  return guarded(device, [&](Device& d) {
+    const Axes a = axes_of(*t);
+    d.copy_in(host, a.count() * 4, [&](const void* staged) {
+      for_each(d, a.elements(), FromHost{static_cast<const int*>(staged), i32(*t), a});
+    });
+  });
+}
+
+static PlStatus download_later(PlDevice* device, const PlTensor* t, void* host) {
+  return guarded(device, [&](Device& d) {
+    const Axes a = axes_of(*t);
+    int* staging = d.scratch<int>(STAGING_SLOT, a.count());
+    for_each(d, a.count(), ToHost{staging, i32(*t), a});
+    CUDA_TRY(cudaMemcpyAsync(host, staging, a.count() * 4, cudaMemcpyDeviceToHost, d.stream()));
+  });
+}
+
+static PlStatus draw_ticket(PlDevice* device, int64_t* ticket) {
+  return guarded(device, [&](Device& d) { *ticket = d.draw_ticket(); });
+}
+
+static PlStatus wait(PlDevice* device, int64_t ticket) {
+  return guarded(device, [&](Device& d) { d.wait(ticket); });
 }
 
 static PlStatus record_begin(PlDevice* device) {
@@ -183,6 +213,12 @@ static PlBackend backend = {
     upload,
     download,
     synchronize,
+    host_memory,
+    release_host,
+    upload_later,
+    download_later,
+    draw_ticket,
+    wait,
     record_begin,
     record_end,
     replay,

@@ -48,10 +48,40 @@ class Device : public PlDevice {
   }
   size_t scratch_bytes() const { return scratch_bytes_; }
 
-  // Pinned host memory for copies, and device memory of the same size for what they hold.
+  // Pinned host memory for one copy at a time.
   void* pinned(size_t bytes);
 
+  // Copies from pinned memory to the device on a stream of their own, in two areas by turns, so
+  // that the inputs of the next step travel while this step computes. `use(staged)` sends what
+  // reads them.
+  template <class Use>
+  void copy_in(const void* host, size_t bytes, Use use) {
+    void* staged = begin_copy(host, bytes);
+    use(staged);
+    end_copy();
+  }
+  // Marks this moment of the stream; the last few marks can be waited for. Later copies use the
+  // other area.
+  int64_t draw_ticket();
+  void wait(int64_t ticket);
+
  private:
+  static constexpr int TICKETS = 4;
+  struct Area {
+    void* memory = nullptr;
+    size_t bytes = 0, used = 0;
+    cudaEvent_t filled = nullptr, read = nullptr;
+  };
+
+  void* begin_copy(const void* host, size_t bytes);
+  void end_copy();
+
+  cudaStream_t copy_stream_ = nullptr;
+  Area areas_[2];
+  int area_ = 0;
+  cudaEvent_t marks_[TICKETS] = {};
+  int64_t tickets_ = 0;
+
   int index_;
   PlPrecision precision_;
   int multiprocessors_ = 0;
@@ -74,6 +104,10 @@ enum ScratchSlot {
   STATISTICS_SLOT = 4,  // log Z, log p(x), KL of the filter loss
   OPERAND_SLOT = 5      // maps rounded for wgmma
 };
+
+// Pinned host memory, kept for the next that wants as much: pinning takes a millisecond.
+void* allocate_host(size_t bytes);
+void release_host(void* memory);
 
 }  // namespace cuda
 }  // namespace partlens

@@ -83,6 +83,15 @@ typedef struct {
   PlStatus (*download)(PlDevice* device, const PlTensor* tensor, void* host);
   PlStatus (*synchronize)(PlDevice* device);
 
+  // The same for work that overlaps, NULL where a backend has none: calls return before they are
+  // done, and `host`, from allocate_host, must live until `wait` for a ticket drawn after them.
+  PlStatus (*allocate_host)(int64_t bytes, void** memory);
+  void (*release_host)(void* memory);
+  PlStatus (*upload_later)(PlDevice* device, const PlTensor* tensor, const void* host);
+  PlStatus (*download_later)(PlDevice* device, const PlTensor* tensor, void* host);
+  PlStatus (*draw_ticket)(PlDevice* device, int64_t* ticket);  // the last few can be waited for
+  PlStatus (*wait)(PlDevice* device, int64_t ticket);
+
   // NULL where a backend has none. Kernels called between begin and end are noted, not run; each
   // must have run before with the same tensors.
   PlStatus (*record_begin)(PlDevice* device);

@@ -50,8 +50,9 @@ inline int32_t to_int(const Napi::Value& value, const char* name) {
   return value.As<Napi::Number>().Int32Value();
 }
 
-// Bytes of a Float32Array or Int32Array, copied.
-inline HostMemory to_bytes(const Napi::Value& value, int32_t dtype, int64_t elements) {
+// Bytes of a Float32Array or Int32Array, copied to where the backend copies them fastest.
+inline HostMemory to_bytes(const PlBackend& backend, const Napi::Value& value, int32_t dtype,
+                           int64_t elements) {
   const napi_typedarray_type wanted = dtype == PL_F32 ? napi_float32_array : napi_int32_array;
   check(value.IsTypedArray() && value.As<Napi::TypedArray>().TypedArrayType() == wanted, "E_DTYPE",
         dtype == PL_F32 ? "[native] Expected a Float32Array." : "[native] Expected an Int32Array.");
@@ -64,7 +65,7 @@ inline HostMemory to_bytes(const Napi::Value& value, int32_t dtype, int64_t elem
   // Of a SharedArrayBuffer too, which Napi::ArrayBuffer refuses.
   void* memory = nullptr;
   napi_get_typedarray_info(value.Env(), value, nullptr, nullptr, &memory, nullptr, nullptr);
-  HostMemory copy(array.ByteLength());
+  HostMemory copy(backend, array.ByteLength());
   if (copy.bytes() > 0) std::memcpy(copy.data(), memory, copy.bytes());
   return copy;
 }

@@ -188,7 +188,13 @@ const PlBackend backend = {
     upload,
     download,
     synchronize,
+    nullptr,  // nothing overlaps
     nullptr,
+    nullptr,
+    nullptr,
+    nullptr,
+    nullptr,
+    nullptr,  // nothing is recorded
     nullptr,
     nullptr,
     nullptr,

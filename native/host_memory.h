@@ -1,10 +1,11 @@
-// Bytes on the heap, not set to anything first.
+// Bytes on the host, not set to anything first.
 #pragma once
 #include <cstddef>
 #include <cstdlib>
 #include <memory>
 #include <new>
 
+#include "backend.h"
 #include "simd/pages.h"
 
 namespace partlens {
@@ -21,11 +22,26 @@ class HostMemory {
     memory_.reset(static_cast<char*>(memory));
   }
 
+  // What a backend copies fastest. Throws std::bad_alloc.
+  HostMemory(const PlBackend& backend, size_t bytes) {
+    if (!backend.allocate_host) {
+      *this = HostMemory(bytes);
+      return;
+    }
+    void* memory = nullptr;
+    const PlStatus status = backend.allocate_host(static_cast<int64_t>(bytes), &memory);
+    if (status != PL_OK) throw std::bad_alloc();
+    memory_ = Pointer(static_cast<char*>(memory), backend.release_host);
+    bytes_ = bytes;
+  }
+
   char* data() const { return memory_.get(); }
   size_t bytes() const { return bytes_; }
 
  private:
-  std::unique_ptr<char, void (*)(void*)> memory_{nullptr, std::free};
+  typedef std::unique_ptr<char, void (*)(void*)> Pointer;
+
+  Pointer memory_{nullptr, std::free};
   size_t bytes_ = 0;
 };
 

@@ -33,7 +33,7 @@ Session::Session(const PlBackend* backend, const PlOptions& options, int64_t are
   if (arena_bytes < 0 || !strcmp(backend->name, "cpu")) check_memory(arena_bytes);
   const PlStatus status = backend->allocate(device_->handle(), arena_bytes, &arena_);
   check(
-      status == PL_OK, "E_MEMORY",
+      status == PL_OK, code_of(*backend, status),
       "[createSession] The plan needs " + in_mib(arena_bytes) + ": " + backend->last_error() + ".",
       {{"bytes", static_cast<double>(arena_bytes)}});
 }
@@ -124,21 +124,32 @@ void Session::run_ops(Program& program, const std::atomic<bool>& stop) {
   program.nanoseconds = std::move(times);
 }
 
-void Session::execute(Program& program, const std::vector<Staging>& inputs, bool run,
-                      std::vector<Staging>& outputs, const std::atomic<bool>& stop) {
+int64_t Session::start(Program& program, const std::vector<Staging>& inputs, bool run,
+                       std::vector<Staging>& outputs, const std::atomic<bool>& stop) {
   const PlBackend& backend = device_->backend();
   PlDevice* device = device_->handle();
+  const auto upload = backend.wait ? backend.upload_later : backend.upload;
+  const auto download = backend.wait ? backend.download_later : backend.download;
   for (const Staging& input : inputs) {
-    require(backend.upload(device, &program.slots[input.slot], input.memory.data()), "upload");
+    require(upload(device, &program.slots[input.slot], input.memory.data()), "upload");
   }
   if (run) run_ops(program, stop);
   for (Staging& output : outputs) {
     const PlTensor& slot = program.slots[output.slot];
-    output.memory = HostMemory(element_count(slot) * 4);
-    require(backend.download(device, &slot, output.memory.data()), "download");
+    output.memory = HostMemory(backend, element_count(slot) * 4);
+    require(download(device, &slot, output.memory.data()), "download");
   }
-  require(backend.synchronize(device), "synchronize");
+  int64_t ticket = 0;
+  if (backend.wait) require(backend.draw_ticket(device, &ticket), "synchronize");
+  return ticket;
 }
+
+void Session::finish(int64_t ticket) {
+  const PlBackend& backend = device_->backend();
+  if (backend.wait) require(backend.wait(device_->handle(), ticket), "synchronize");
+}
+
+void Session::settle() noexcept { device_->backend().synchronize(device_->handle()); }
 
 std::vector<int64_t> Session::profile(int32_t id) const {
   const Program& found = program(id);

@@ -37,9 +37,12 @@ class Session {
   const PlTensor& slot(int32_t id, int32_t slot) const;
 
   // On the worker's thread: uploads, runs the ops if asked to, downloads. Gives up with E_STATE
-  // before the next op once `stop` is true.
-  void execute(Program& program, const std::vector<Staging>& inputs, bool run,
-               std::vector<Staging>& outputs, const std::atomic<bool>& stop);
+  // before the next op once `stop` is true. Returns a ticket: inputs are needed and outputs are
+  // there once `finish` has waited for it.
+  int64_t start(Program& program, const std::vector<Staging>& inputs, bool run,
+                std::vector<Staging>& outputs, const std::atomic<bool>& stop);
+  void finish(int64_t ticket);
+  void settle() noexcept;  // waits for whatever is under way
 
   std::vector<int64_t> profile(int32_t id) const;
 

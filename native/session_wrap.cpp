@@ -23,9 +23,25 @@ struct Job {
   std::unique_ptr<Error> error;  // if there was one
   Napi::Promise::Deferred deferred;
 
-  void execute(const std::atomic<bool>& stop) noexcept {
+  void start(const std::atomic<bool>& stop) noexcept {
+    begun = true;
+    attempt([&] { ticket = session->start(program, inputs, run, outputs, stop); });
+  }
+  // Waits for what failed half-way too: the device may still read its inputs.
+  void finish() noexcept {
+    if (begun && error) session->settle();
+    if (begun) attempt([&] { session->finish(ticket); });
+  }
+
+ private:
+  bool begun = false;
+  int64_t ticket = 0;
+
+  template <class Body>
+  void attempt(Body body) noexcept {
+    if (error) return;
     try {
-      session->execute(program, inputs, run, outputs, stop);
+      body();
     } catch (const Error& caught) {
       error.reset(new Error(caught));
     } catch (const std::bad_alloc&) {
@@ -44,7 +60,7 @@ AddonData::AddonData(Napi::Env env) : channel_(Channel::New(env, "partlens", 0, 
 void AddonData::close(AddonData* data) {
   data->closing_ = true;
   for (const auto& worker : Worker::all()) {
-    for (const auto& job : worker->take(data)) job();  // drops what has not begun
+    for (const Work& job : worker->take(data)) job.finish();  // drops what has not begun
   }
   std::unique_lock<std::mutex> lock(data->mutex_);
   data->idle_.wait(lock, [&] { return data->posted_ == 0; });
@@ -56,13 +72,17 @@ void AddonData::submit(Napi::Env env, std::unique_ptr<Job> owned) {
   Job* job = owned.get();
   count(1);  // before the worker can have done it
   try {
-    job->session->worker().post(this, [this, job] {
-      if (!closing_) job->execute(closing_);
+    const auto start = [this, job] {
+      if (!closing_) job->start(closing_);
+    };
+    const auto finish = [this, job] {
+      job->finish();
       const bool sent = !closing_ && channel_.BlockingCall(job) == napi_ok;
       std::lock_guard<std::mutex> lock(mutex_);
       if (!sent) dropped_.push_back(job);
       if (--posted_ == 0) idle_.notify_all();
-    });
+    };
+    job->session->worker().post(this, {start, finish});
   } catch (...) {
     count(-1);
     throw;
@@ -189,7 +209,8 @@ std::vector<Staging> stage_inputs(const Session& session, int32_t id, const Napi
   for (uint32_t i = 0; i < arrays.Length(); i++) {
     const PlTensor& slot = session.slot(id, numbers[i]);
     const Napi::Value array = arrays.Get(i);
-    staged.push_back({numbers[i], to_bytes(array, slot.dtype, element_count(slot))});
+    staged.push_back(
+        {numbers[i], to_bytes(session.device().backend(), array, slot.dtype, element_count(slot))});
   }
   return staged;
 }

@@ -41,7 +41,7 @@ std::shared_ptr<Worker> Worker::of(const PlBackend* backend) {
   std::lock_guard<std::mutex> lock(registry().mutex);
   auto& known = registry().workers[backend->name];
   auto worker = known.lock();
-  if (!worker) known = worker = std::make_shared<Worker>();
+  if (!worker) known = worker = std::make_shared<Worker>(backend->wait ? 2 : 1);
   return worker;
 }
 
@@ -71,7 +71,7 @@ std::shared_ptr<OpenDevice> Worker::device(const PlBackend* backend, const PlOpt
   return device;
 }
 
-void Worker::post(const void* owner, std::function<void()> job) {
+void Worker::post(const void* owner, Work job) {
   {
     std::lock_guard<std::mutex> lock(mutex_);
     queue_.push_back({owner, std::move(job)});
@@ -79,9 +79,9 @@ void Worker::post(const void* owner, std::function<void()> job) {
   wake_.notify_one();
 }
 
-std::vector<std::function<void()>> Worker::take(const void* owner) {
+std::vector<Work> Worker::take(const void* owner) {
   std::lock_guard<std::mutex> lock(mutex_);
-  std::vector<std::function<void()>> taken;
+  std::vector<Work> taken;
   std::deque<Entry> kept;
   for (Entry& entry : queue_) {
     if (entry.owner == owner)
@@ -94,16 +94,26 @@ std::vector<std::function<void()>> Worker::take(const void* owner) {
 }
 
 void Worker::loop() {
+  std::deque<std::function<void()>> started;
   for (;;) {
-    std::function<void()> job;
+    Work job;
     {
       std::unique_lock<std::mutex> lock(mutex_);
-      wake_.wait(lock, [&] { return stop_ || !queue_.empty(); });
-      if (queue_.empty()) return;
-      job = std::move(queue_.front().job);
-      queue_.pop_front();
+      wake_.wait(lock, [&] { return stop_ || !queue_.empty() || !started.empty(); });
+      if (!queue_.empty()) {
+        job = std::move(queue_.front().job);
+        queue_.pop_front();
+      } else if (started.empty()) {
+        return;
+      }
     }
-    job();
+    if (job.start) {
+      job.start();
+      started.push_back(std::move(job.finish));
+      if (started.size() < depth_) continue;
+    }
+    started.front()();
+    started.pop_front();
   }
 }
 

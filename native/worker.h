@@ -39,15 +39,21 @@ class OpenDevice {
   PlDevice* handle_ = nullptr;
 };
 
+// A job in two halves: what sends work to the device, and what waits for its results.
+struct Work {
+  std::function<void()> start, finish;
+};
+
 // The one thread of the process that works for a backend. The jobs of all sessions, whatever their
-// number of threads, run one at a time, first in, first out.
+// number of threads, run first in, first out: one at a time, or, where the device works by itself,
+// with the start of the next before the finish of the last.
 class Worker {
  public:
   // Lives as long as somebody holds it. Jobs must not hold it: its destructor joins their thread.
   static std::shared_ptr<Worker> of(const PlBackend* backend);
   static std::vector<std::shared_ptr<Worker>> all();
 
-  Worker() : thread_([this] { loop(); }) {}
+  explicit Worker(size_t depth) : depth_(depth), thread_([this] { loop(); }) {}
   ~Worker();
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
@@ -56,14 +62,14 @@ class Worker {
   std::shared_ptr<OpenDevice> device(const PlBackend* backend, const PlOptions& options);
 
   // `owner` only marks the job for `take`.
-  void post(const void* owner, std::function<void()> job);
+  void post(const void* owner, Work job);
   // Takes an owner's jobs that have not begun out of the queue.
-  std::vector<std::function<void()>> take(const void* owner);
+  std::vector<Work> take(const void* owner);
 
  private:
   struct Entry {
     const void* owner;
-    std::function<void()> job;
+    Work job;
   };
 
   void loop();
@@ -74,6 +80,7 @@ class Worker {
   typedef std::tuple<const PlBackend*, int32_t, int32_t, int32_t> DeviceKey;
   std::map<DeviceKey, std::weak_ptr<OpenDevice>> devices_;
   bool stop_ = false;
+  const size_t depth_;  // jobs that may have started and not finished
   std::thread thread_;  // last: it uses all of the above
 };
 

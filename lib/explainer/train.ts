@@ -45,7 +45,7 @@ export interface TrainExplainerOptions extends TrainOptionsInput, DeviceOptions 
   out?: string;
   /** Go on with the run that is there; without it a folder with a run is refused. */
   resume?: boolean;
-  /** Stops after the current step with a checkpoint; the promise rejects with `E_STATE`. */
+  /** Stops after the steps under way (two at most) with a checkpoint; the promise rejects: `E_STATE`. */
   signal?: AbortSignal | undefined;
   onProgress?: (progress: TrainProgress) => void;
   /** Images that are skipped, checkpoints that cannot be read. */
@@ -247,10 +247,11 @@ async function trainSteps(
   };
   const log = await MetricsLog.open(run, from);
   const started = performance.now();
+  const pause = (step: number): boolean =>
+    step % options.checkpointEvery === 0 || step === steps || signal?.aborted === true;
   let step = from;
   try {
-    for await (const batch of batches(reading, from, steps)) {
-      const report = await trainer.step(batch, step);
+    for await (const { report, settled } of takeSteps(trainer, reading, { from, steps, pause })) {
       step++;
       const last = step === steps;
       if (step % options.logEvery === 0 || last || step === 1) await log.write(report);
@@ -263,6 +264,7 @@ async function trainSteps(
         secondsLeft: (seconds / (step - from)) * (steps - step),
         report,
       });
+      if (!settled) continue;
       if (signal?.aborted && !last) {
         await save(step);
         throw stoppedError(
@@ -275,5 +277,29 @@ async function trainSteps(
     }
   } finally {
     await log.close();
+  }
+}
+
+/**
+ * Takes the steps in order. Each is sent before the last one's report is awaited, so that reading and
+ * copying the next batch overlap the step; where `pause` asks for it none is under way (`settled`), so
+ * that the state of that step can be read.
+ */
+async function* takeSteps(
+  trainer: Trainer,
+  reading: BatchOptions,
+  { from, steps, pause }: { from: number; steps: number; pause: (step: number) => boolean },
+): AsyncGenerator<{ report: StepReport; settled: boolean }> {
+  let last: Promise<StepReport> | undefined;
+  let step = from;
+  for await (const batch of batches(reading, from, steps)) {
+    const next = trainer.step(batch, step++);
+    next.catch(() => undefined); // it is awaited below, perhaps after the last one has failed
+    if (last) yield { report: await last, settled: false };
+    last = next;
+    if (pause(step)) {
+      yield { report: await last, settled: true };
+      last = undefined;
+    }
   }
 }

@@ -102,7 +102,7 @@ describe('the CUDA device', function () {
       { EMULATOR_LOST_AFTER: '1' },
     );
     expect(lines[0]).to.match(
-      /^E_CUDA \[relu_forward\] unspecified launch failure .* --backend cpu/,
+      /^E_CUDA \[synchronize\] unspecified launch failure .* --backend cpu/,
     );
     expect(lines[1]).to.match(/^E_CUDA /);
     expect(lines[2]).to.equal('cpu fp32  0');

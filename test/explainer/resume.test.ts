@@ -48,12 +48,18 @@ describe('explainer: stopped and resumed runs', () => {
   });
   afterEach(() => performer.dispose());
 
-  for (const step of [1, 3, 5, 7]) {
-    it(`stopped after step ${step} and resumed, ends with the bits of an unbroken run`, async () => {
+  // the step after the one that asks for the stop is under way by then, unless that kept a checkpoint
+  for (const [step, kept] of [
+    [1, 2],
+    [3, 3],
+    [4, 5],
+    [6, 6],
+  ]) {
+    it(`stopped at step ${step} and resumed, ends with the bits of an unbroken run`, async () => {
       await train(base);
       const resumed = { ...base, out: run('b') };
-      await interrupted(resumed, atStep(step));
-      expect((await names(join(run('b'), 'checkpoints'))).at(-1)).to.include(`-0000000${step}.`);
+      await interrupted(resumed, atStep(step ?? 0));
+      expect((await names(join(run('b'), 'checkpoints'))).at(-1)).to.include(`-0000000${kept}.`);
       await train({ ...resumed, resume: true });
       expect(await traces(run('b'))).to.deep.equal(await traces(run('a')));
     });

@@ -1,11 +1,13 @@
-// The part of the CUDA runtime that cuda/ calls. Work on a stream is done at once, unless the
-// stream is being captured: then it is kept and done at each launch of the graph. "Device" memory
-// is poisoned with NaN. For the tests of what happens then, EMULATOR_DEVICES=0 takes the device
-// away, EMULATOR_MEMORY_MIB bounds its memory, EMULATOR_LOST_AFTER loses it after so many kernels.
+// The part of the CUDA runtime that cuda/ calls: streams, events, memory, captured graphs. "Device"
+// memory is poisoned with NaN. For the tests of what happens then, EMULATOR_DEVICES=0 takes the
+// device away, EMULATOR_MEMORY_MIB bounds its memory, EMULATOR_LOST_AFTER loses it after so many
+// kernels.
 #pragma once
+#include <deque>
 #include <functional>
 #include <map>
 #include <mutex>
+#include <set>
 
 #include "block.h"
 
@@ -20,14 +22,21 @@ typedef enum {
 struct EmulatedGraph {
   std::vector<std::function<void()>> work;
 };
+// Work waits here until something on the host waits for it, as late as is legal, unless
+// EMULATOR_COPIES=early.
 struct EmulatedStream {
   EmulatedGraph* capturing = nullptr;
+  std::deque<std::function<void()>> queue;
+  uint64_t issued = 0, done = 0;
+};
+struct EmulatedEvent {
+  EmulatedStream* stream = nullptr;  // none: never recorded
+  uint64_t position = 0;
 };
 typedef EmulatedStream* cudaStream_t;
 typedef EmulatedGraph* cudaGraph_t;
 typedef EmulatedGraph* cudaGraphExec_t;
-typedef struct EmulatedEvent {
-} * cudaEvent_t;
+typedef EmulatedEvent* cudaEvent_t;
 
 enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2 };
 enum cudaStreamCaptureMode { cudaStreamCaptureModeThreadLocal = 1 };
@@ -56,8 +65,11 @@ inline Memory& memory() {
   return all;
 }
 
-// What a launch or a copy reports, as the device would: at the next question.
-inline thread_local std::string failure;
+// What went wrong on the device. As there, it stays: every later question gets it.
+inline std::string& failure() {
+  static std::string text;
+  return text;
+}
 
 inline void count_kernel() {
   static const long last = atol(Settings::text("EMULATOR_LOST_AFTER", "-1").c_str());
@@ -65,29 +77,57 @@ inline void count_kernel() {
   if (last >= 0 && calls++ >= last) throw std::runtime_error("unspecified launch failure");
 }
 
+// Of all streams: CUDA's calls may come from any thread.
+inline std::recursive_mutex& runtime() {
+  static std::recursive_mutex mutex;
+  return mutex;
+}
+inline std::set<EmulatedStream*>& streams() {
+  static std::set<EmulatedStream*> all;
+  return all;
+}
+
+// Does a stream's work up to a position.
+inline void drain(EmulatedStream* stream, uint64_t position) {
+  std::lock_guard<std::recursive_mutex> lock(runtime());
+  while (streams().count(stream) && stream->done < position) {
+    const std::function<void()> work = std::move(stream->queue.front());
+    stream->queue.pop_front();
+    stream->done++;
+    try {
+      if (failure().empty()) work();
+    } catch (const std::exception& error) {
+      failure() = error.what();
+    }
+  }
+}
+inline void drain(EmulatedStream* stream) { drain(stream, stream->issued); }
+inline void drain_all() {
+  std::lock_guard<std::recursive_mutex> lock(runtime());
+  for (EmulatedStream* stream : std::set<EmulatedStream*>(streams())) drain(stream);
+}
+
 inline void perform(cudaStream_t stream, std::function<void()> work) {
-  if (stream && stream->capturing) {
+  std::lock_guard<std::recursive_mutex> lock(runtime());
+  if (stream->capturing) {
     stream->capturing->work.push_back(std::move(work));
     return;
   }
-  try {
-    work();
-  } catch (const std::exception& error) {
-    if (failure.empty()) failure = error.what();
-  }
+  stream->queue.push_back(std::move(work));
+  stream->issued++;
+  if (!settings().late_copies) drain(stream);
 }
 
 }  // namespace emulator
 
 inline const char* cudaGetErrorString(cudaError_t error) {
-  if (error == cudaErrorLaunchFailure && !emulator::failure.empty())
-    return emulator::failure.c_str();
+  if (error == cudaErrorLaunchFailure && !emulator::failure().empty())
+    return emulator::failure().c_str();
   if (error == cudaErrorNoDevice) return "no CUDA-capable device is detected";
   return error == cudaErrorMemoryAllocation ? "out of memory" : "an error of the emulator";
 }
-// As on the device, an error of a launch stays: every later question gets it.
 inline cudaError_t cudaGetLastError() {
-  return emulator::failure.empty() ? cudaSuccess : cudaErrorLaunchFailure;
+  return emulator::failure().empty() ? cudaSuccess : cudaErrorLaunchFailure;
 }
 
 inline cudaError_t cudaGetDeviceCount(int* count) {
@@ -122,6 +162,7 @@ inline cudaError_t cudaMalloc(void** out, size_t bytes) {
   return cudaSuccess;
 }
 inline cudaError_t cudaFree(void* block) {
+  emulator::drain_all();
   auto& m = emulator::memory();
   std::lock_guard<std::mutex> lock(m.mutex);
   const auto found = m.blocks.find(block);
@@ -150,14 +191,48 @@ inline cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream
 }
 
 inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+  std::lock_guard<std::recursive_mutex> lock(emulator::runtime());
   *stream = new EmulatedStream;
+  emulator::streams().insert(*stream);
   return cudaSuccess;
 }
 inline cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  std::lock_guard<std::recursive_mutex> lock(emulator::runtime());
+  emulator::drain(stream);
+  emulator::streams().erase(stream);
   delete stream;
   return cudaSuccess;
 }
-inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaGetLastError(); }
+inline cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  emulator::drain(stream);
+  return cudaGetLastError();
+}
+
+inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+  *event = new EmulatedEvent;
+  return cudaSuccess;
+}
+inline cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  delete event;
+  return cudaSuccess;
+}
+inline cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  std::lock_guard<std::recursive_mutex> lock(emulator::runtime());
+  *event = {stream, stream->issued};
+  return cudaSuccess;
+}
+inline cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+  std::lock_guard<std::recursive_mutex> lock(emulator::runtime());
+  const EmulatedEvent then = *event;  // as it was recorded last
+  if (then.stream) {
+    emulator::perform(stream, [then] { emulator::drain(then.stream, then.position); });
+  }
+  return cudaSuccess;
+}
+inline cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  if (event->stream) emulator::drain(event->stream, event->position);
+  return cudaGetLastError();
+}
 inline cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
   stream->capturing = new EmulatedGraph;
   return cudaSuccess;
