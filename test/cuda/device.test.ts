@@ -96,6 +96,23 @@ describe('the CUDA device', function () {
     expect(lines[1]).to.equal('cuda tf32  0');
   });
 
+  for (const copies of ['late', 'early', 'ahead']) {
+    it(`steps that are sent before the last one ends keep their own inputs: copies ${copies}`, async () => {
+      const body = `
+        const elements = 3000;
+        const session = await createSession({ programs: { main: graph(elements) }, backend: 'cuda' });
+        const x = new Float32Array(elements);
+        const runs = Array.from({ length: 9 }, (_, i) => {
+          const given = session.run('main', { inputs: { x: x.fill(i + 1) }, fetch: ['y'] });
+          return given.then(({ y }) => (y.every((v) => v === i + 1) ? i + 1 : 'wrong'));
+        });
+        console.log((await Promise.all(runs)).join(' '));
+        session.dispose();
+      `;
+      expect(await printed(body, { EMULATOR_COPIES: copies })).to.deep.equal(['1 2 3 4 5 6 7 8 9']);
+    });
+  }
+
   it('a lost device is E_CUDA, now and later; the CPU goes on', async () => {
     const lines = await printed(
       `await attempt(() => run('cuda')); await attempt(() => run('cuda')); await run('cpu');`,

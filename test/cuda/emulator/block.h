@@ -32,6 +32,7 @@ struct Settings {
   Order order = Order::FORWARD;
   uint64_t seed = 1;
   bool late_copies = true;
+  bool copies_ahead = false;  // of what the other stream computes
   int threads = 1;
 
   Settings() {
@@ -41,6 +42,7 @@ struct Settings {
                                 : Order::FORWARD;
     seed = strtoull(text("EMULATOR_SEED", "1").c_str(), nullptr, 10);
     late_copies = text("EMULATOR_COPIES", "late") != "early";
+    copies_ahead = text("EMULATOR_COPIES", "late") == "ahead";
     const int cores = static_cast<int>(std::thread::hardware_concurrency());
     threads = atoi(text("EMULATOR_THREADS", std::to_string(cores)).c_str());
     if (threads < 1) threads = 1;

@@ -22,10 +22,11 @@ typedef enum {
 struct EmulatedGraph {
   std::vector<std::function<void()>> work;
 };
-// Work waits here until something on the host waits for it, as late as is legal, unless
-// EMULATOR_COPIES=early.
+// Work waits here until something on the host waits for it, as late as is legal. With
+// EMULATOR_COPIES=early it is done at once; =ahead: at once on a stream that only copies.
 struct EmulatedStream {
   EmulatedGraph* capturing = nullptr;
+  bool computes = false;
   std::deque<std::function<void()>> queue;
   uint64_t issued = 0, done = 0;
 };
@@ -115,7 +116,7 @@ inline void perform(cudaStream_t stream, std::function<void()> work) {
   }
   stream->queue.push_back(std::move(work));
   stream->issued++;
-  if (!settings().late_copies) drain(stream);
+  if (!settings().late_copies || (settings().copies_ahead && !stream->computes)) drain(stream);
 }
 
 }  // namespace emulator
@@ -268,6 +269,7 @@ cudaError_t cudaFuncSetAttribute(Kernel, cudaFuncAttribute, int bytes) {
 // cuda/launch.h calls this.
 template <class Body>
 void emulated_launch(dim3 grid, dim3 block, size_t shared, cudaStream_t stream, Body body) {
+  stream->computes = true;
   emulator::perform(stream, [=] {
     emulator::count_kernel();
     emulator::launch(grid, block, shared, body);
