@@ -1,0 +1,182 @@
+"""What parity is checked on: the shapes at which kernels go wrong, and inputs for any call."""
+from __future__ import annotations
+
+from itertools import product
+from typing import Iterator, Mapping
+
+from .kernels import KERNELS, TensorType
+from .program import Call, Value
+
+Chw = Mapping[str, tuple[int, int, int]]
+
+ANY = (  # for kernels that take every layout
+    TensorType('rows', ()), TensorType('rows', (7,)), TensorType('rows', (3, 6)),
+    TensorType('rows', (2, 30), chw=(5, 3, 2)), TensorType('maps', (1, 3, 5, 7)),
+    TensorType('maps', (3, 33, 9, 9)), TensorType('conv_weight', (5, 3, 3, 3)),
+    TensorType('linear_weight', (5, 9)), TensorType('linear_weight', (4, 30), chw=(5, 3, 2)),
+)
+MAPS = TensorType('maps', (2, 5, 3, 4)), TensorType('maps', (3, 36, 6, 5))
+
+
+def case(name: str, sizes: Mapping[str, int] | None = None, *, any_: TensorType | None = None,
+         chw: Chw | None = None, absent: tuple[str, ...] = (),
+         attrs: Mapping[str, float] | None = None) -> Call:
+    """One call with values of its own."""
+    kernel = KERNELS[name]
+    names = kernel.inputs + kernel.outputs
+    given = {key: any_ for key in names} if any_ else {}
+    types = kernel.types(sizes or {}, given, chw or {})
+    values: dict[str, Value | None] = {}
+    for key, type_ in zip(names, types):
+        updated = values.get(key[:-len('_out')]) if key.endswith('_out') else None
+        values[key] = None if key in absent else Value(type_, key, updated)
+    split = len(kernel.inputs)
+    operands = tuple(values.values())
+    return Call(kernel, dict(attrs or {}), operands[:split], operands[split:])
+
+
+def _conv(N: int, C: int, H: int, W: int, O: int, R: int, S: int, stride: tuple[int, int] = (1, 1),
+          pad: tuple[int, int, int, int] = (0, 0, 0, 0), relu: int = 0) -> Iterator[Call]:
+    """All four passes; pad: top, left, bottom, right."""
+    P = (H + pad[0] + pad[2] - R) // stride[0] + 1
+    Q = (W + pad[1] + pad[3] - S) // stride[1] + 1
+    sizes = dict(N=N, C=C, H=H, W=W, O=O, R=R, S=S, P=P, Q=Q)
+    attrs = dict(stride_h=stride[0], stride_w=stride[1], pad_top=pad[0], pad_left=pad[1], relu=relu)
+    yield case('conv2d_forward', sizes, attrs=attrs, absent=() if relu else ('b',))
+    yield case('conv2d_backward_data', sizes, attrs=attrs)
+    yield case('conv2d_backward_weight', sizes, attrs=attrs)
+    yield case('conv2d_backward_bias', sizes)
+
+
+def _linear(N: int, F: int, O: int, chw: tuple[int, int, int] | None = None,
+            relu: int = 0) -> Iterator[Call]:
+    sizes, flat = dict(N=N, F=F, O=O), {'F': chw} if chw else {}
+    yield case('linear_forward', sizes, chw=flat, attrs={'relu': relu},
+               absent=() if relu else ('b',))
+    yield case('linear_backward_data', sizes, chw=flat)
+    yield case('linear_backward_weight', sizes, chw=flat)
+    yield case('linear_backward_bias', sizes)
+
+
+def _products() -> Iterator[Call]:
+    same = (1, 1, 1, 1)
+    yield from _conv(1, 3, 5, 7, 4, 3, 3, pad=same, relu=1)
+    yield from _conv(2, 5, 6, 5, 7, 3, 3, (2, 2), same, relu=1)
+    yield from _conv(1, 1, 4, 4, 1, 1, 1)
+    yield from _conv(2, 8, 9, 7, 12, 1, 1, (2, 2))
+    yield from _conv(1, 3, 23, 19, 6, 11, 11, (4, 4), (2, 2, 2, 2), relu=1)
+    yield from _conv(1, 6, 7, 7, 5, 3, 1, (2, 1), (1, 0, 1, 0))
+    yield from _conv(1, 4, 5, 6, 6, 5, 5, pad=(1, 2, 3, 0))
+    yield from _conv(3, 33, 9, 9, 65, 3, 3, pad=same, relu=1)   # tails of every tile
+    yield from _conv(3, 64, 15, 15, 8, 3, 3, pad=same)          # K split over blocks
+    yield from _conv(2, 32, 14, 14, 132, 3, 3, pad=same, relu=1)  # wgmma where few blocks fill it
+    yield from _conv(2, 132, 14, 14, 32, 3, 3, pad=same)        # wgmma in backward data
+    yield from _linear(1, 5, 3)
+    yield from _linear(2, 7, 9, relu=1)
+    yield from _linear(33, 64, 40, relu=1)
+    yield from _linear(3, 12, 130, (3, 2, 2))
+    yield from _linear(2, 54, 5, (6, 3, 3), relu=1)
+    yield from _linear(3, 1030, 10)                             # K split over blocks
+
+
+def hopper_tiles() -> Iterator[Call]:
+    """Sizes that take the wgmma path on 132 multiprocessors, with tails. Too large to emulate."""
+    yield from _conv(33, 96, 14, 14, 200, 3, 3, pad=(1, 1, 1, 1), relu=1)
+    yield from _conv(130, 32, 14, 14, 136, 3, 3, (2, 2), (1, 1, 1, 1))
+    yield from _conv(65, 136, 14, 14, 160, 1, 1)
+    yield from _conv(2, 3, 224, 224, 64, 3, 3, pad=(1, 1, 1, 1), relu=1)
+    yield from _conv(8, 3, 224, 224, 64, 11, 11, (4, 4), (2, 2, 2, 2), relu=1)
+
+
+def _pointwise() -> Iterator[Call]:
+    for any_ in ANY:
+        yield case('relu_forward', any_=any_)
+        yield case('relu_backward', any_=any_)
+        yield case('clip_backward', any_=any_, attrs=dict(lo=-0.5, hi=0.75))
+        yield case('scale_forward', any_=any_, attrs=dict(factor=-1.7))
+        yield case('add_forward', any_=any_)
+        yield case('add_scaled', any_=any_)
+        yield case('dropout_forward', any_=any_, attrs=dict(rate=0.3, salt=5))
+        yield case('mean_square_forward', any_=any_, attrs=dict(weight=0.7))
+        yield case('mean_square_backward', any_=any_, attrs=dict(weight=0.7))
+        yield case('balance_gradient', any_=any_, attrs=dict(rho=3))
+        yield case('adam_step', any_=any_, attrs=dict(lr_scale=0.5, beta1=0.9, beta2=0.999,
+                                                      eps=1e-8, weight_decay=0.01))
+        yield case('sgd_step', any_=any_, attrs=dict(lr_scale=0.5, momentum=0.9,
+                                                     weight_decay=0.01))
+    for any_, (lo, hi) in product(ANY[1:], ((-0.5, 0.75), (0.25, 2.0), (-2.0, -0.25))):
+        yield case('clip_forward', any_=any_, attrs=dict(lo=lo, hi=hi))
+    for any_ in MAPS:
+        N, C, H, W = any_.shape
+        sizes = dict(N=N, A=C - 2, B=2, C=C, H=H, W=W)
+        yield case('concat_forward', sizes)
+        for absent in ((), ('da',), ('db',)):
+            yield case('concat_backward', sizes, any_=any_, absent=absent)
+        for size, beta in ((5, 0.75), (2, 0.5), (3, 1.2)):
+            attrs = dict(size=size, alpha=0.3, beta=beta, k=2.0)
+            yield case('lrn_forward', sizes, attrs=attrs)
+            yield case('lrn_backward', sizes, attrs=attrs)
+
+
+def _pools() -> Iterator[Call]:
+    # N C H W, kernel, stride, pad top left bottom right, rows and columns beyond it (ceil mode)
+    for (N, C, H, W), k, s, pad, ceil in (
+            ((1, 3, 4, 6), (2, 2), (2, 2), (0, 0, 0, 0), 0),
+            ((2, 5, 7, 7), (3, 3), (2, 2), (1, 1, 1, 1), 0),
+            ((2, 36, 7, 6), (3, 3), (2, 2), (0, 0, 0, 0), 1),
+            ((1, 4, 5, 5), (3, 2), (1, 2), (1, 0, 0, 1), 1),
+            ((1, 6, 9, 5), (9, 5), (1, 1), (0, 0, 0, 0), 0)):
+        over = ceil * (s[0] - 1), ceil * (s[1] - 1)
+        P = (H + pad[0] + pad[2] - k[0] + over[0]) // s[0] + 1
+        Q = (W + pad[1] + pad[3] - k[1] + over[1]) // s[1] + 1
+        sizes = dict(N=N, C=C, H=H, W=W, P=P, Q=Q)
+        attrs = dict(kernel_h=k[0], kernel_w=k[1], stride_h=s[0], stride_w=s[1], pad_top=pad[0],
+                     pad_left=pad[1], pad_bottom=pad[2], pad_right=pad[3], count_include_pad=0)
+        yield case('maxpool2d_forward', sizes, attrs=attrs)
+        yield case('maxpool2d_forward', sizes, attrs=attrs, absent=('index',))
+        yield case('maxpool2d_backward', sizes, attrs=attrs)
+        for included in (0, 1):
+            attrs = {**attrs, 'count_include_pad': included}
+            yield case('avgpool2d_forward', sizes, attrs=attrs)
+            yield case('avgpool2d_backward', sizes, attrs=attrs)
+
+
+def _rows() -> Iterator[Call]:
+    for N, F in ((1, 1), (3, 7), (5, 64), (33, 1001)):
+        sizes = dict(N=N, F=F)
+        for name in ('softmax_forward', 'softmax_backward', 'softmax_cross_entropy_forward',
+                     'softmax_cross_entropy_backward', 'mean_forward', 'mean_backward'):
+            yield case(name, sizes)
+
+
+def _explainer() -> Iterator[Call]:
+    for N, D, n in ((1, 1, 1), (2, 5, 7), (3, 36, 6), (5, 8, 14), (33, 4, 5)):
+        sizes = dict(N=N, D=D, n=n, P=n, Q=n, T=n * n + 1)
+        yield case('mask_layer_forward', sizes, attrs=dict(beta=4))
+        yield case('mask_layer_backward', sizes, attrs=dict(beta=4))
+        for training, absent in ((1, ()), (1, ('alpha_out',)), (0, ('alpha_out',))):
+            yield case('norm_layer_forward', sizes, absent=absent,
+                       attrs=dict(training=training, momentum=0.9, floor=0.05, scale=n))
+        yield case('norm_layer_backward', sizes)
+        yield case('mix_tracks_forward', sizes)
+        yield case('mix_tracks_forward', sizes, absent=('p',))
+        yield case('mix_tracks_backward', sizes)
+        if N == 1:
+            continue  # one image tells nothing: the loss is 0 but for rounding
+        for peak_scale, training, tau in ((1, 1, 1.0), (1, 0, 1.0), (0, 1, 0.5 / (n * n))):
+            yield case('filter_loss_forward', sizes,
+                       absent=() if training and peak_scale else ('peak_mean_out',),
+                       attrs=dict(beta=4, tau=tau, alpha=n * n / (1 + n * n), kappa=0.5,
+                                  peak_scale=peak_scale, momentum=0.9, floor=0.05,
+                                  training=training))
+        yield case('filter_loss_backward', sizes, attrs=dict(beta=4, tau=1))
+    for shape in ((5, 3, 3, 3), (1, 36, 1, 1), (33, 7, 3, 5)):
+        yield case('project_norm', dict(zip('OCRS', shape)))
+    for _ in range(4):  # a scalar each: other inputs
+        yield case('contribution_loss_forward', attrs=dict(eta=0.3))
+        yield case('contribution_loss_backward', attrs=dict(eta=0.3))
+
+
+def small_cases() -> list[Call]:
+    """Edge shapes of every kernel: one image, odd sizes, tails of tiles, absent operands."""
+    return [*_products(), *_pointwise(), *_pools(), *_rows(), *_explainer()]

@@ -1,0 +1,105 @@
+"""Random inputs on which every kernel is defined and a wrong result shows."""
+from __future__ import annotations
+
+from types import SimpleNamespace as Names
+from typing import Callable
+
+import numpy as np
+
+from . import reference_ops
+from .program import Call
+
+Inputs = dict[str, np.ndarray]
+Shape = tuple[int, ...]
+Draw = Callable[[np.random.Generator, Shape, Call, Inputs], np.ndarray]
+
+
+def _normal(rng: np.random.Generator, shape: Shape, *_: object) -> np.ndarray:
+    return rng.standard_normal(shape, np.float32)
+
+
+def _relu(rng: np.random.Generator, shape: Shape, *_: object) -> np.ndarray:
+    return np.maximum(_normal(rng, shape), 0)
+
+
+def _coarse(rng: np.random.Generator, shape: Shape, *_: object) -> np.ndarray:
+    """Few distinct numbers: the largest comes several times, the first must win."""
+    return np.round(_normal(rng, shape), 1)
+
+
+def _positive(rng: np.random.Generator, shape: Shape, *_: object) -> np.ndarray:
+    return rng.uniform(0.5, 1.5, shape)
+
+
+def _running(rng: np.random.Generator, shape: Shape, call: Call, _: Inputs) -> np.ndarray:
+    """A running mean: in training some are not initialised, which -1 says; one is near dead."""
+    mean = np.where(np.arange(shape[0]) == 2, 1e-3, rng.uniform(0.5, 3, shape))
+    return np.where(rng.random(shape) < 0.3, -1, mean) if call.attrs['training'] else mean
+
+
+def _softmax(rng: np.random.Generator, shape: Shape, *_: object) -> np.ndarray:
+    x = Names(x=_normal(rng, shape).astype(np.float64))
+    return reference_ops.softmax_forward(x, Names(), {})['y']
+
+
+def _labels(rng: np.random.Generator, shape: Shape, call: Call, _: Inputs) -> np.ndarray:
+    rows = call.inputs[0] if call.kernel.name.endswith('forward') else call.inputs[1]
+    return rng.integers(0, rows.type.shape[1] if rows else 1, shape)
+
+
+def _cells(rng: np.random.Generator, shape: Shape, call: Call, found: Inputs) -> np.ndarray:
+    return rng.integers(0, found['g'].shape[2] ** 2, shape)
+
+
+def _pool_index(rng: np.random.Generator, shape: Shape, call: Call, _: Inputs) -> np.ndarray:
+    dx = call.outputs[0]
+    x = Names(x=_coarse(rng, dx.type.shape if dx else ()))
+    return reference_ops.maxpool2d_forward(x, Names(**call.attrs), {'y': shape})['index']
+
+
+def _lrn_output(_: np.random.Generator, shape: Shape, call: Call, found: Inputs) -> np.ndarray:
+    attrs = Names(**call.kernel.rounded(call.attrs))
+    return reference_ops.lrn_forward(Names(x=found['x'].astype(np.float64)), attrs, {})['y']
+
+
+def _hyper(*_: object) -> np.ndarray:
+    """lr and Adam's corrections at step 3; a large lr, so that a wrong update shows in w."""
+    return np.array([0.3, 1 / (1 - 0.9 ** 3), 1 / (1 - 0.999 ** 3)])
+
+
+SPECIAL: dict[tuple[str, str], Draw] = {
+    ('maxpool2d_forward', 'x'): _coarse,
+    ('maxpool2d_backward', 'index'): _pool_index,
+    ('lrn_backward', 'y'): _lrn_output,
+    ('softmax_backward', 'y'): _softmax,
+    ('softmax_cross_entropy_forward', 'labels'): _labels,
+    ('softmax_cross_entropy_backward', 'probabilities'): _softmax,
+    ('softmax_cross_entropy_backward', 'labels'): _labels,
+    ('dropout_forward', 'seed'): lambda rng, shape, *_: rng.integers(-2**31, 2**31, shape),
+    ('relu_backward', 'y'): _relu,
+    ('mask_layer_forward', 'x'): lambda *given: np.maximum(_coarse(*given), 0),
+    ('mask_layer_backward', 'peak'): _cells,
+    ('norm_layer_forward', 'alpha'): _running,
+    ('norm_layer_backward', 'factor'): _positive,
+    ('mix_tracks_backward', 'g'): _positive,  # else the sum dw_p cancels
+    ('mix_tracks_backward', 'x_interp'): lambda *given: 2 + _positive(*given),
+    ('mean_forward', 'x'): _positive,
+    ('filter_loss_forward', 'x'): lambda *given: 3 * _relu(*given),
+    ('filter_loss_forward', 'peak_mean'): _running,
+    ('filter_loss_backward', 'factor'): _positive,
+    ('adam_step', 'v'): lambda *given: _normal(*given) ** 2,
+    ('adam_step', 'hyper'): _hyper,
+    ('sgd_step', 'hyper'): _hyper,
+    ('project_norm', 'norm'): _positive,
+}
+
+
+def inputs_of(call: Call, rng: np.random.Generator) -> Inputs:
+    """Inputs by name, float32 or int32, row-major."""
+    found: Inputs = {}
+    for name, value in zip(call.kernel.inputs, call.inputs):
+        if value:
+            draw = SPECIAL.get((call.kernel.name, name), _normal)
+            drawn = np.asarray(draw(rng, value.type.shape, call, found))
+            found[name] = drawn.astype(np.int32 if value.type.dtype == 'i32' else np.float32)
+    return found

@@ -1,0 +1,148 @@
+"""Float64 references of the explainer's own kernels and of the optimizers; see reference_ops.py."""
+from __future__ import annotations
+
+from types import SimpleNamespace as Names
+
+import numpy as np
+
+from .reference_ops import Arrays, Shapes
+
+
+def unit_templates(n: int, beta: float) -> np.ndarray:
+    """U[mu, cell] = max(1 - beta |cell - mu|_1 / n, -1), cells row-major."""
+    i, j = np.divmod(np.arange(n * n), n)
+    distance = np.abs(i[:, None] - i) + np.abs(j[:, None] - j)
+    return np.maximum(1 - beta * distance / n, -1)
+
+
+def mask_layer_forward(t: Names, a: Names, shape: Shapes) -> Arrays:
+    N, D, n, _ = t.x.shape
+    peak = t.x.reshape(N, D, n * n).argmax(axis=2)
+    mask = np.maximum(unit_templates(n, a.beta), 0)[peak]
+    return {'y': t.x * mask.reshape(t.x.shape), 'peak': peak.astype(np.int32)}
+
+
+def mask_layer_backward(t: Names, a: Names, shape: Shapes) -> Arrays:
+    mask = np.maximum(unit_templates(t.g.shape[2], a.beta), 0)[t.peak]
+    return {'dx': t.g * mask.reshape(t.g.shape)}
+
+
+def _running(old: np.ndarray, batch: np.ndarray, a: Names) -> np.ndarray:
+    if not a.training:
+        return old
+    return np.where(old < 0, batch, a.momentum * old + (1 - a.momentum) * batch)
+
+
+def _floored_share(gain: float, strength: np.ndarray, floor: float) -> np.ndarray:
+    """gain / max(strength, floor * mean strength); 0 where that is 0."""
+    below = np.maximum(strength, floor * strength.mean())
+    return np.where(below > 0, gain / np.where(below > 0, below, 1), 0)
+
+
+def norm_layer_forward(t: Names, a: Names, shape: Shapes) -> Arrays:
+    strength = np.maximum(t.x, 0).sum(axis=(2, 3)).mean(axis=0)
+    alpha = _running(t.alpha, strength, a)
+    factor = _floored_share(a.scale, alpha, a.floor)
+    return {'y': t.x * factor[:, None, None], 'factor': factor, 'alpha_out': alpha}
+
+
+def norm_layer_backward(t: Names, a: Names, shape: Shapes) -> Arrays:
+    return {'dx': t.g * t.factor[:, None, None]}
+
+
+def _sigmoid(w: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-w))
+
+
+def mix_tracks_forward(t: Names, a: Names, shape: Shapes) -> Arrays:
+    p = _sigmoid(t.w_p)
+    return {'y': p * t.x_interp + (1 - p) * t.x_ordin, 'p': p}
+
+
+def mix_tracks_backward(t: Names, a: Names, shape: Shapes) -> Arrays:
+    p = _sigmoid(t.w_p)
+    dw_p = p * (1 - p) * (t.g * (t.x_interp - t.x_ordin)).sum()
+    return {'dx_interp': p * t.g, 'dx_ordin': (1 - p) * t.g, 'dw_p': dw_p}
+
+
+def mean_forward(t: Names, a: Names, shape: Shapes) -> Arrays:
+    return {'y': t.x.mean()}
+
+
+def mean_backward(t: Names, a: Names, shape: Shapes) -> Arrays:
+    return {'dx': np.full(shape['dx'], t.g / shape['dx'][0])}
+
+
+def mean_square_forward(t: Names, a: Names, shape: Shapes) -> Arrays:
+    return {'loss': a.weight * ((t.x - t.target) ** 2).mean()}
+
+
+def mean_square_backward(t: Names, a: Names, shape: Shapes) -> Arrays:
+    return {'dx': t.g * a.weight * 2 / t.x.size * (t.x - t.target)}
+
+
+def contribution_loss_forward(t: Names, a: Names, shape: Shapes) -> Arrays:
+    return {'loss': a.eta * np.logaddexp(0, -t.w_p)}
+
+
+def contribution_loss_backward(t: Names, a: Names, shape: Shapes) -> Arrays:
+    return {'dw_p': -t.g * a.eta * (1 - _sigmoid(t.w_p))}
+
+
+def _all_templates(n: int, beta: float, tau: float) -> np.ndarray:
+    """T[template, cell]: T_mu = tau U_mu in row-major order of mu, then T_- = -tau."""
+    return tau * np.vstack([unit_templates(n, beta), -np.ones(n * n)])
+
+
+def _log_sum_exp(x: np.ndarray, axis: int) -> np.ndarray:
+    top = x.max(axis=axis, keepdims=True)
+    return top + np.log(np.exp(x - top).sum(axis=axis, keepdims=True))
+
+
+def filter_loss_forward(t: Names, a: Names, shape: Shapes) -> Arrays:
+    N, D, n, _ = t.x.shape
+    factor, peak_mean = np.ones(D), t.peak_mean
+    if a.peak_scale:
+        peak_mean = _running(t.peak_mean, t.x.max(axis=(2, 3)).mean(axis=0), a)
+        factor = _floored_share(a.kappa, peak_mean, a.floor)
+    z = (t.x * factor[:, None, None]).reshape(N * D, n * n)
+    s = (z @ _all_templates(n, a.beta, a.tau).T).reshape(N, D, n * n + 1)
+    p_T = np.append(np.full(n * n, a.alpha / (n * n)), 1 - a.alpha)
+    log_p_x_T = s - _log_sum_exp(s, axis=0)
+    surprise = log_p_x_T - _log_sum_exp(log_p_x_T + np.log(p_T), axis=2)
+    p_x_T = np.exp(log_p_x_T)
+    kl = (p_x_T * surprise).sum(axis=0)
+    dscore = -p_T * p_x_T * (surprise - kl)
+    return {'loss': -(kl @ p_T), 'dscore': dscore[..., None], 'factor': factor,
+            'peak_mean_out': peak_mean}
+
+
+def filter_loss_backward(t: Names, a: Names, shape: Shapes) -> Arrays:
+    N, D, n, _ = shape['dx']
+    dz = t.dscore.reshape(N * D, n * n + 1) @ _all_templates(n, a.beta, a.tau)
+    return {'dx': dz.reshape(shape['dx']) * (t.g * t.factor)[:, None, None]}
+
+
+def balance_gradient(t: Names, a: Names, shape: Shapes) -> Arrays:
+    rec, own = np.sqrt((t.g_rec ** 2).sum()), np.sqrt((t.g_filter ** 2).sum())
+    return {'lambda': a.rho * rec / own if own > 0 else np.zeros(())}
+
+
+def adam_step(t: Names, a: Names, shape: Shapes) -> Arrays:
+    grad = t.grad + a.weight_decay * t.w
+    m = a.beta1 * t.m + (1 - a.beta1) * grad
+    v = a.beta2 * t.v + (1 - a.beta2) * grad ** 2
+    rate, first, second = t.hyper
+    step = rate * a.lr_scale * (m * first) / (np.sqrt(v * second) + a.eps)
+    return {'w_out': t.w - step, 'm_out': m, 'v_out': v}
+
+
+def sgd_step(t: Names, a: Names, shape: Shapes) -> Arrays:
+    v = a.momentum * t.v + t.grad + a.weight_decay * t.w
+    return {'w_out': t.w - t.hyper[0] * a.lr_scale * v, 'v_out': v}
+
+
+def project_norm(t: Names, a: Names, shape: Shapes) -> Arrays:
+    norm = np.sqrt((t.w ** 2).sum(axis=(1, 2, 3)))
+    gain = np.where(norm > 0, t.norm / np.where(norm > 0, norm, 1), 1)
+    return {'w_out': t.w * gain[:, None, None, None]}

@@ -1,0 +1,247 @@
+"""Float64 references of the general kernels: each transcribes its equation, in logical order.
+
+A reference takes the inputs (t.x is None where absent), the attributes and the shapes of the
+outputs, and returns the outputs by name.
+"""
+from __future__ import annotations
+
+from types import SimpleNamespace as Names
+
+import numpy as np
+
+Arrays = dict[str, np.ndarray]
+Shapes = dict[str, tuple[int, ...]]
+
+
+class _Taps:
+    """A convolution as one matrix product for each tap (r, s) of the filter, pixels as rows."""
+
+    def __init__(self, x_shape, w_shape, y_shape, a: Names) -> None:
+        (self.N, self.C, self.H, self.W), (self.R, self.S) = x_shape, w_shape[2:]
+        self.P, self.Q, self.a = y_shape[2], y_shape[3], a
+        self.rows = max(self.H + a.pad_top, (self.P - 1) * a.stride_h + self.R)
+        self.columns = max(self.W + a.pad_left, (self.Q - 1) * a.stride_w + self.S)
+
+    def frame(self) -> np.ndarray:
+        """Zeros for the padded image, channels last."""
+        return np.zeros((self.N, self.rows, self.columns, self.C))
+
+    def inside(self, frame: np.ndarray) -> np.ndarray:
+        top, left = self.a.pad_top, self.a.pad_left
+        return frame[:, top:top + self.H, left:left + self.W]
+
+    def tap(self, frame: np.ndarray, r: int, s: int) -> np.ndarray:
+        """(N, P, Q, C): what tap (r, s) of the filter sees, a view."""
+        down, across = self.a.stride_h, self.a.stride_w
+        return frame[:, r:r + (self.P - 1) * down + 1:down,
+                     s:s + (self.Q - 1) * across + 1:across]
+
+    def __iter__(self):
+        return ((r, s) for r in range(self.R) for s in range(self.S))
+
+
+def _pixels(x: np.ndarray) -> np.ndarray:
+    """(N, C, H, W) -> (N * H * W, C)"""
+    return x.transpose(0, 2, 3, 1).reshape(-1, x.shape[1])
+
+
+def conv2d_forward(t: Names, a: Names, shape: Shapes) -> Arrays:
+    N, O, P, Q = shape['y']
+    taps = _Taps(t.x.shape, t.w.shape, shape['y'], a)
+    frame = taps.frame()
+    taps.inside(frame)[:] = t.x.transpose(0, 2, 3, 1)
+    y = np.zeros((N * P * Q, O)) + (0 if t.b is None else t.b)
+    for r, s in taps:
+        y += taps.tap(frame, r, s).reshape(-1, taps.C) @ t.w[:, :, r, s].T
+    y = y.reshape(N, P, Q, O).transpose(0, 3, 1, 2)
+    return {'y': np.maximum(y, 0) if a.relu else y}
+
+
+def conv2d_backward_data(t: Names, a: Names, shape: Shapes) -> Arrays:
+    taps = _Taps(shape['dx'], t.w.shape, t.g.shape, a)
+    frame, g = taps.frame(), _pixels(t.g)
+    for r, s in taps:
+        place = taps.tap(frame, r, s)
+        place += (g @ t.w[:, :, r, s]).reshape(place.shape)
+    return {'dx': taps.inside(frame).transpose(0, 3, 1, 2)}
+
+
+def conv2d_backward_weight(t: Names, a: Names, shape: Shapes) -> Arrays:
+    taps = _Taps(t.x.shape, shape['dw'], t.g.shape, a)
+    frame, g, dw = taps.frame(), _pixels(t.g), np.zeros(shape['dw'])
+    taps.inside(frame)[:] = t.x.transpose(0, 2, 3, 1)
+    for r, s in taps:
+        dw[:, :, r, s] = g.T @ taps.tap(frame, r, s).reshape(-1, taps.C)
+    return {'dw': dw}
+
+
+def conv2d_backward_bias(t: Names, a: Names, shape: Shapes) -> Arrays:
+    return {'db': t.g.sum(axis=(0, 2, 3))}
+
+
+def linear_forward(t: Names, a: Names, shape: Shapes) -> Arrays:
+    y = t.x @ t.w.T + (0 if t.b is None else t.b)
+    return {'y': np.maximum(y, 0) if a.relu else y}
+
+
+def linear_backward_data(t: Names, a: Names, shape: Shapes) -> Arrays:
+    return {'dx': t.g @ t.w}
+
+
+def linear_backward_weight(t: Names, a: Names, shape: Shapes) -> Arrays:
+    return {'dw': t.g.T @ t.x}
+
+
+def linear_backward_bias(t: Names, a: Names, shape: Shapes) -> Arrays:
+    return {'db': t.g.sum(axis=0)}
+
+
+def relu_forward(t: Names, a: Names, shape: Shapes) -> Arrays:
+    return {'y': np.maximum(t.x, 0)}
+
+
+def relu_backward(t: Names, a: Names, shape: Shapes) -> Arrays:
+    return {'dx': np.where(t.y > 0, t.g, 0)}
+
+
+def clip_forward(t: Names, a: Names, shape: Shapes) -> Arrays:
+    return {'y': np.minimum(np.maximum(t.x, a.lo), a.hi)}
+
+
+def clip_backward(t: Names, a: Names, shape: Shapes) -> Arrays:
+    return {'dx': np.where((a.lo < t.x) & (t.x < a.hi), t.g, 0)}
+
+
+def scale_forward(t: Names, a: Names, shape: Shapes) -> Arrays:
+    return {'y': a.factor * t.x}
+
+
+def add_forward(t: Names, a: Names, shape: Shapes) -> Arrays:
+    return {'y': t.a + t.b}
+
+
+def add_scaled(t: Names, a: Names, shape: Shapes) -> Arrays:
+    return {'y': t.a + t.s * t.b}
+
+
+def concat_forward(t: Names, a: Names, shape: Shapes) -> Arrays:
+    return {'y': np.concatenate([t.a, t.b], axis=1)}
+
+
+def concat_backward(t: Names, a: Names, shape: Shapes) -> Arrays:
+    first = shape['da'][1] if 'da' in shape else t.g.shape[1] - shape['db'][1]
+    return {'da': t.g[:, :first], 'db': t.g[:, first:]}
+
+
+def _windows(a: Names, H: int, W: int, P: int, Q: int):
+    """For each output cell (p, q): its window's corner, unclipped, and its part in the image."""
+    for p in range(P):
+        for q in range(Q):
+            top, left = p * a.stride_h - a.pad_top, q * a.stride_w - a.pad_left
+            rows = slice(max(top, 0), min(top + a.kernel_h, H))
+            columns = slice(max(left, 0), min(left + a.kernel_w, W))
+            yield p, q, top, left, rows, columns
+
+
+def maxpool2d_forward(t: Names, a: Names, shape: Shapes) -> Arrays:
+    N, C, H, W = t.x.shape
+    y, index = np.zeros(shape['y']), np.zeros(shape['y'], np.int32)
+    for p, q, _, _, rows, columns in _windows(a, H, W, *shape['y'][2:]):
+        window = t.x[:, :, rows, columns].reshape(N, C, -1)
+        width, best = columns.stop - columns.start, window.argmax(axis=2)
+        y[:, :, p, q] = window.max(axis=2)
+        index[:, :, p, q] = (rows.start + best // width) * W + columns.start + best % width
+    return {'y': y, 'index': index}
+
+
+def maxpool2d_backward(t: Names, a: Names, shape: Shapes) -> Arrays:
+    N, C, H, W = shape['dx']
+    dx = np.zeros((N, C, H * W))
+    n, c = np.ogrid[:N, :C]
+    for p in range(t.g.shape[2]):
+        for q in range(t.g.shape[3]):
+            dx[n, c, t.index[:, :, p, q]] += t.g[:, :, p, q]
+    return {'dx': dx.reshape(N, C, H, W)}
+
+
+def _divisor(a: Names, H: int, W: int, top: int, left: int, rows: slice, columns: slice) -> int:
+    if not a.count_include_pad:
+        return (rows.stop - rows.start) * (columns.stop - columns.start)
+    return ((min(top + a.kernel_h, H + a.pad_bottom) - top)
+            * (min(left + a.kernel_w, W + a.pad_right) - left))
+
+
+def avgpool2d_forward(t: Names, a: Names, shape: Shapes) -> Arrays:
+    H, W = t.x.shape[2:]
+    y = np.zeros(shape['y'])
+    for p, q, top, left, rows, columns in _windows(a, H, W, *shape['y'][2:]):
+        total = t.x[:, :, rows, columns].sum(axis=(2, 3))
+        y[:, :, p, q] = total / _divisor(a, H, W, top, left, rows, columns)
+    return {'y': y}
+
+
+def avgpool2d_backward(t: Names, a: Names, shape: Shapes) -> Arrays:
+    H, W = shape['dx'][2:]
+    dx = np.zeros(shape['dx'])
+    for p, q, top, left, rows, columns in _windows(a, H, W, *t.g.shape[2:]):
+        share = t.g[:, :, p, q] / _divisor(a, H, W, top, left, rows, columns)
+        dx[:, :, rows, columns] += share[:, :, None, None]
+    return {'dx': dx}
+
+
+def _channel_sums(x: np.ndarray, before: int, after: int) -> np.ndarray:
+    """sum of x[c - before .. c + after] for each channel c."""
+    C = x.shape[1]
+    return np.stack([x[:, max(c - before, 0):c + after + 1].sum(axis=1) for c in range(C)], axis=1)
+
+
+def _lrn_base(x: np.ndarray, a: Names) -> np.ndarray:
+    return a.k + a.alpha / a.size * _channel_sums(x * x, (a.size - 1) // 2, a.size // 2)
+
+
+def lrn_forward(t: Names, a: Names, shape: Shapes) -> Arrays:
+    return {'y': t.x * _lrn_base(t.x, a) ** -a.beta}
+
+
+def lrn_backward(t: Names, a: Names, shape: Shapes) -> Arrays:
+    base = _lrn_base(t.x, a)
+    rest = _channel_sums(t.g * t.x * base ** (-a.beta - 1), a.size // 2, (a.size - 1) // 2)
+    return {'dx': t.g * base ** -a.beta - 2 * a.alpha * a.beta / a.size * t.x * rest}
+
+
+def softmax_forward(t: Names, a: Names, shape: Shapes) -> Arrays:
+    e = np.exp(t.x - t.x.max(axis=1, keepdims=True))
+    return {'y': e / e.sum(axis=1, keepdims=True)}
+
+
+def softmax_backward(t: Names, a: Names, shape: Shapes) -> Arrays:
+    return {'dx': t.y * (t.g - (t.g * t.y).sum(axis=1, keepdims=True))}
+
+
+def softmax_cross_entropy_forward(t: Names, a: Names, shape: Shapes) -> Arrays:
+    p = softmax_forward(t, a, shape)['y']
+    of_label = np.take_along_axis(p, t.labels[:, None], axis=1)
+    return {'loss': -np.log(of_label).mean(), 'probabilities': p}
+
+
+def softmax_cross_entropy_backward(t: Names, a: Names, shape: Shapes) -> Arrays:
+    N, F = t.probabilities.shape
+    return {'dx': t.g / N * (t.probabilities - np.eye(F)[t.labels])}
+
+
+def _mix64(z: np.ndarray) -> np.ndarray:
+    """The finaliser of splitmix64 [Steele, Lea, Flood 2014]."""
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xbf58476d1ce4e5b9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94d049bb133111eb)
+    return z ^ (z >> np.uint64(31))
+
+
+def dropout_forward(t: Names, a: Names, shape: Shapes) -> Arrays:
+    golden = np.uint64(0x9e3779b97f4a7c15)
+    high, low = (int(word) & 0xffffffff for word in t.seed)
+    with np.errstate(over='ignore'):
+        key = _mix64(np.array([high << 32 | low], np.uint64)
+                     + golden * np.array([a.salt & 0xffffffffffffffff], np.uint64))
+        position = np.arange(t.x.size, dtype=np.uint64)
+        keep = _mix64(key ^ (position * golden)) >= np.uint64(int(a.rate * 2.0 ** 64))
+    return {'y': np.where(keep.reshape(t.x.shape), t.x / (1 - a.rate), 0)}

@@ -1,0 +1,81 @@
+#!/usr/bin/env python3
+"""Proves and measures the CUDA backend on the GPU of this machine: one command, under 8 minutes.
+
+    python3 bench/gpu_check.py [--library LIB]     builds with nvcc unless a library is given
+    python3 bench/gpu_check.py --emulate LIB       without a GPU, on a library of test/cuda/emulator:
+                                                   small sizes, no timing; proves this program
+    npm run gpu-check                              the first form
+
+Parts (--only takes a list of them): build, parity of every kernel against float64, the golden
+fixtures, a training run, compute-sanitizer, a table of all kernels, whole training steps against
+PyTorch. Needs python3 with numpy; what needs PyTorch, nvcc or the sanitizer is skipped with a reason
+where these are missing. Writes bench/results/<device>.json and .md, and the same to $OUT if it is
+set. The exit code is 0 if nothing failed.
+"""
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+import sys
+from pathlib import Path
+
+from gpu.report import Report, table
+from gpu.sections import PARTS, Check
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--library', type=Path, help='a CUDA library that is built already')
+    parser.add_argument('--emulate', type=Path, metavar='LIB', help='an emulated library')
+    parser.add_argument('--only', default='', help=f'of {",".join(PARTS)}')
+    parser.add_argument('--kernels', default='', help='parity and table: names, or their beginnings')
+    parser.add_argument('--golden', type=Path, default=ROOT.parent / 'shared' / 'golden',
+                        help='folder of golden fixtures')
+    parser.add_argument('--steps', type=int, help='length of the training runs')
+    parser.add_argument('--seed', type=int, default=secrets.randbelow(2 ** 31),
+                        help='of all random inputs; drawn anew where not given')
+    parser.add_argument('--results', type=Path, help='folder of the results')
+    parser.add_argument('--commit', help='where git cannot tell')
+    args = parser.parse_args(arguments)
+    args.only = [part for part in args.only.split(',') if part] or list(PARTS)
+    args.kernels = tuple(name for name in args.kernels.split(',') if name)
+    unknown = [part for part in args.only if part not in PARTS]
+    if unknown:
+        parser.error(f'Expected parts of {", ".join(PARTS)} but received {", ".join(unknown)}.')
+    return args
+
+
+def folders(args: argparse.Namespace) -> list[Path]:
+    """Where results go. An emulated run leaves the committed results alone."""
+    named = [args.results] if args.results else []
+    standard = [] if args.emulate or named else [ROOT / 'bench' / 'results']
+    return named + standard + ([Path(os.environ['OUT'])] if os.environ.get('OUT') else [])
+
+
+def main(arguments: list[str]) -> int:
+    args = parse(arguments)
+    check = Check(args)
+    report = Report(check.facts)
+    print(f'seed {args.seed}', flush=True)
+    for part in PARTS:
+        if part in args.only or part == 'build':
+            report.run(part, getattr(check, part))
+            if part == 'build' and not check.library:
+                break
+    for folder in folders(args):
+        report.write(folder, check.stem)
+    for section in report.sections:
+        if section.rows and (section.name in ('kernels', 'steps') or section.passed is False):
+            print('\n'.join(['', section.name, *table(section.rows[:80])]))
+    print('\n'.join(['', *table([{'part': s.name, 'result': s.verdict, 'what': s.summary,
+                                  's': s.seconds} for s in report.sections])]))
+    print('PASSED' if report.passed else 'FAILED')
+    return 0 if report.passed else 1
+
+
+if __name__ == '__main__':
+    sys.exit(main(sys.argv[1:]))
