@@ -134,6 +134,7 @@ class Machine:
         device.check(self.table.allocate(device.handle, end, byref(self.memory)), 'allocate')
         self._calls = [self._prepare(call) for call in program.calls]
         self._recording = c_void_p()
+        self.runs = 0  # of training.run_recorded
 
     def __enter__(self) -> Machine:
         return self

@@ -1,4 +1,4 @@
-"""Builds the CUDA library with nvcc as CMakeLists.txt does, all cores at once; finds spills."""
+"""Builds the CUDA library with nvcc as CMakeLists.txt does, finds spills; runs the sanitizers."""
 from __future__ import annotations
 
 import os
@@ -15,11 +15,14 @@ TARGETS = ['-gencode=arch=compute_80,code=[compute_80,sm_80]',
            '-gencode=arch=compute_90a,code=sm_90a']
 FLAGS = ['-std=c++17', '-O3', '-Xcompiler=-fPIC', '-Xptxas=-v', '-cudart=static']
 LINK = ['-Xlinker=--no-undefined', '-Xcompiler=-static-libstdc++', '-Xcompiler=-static-libgcc']
+SANITIZER_TOOLS = ('memcheck', 'racecheck')
+SANITIZER_SECONDS = 240
 _FUNCTION = re.compile(r"Function properties for (\S+)|(\d+) bytes spill stores, (\d+) bytes spill")
 
 
-def find_nvcc() -> str | None:
-    for found in (shutil.which('nvcc'), '/usr/local/cuda/bin/nvcc'):
+def find_tool(name: str) -> str | None:
+    """nvcc or compute-sanitizer, on the path or where CUDA is installed."""
+    for found in (shutil.which(name), f'/usr/local/cuda/bin/{name}'):
         if found and os.access(found, os.X_OK):
             return found
     return None
@@ -60,3 +63,28 @@ def _run(command: list[str]) -> str:
     if done.returncode != 0:
         raise RuntimeError(f'{" ".join(command[-4:])}: {(done.stdout + done.stderr)[-2000:]}')
     return done.stdout + done.stderr
+
+
+def small_shapes(folder: Path) -> Path | None:
+    """The runner of test/cuda/small_shapes.cpp, or None where g++ is missing."""
+    if not shutil.which('g++'):
+        return None
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / 'small_shapes'
+    _run(['g++', '-std=c++17', '-O1', f'-I{ROOT / "native"}',
+          str(ROOT / 'test/cuda/small_shapes.cpp'), '-o', str(target), '-ldl'])
+    return target
+
+
+def sanitize(sanitizer: str, runner: Path, library: Path, tool: str) -> tuple[bool, str]:
+    """Whether one tool finds nothing, and the last it said."""
+    command = [sanitizer, '--tool', tool, '--error-exitcode', '9', str(runner), str(library)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False,
+                              timeout=SANITIZER_SECONDS)
+    except subprocess.TimeoutExpired:
+        return False, f'{tool}: no end after {SANITIZER_SECONDS} s'
+    said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    (runner.parent / f'{tool}.log').write_text('\n'.join(said) + '\n')
+    summary = next((line for line in reversed(said) if 'SUMMARY' in line), said[-1] if said else '')
+    return done.returncode == 0, f'{tool}: {summary.strip("= ")}'

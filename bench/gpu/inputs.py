@@ -94,12 +94,13 @@ SPECIAL: dict[tuple[str, str], Draw] = {
 }
 
 
-def inputs_of(call: Call, rng: np.random.Generator) -> Inputs:
-    """Inputs by name, float32 or int32, row-major."""
+def inputs_of(call: Call, rng: np.random.Generator, plain: Draw = _normal) -> Inputs:
+    """Inputs by name, float32 or int32, row-major. `plain` draws where any numbers will do."""
     found: Inputs = {}
     for name, value in zip(call.kernel.inputs, call.inputs):
         if value:
-            draw = SPECIAL.get((call.kernel.name, name), _normal)
+            draw = SPECIAL.get((call.kernel.name, name), plain)
             drawn = np.asarray(draw(rng, value.type.shape, call, found))
-            found[name] = drawn.astype(np.int32 if value.type.dtype == 'i32' else np.float32)
+            found[name] = drawn.astype(np.int32 if value.type.dtype == 'i32' else np.float32,
+                                       copy=False)
     return found

@@ -1,24 +1,33 @@
-"""The parts of the check: each returns a Section."""
+"""The parts of the check: each method of Check named in PARTS returns a Section."""
 from __future__ import annotations
 
 import argparse
 import datetime
 import re
 import subprocess
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from .backend import PRECISIONS, BackendError, Device, Library
-from .build import build, find_nvcc
-from .cases import hopper_tiles, small_cases
-from .kernels import KERNELS, ROOT
+from .build import SANITIZER_TOOLS, build, find_tool, sanitize, small_shapes
+from .cases import case, hopper_tiles, small_cases
+from .kernels import KERNELS, PRODUCTS, ROOT
 from .parity import Result, check_calls
 from .program import Call
-from .report import Section
+from .report import Row, Section
+from .setting import DEMO, SETTINGS, SMALL_VGG, TINY, VGG16, Setting
+from .step import training_step
+from .steps import time_setting
+from .timing import Ceilings, Inputs, distinct, measure_ceilings, row_of, time_call
+from .training import GOLDEN_TOLERANCE, golden_differences, has_torch_cuda, training_runs
 
-PARTS = ('build', 'parity')
+PARTS = ('build', 'parity', 'golden', 'training', 'sanitizer', 'kernels', 'steps')
+LARGE = 40_000_000  # elements of a call beyond which only products are held against float64
+RECORDING_MS = 3.0
 
 
 def output_of(*command: str) -> str:
@@ -37,7 +46,8 @@ class Check:
         self.args = args
         self.rng = np.random.default_rng(args.seed)
         self.library: Library | None = None
-        self.path: Path | None = None
+        self.path = Path()
+        self.sanitizers: list[Future[tuple[bool, str]]] = []
         driver = output_of('nvidia-smi', '--query-gpu=driver_version', '--format=csv,noheader')
         self.facts: dict[str, object] = {
             'device': 'no device', 'isa': '', 'driver': driver.split('\n')[0] or 'none',
@@ -54,6 +64,10 @@ class Check:
         """The device's name as a file name."""
         return re.sub(r'[^a-z0-9]+', '-', str(self.facts['device']).lower()).strip('-')
 
+    @property
+    def settings(self) -> tuple[Setting, ...]:
+        return (TINY,) if self.emulated else SETTINGS
+
     @cached_property
     def devices(self) -> dict[str, Device]:
         """One for each precision, tf32 first: it runs what knows no precision."""
@@ -66,35 +80,136 @@ class Check:
         chosen = self.args.kernels
         return [call for call in calls if not chosen or call.kernel.name.startswith(chosen)]
 
+    def step_calls(self) -> list[Call]:
+        """Every different call of the settings' steps."""
+        calls = [call for setting in self.settings for call in training_step(setting).program.calls]
+        return [call for call, _ in distinct(calls)]
+
     def build(self) -> Section:
         """The library: given, or built; then opened."""
-        nvcc, spills = find_nvcc(), {}
-        self.path = self.args.emulate or self.args.library
-        if not self.path:
+        folder, spills = ROOT / 'build' / 'gpu-check', {}
+        self.path = self.args.emulate or self.args.library or Path()
+        given = bool(self.args.emulate or self.args.library)
+        if not given:
+            nvcc = find_tool('nvcc')
             if not nvcc:
                 return Section('build', False, 'nvcc was not found: give --library or --emulate')
-            self.path, spills = build(nvcc, ROOT / 'build' / 'gpu-check')
+            self.path, spills = build(nvcc, folder)
         try:
             self.library = Library(str(self.path.resolve()))
         except (OSError, BackendError) as error:
             return Section('build', False, str(error))
         self.facts.update(device=self.library.device_name, isa=self.library.isa)
-        rows = [{'kernel': name, 'spilled bytes': size} for name, size in spills.items()]
-        what = f'{len(spills)} kernels spill' if spills else 'no spills'
-        built = what if not (self.args.emulate or self.args.library) else 'given'
+        if 'sanitizer' in self.args.only and not self.emulated:
+            self._start_sanitizers(folder)
+        rows: list[Row] = [{'kernel': name, 'spilled bytes': n} for name, n in spills.items()]
+        what = 'given' if given else f'{len(spills)} kernels spill' if spills else 'no spills'
         return Section('build', not any('conv' in name or 'gemm' in name for name in spills),
-                       f'{self.path.name} on {self.library.device_name}: {built}', rows)
+                       f'{self.path.name} on {self.library.device_name}: {what}', rows)
+
+    def _start_sanitizers(self, folder: Path) -> None:
+        """They need no processor core of their own and run beside the parts that do not time."""
+        sanitizer, runner = find_tool('compute-sanitizer'), small_shapes(folder)
+        if sanitizer and runner:
+            pool = ThreadPoolExecutor(len(SANITIZER_TOOLS))
+            self.sanitizers = [pool.submit(sanitize, sanitizer, runner, self.path.resolve(), tool)
+                               for tool in SANITIZER_TOOLS]
 
     def parity(self) -> Section:
-        """Every kernel on edge shapes; on a GPU also on sizes that fill one."""
-        calls = small_cases() + ([] if self.emulated else list(hopper_tiles()))
-        if not self.args.kernels:
-            missing = set(KERNELS) - {call.kernel.name for call in calls}
-            if missing:
-                return Section('parity', False, f'no case for {", ".join(sorted(missing))}')
+        """Every kernel on edge shapes; on a GPU also on sizes that fill one, those of the steps."""
+        calls = small_cases()
+        if not self.emulated:
+            calls += [*hopper_tiles(), *(call for call in self.step_calls() if _affordable(call))]
+        missing = set(KERNELS) - {call.kernel.name for call in calls}
+        if missing:
+            return Section('parity', False, f'no case for {", ".join(sorted(missing))}')
         results = list(check_calls(self.devices.values(), self.wanted(calls), self.rng))
         return Section('parity', bool(results) and not any(r.wrong for r in results),
                        _count(results), _parity_rows(results))
+
+    def golden(self) -> Section:
+        """Three steps of each golden file in float32: losses, activations, gradients, weights."""
+        files = sorted(self.args.golden.glob('*.json'))
+        if not files:
+            return Section('golden', None, f'no fixtures in {self.args.golden.name}')
+        rows: list[Row] = []
+        for path in files:
+            found = list(golden_differences(self.devices['fp32'], path))
+            worst = max(found, key=lambda d: float('inf') if d.error != d.error else d.error)
+            rows.append({'file': path.name, 'tensors': len(found), 'worst': worst.name,
+                         'step': worst.step, 'error': worst.error,
+                         'wrong': sum(not d.error <= GOLDEN_TOLERANCE for d in found)})
+        return Section('golden', not any(row['wrong'] for row in rows),
+                       f'{sum(int(str(row["tensors"])) for row in rows)} tensors, largest error '
+                       f'{max(float(str(row["error"])) for row in rows):.1e}', rows)
+
+    def training(self) -> Section:
+        """A run of many steps against float64, and the same bits twice."""
+        if self.emulated:
+            runs = list(training_runs(self.devices, TINY, self.args.steps or 5, self.rng))
+        else:
+            devices = {'tf32': self.devices['tf32']}
+            by_torch = has_torch_cuda()
+            steps = self.args.steps or (200 if by_torch else 20)
+            runs = [run for setting in ((DEMO, SMALL_VGG) if by_torch else (DEMO,))
+                    for run in training_runs(devices, setting, steps, self.rng)]
+        return Section('training', not any(run.wrong for run in runs),
+                       f'{runs[0].steps} steps, losses against float64: '
+                       f'{max(run.whole for run in runs):.1e} rms', [asdict(run) for run in runs])
+
+    def sanitizer(self) -> Section:
+        """compute-sanitizer on small shapes of every kernel."""
+        if self.emulated:
+            return Section('sanitizer', None, 'emulated: the tests run other sanitizers')
+        if not self.sanitizers:
+            return Section('sanitizer', None, 'compute-sanitizer or g++ was not found')
+        found = [future.result() for future in self.sanitizers]
+        return Section('sanitizer', all(clean for clean, _ in found),
+                       '; '.join(said for _, said in found))
+
+    def kernels(self) -> Section:
+        """A table of every different call of the steps; products at bf16 too."""
+        ceilings = Ceilings() if self.emulated else measure_ceilings()
+        extra = [] if self.emulated else _large_batch()
+        inputs, rows = Inputs(self.rng), []
+        for call in self.wanted(self.step_calls() + extra):
+            for precision in ('tf32', 'bf16') if call.kernel.name in PRODUCTS else ('tf32',):
+                ms = time_call(self.devices[precision], call, inputs,
+                               0 if self.emulated else RECORDING_MS)
+                rows.append(row_of(call, precision, ms, ceilings))
+        self.facts['ceilings'] = {name: round(value, 1) for name, value in
+                                  asdict(ceilings).items()}
+        said = (f'copy {ceilings.copy:.0f} GB/s, matmul tf32 {ceilings.tf32:.0f}, '
+                f'bf16 {ceilings.bf16:.0f} TFLOP/s' if ceilings.copy == ceilings.copy
+                else 'no ceilings without PyTorch on a GPU')
+        return Section('kernels', True, f'{len(rows)} calls; {said}', rows)
+
+    def steps(self) -> Section:
+        """The whole step, ours against PyTorch."""
+        peer_device = 'cuda' if has_torch_cuda() and not self.emulated else None
+        rows, wrong = [], []
+        for setting in self.settings:
+            row, faults = time_setting(self.devices, setting, self.rng, peer_device=peer_device,
+                                       **({'sample_ms': 0} if self.emulated else {}))
+            rows.append(row)
+            wrong += faults
+        said = 'ours alone' if peer_device is None else 'against PyTorch'
+        return Section('steps', not wrong, '; '.join(wrong) or f'{len(rows)} settings, {said}',
+                       rows)
+
+
+def _affordable(call: Call) -> bool:
+    elements = sum(value.type.count for value in call.operands if value)
+    return elements <= LARGE or call.kernel.name in PRODUCTS
+
+
+def _large_batch() -> list[Call]:
+    """The convolution that KERNELS.md sets a bar for: 512 channels, 128 images."""
+    s = VGG16
+    sizes = dict(N=128, C=s.C, H=s.n, W=s.n, O=s.D, R=3, S=3, P=s.n, Q=s.n)
+    attrs = dict(stride_h=1, stride_w=1, pad_top=1, pad_left=1, relu=1)
+    return [case(f'conv2d_{which}', sizes, attrs=attrs)
+            for which in ('forward', 'backward_data', 'backward_weight')]
 
 
 def _count(results: list[Result]) -> str:
@@ -104,9 +219,9 @@ def _count(results: list[Result]) -> str:
     return f'{len(results)} checks of {kernels} kernels' + (f', wrong: {names}' if failed else '')
 
 
-def _parity_rows(results: list[Result]) -> list[dict[str, object]]:
-    """What failed, then the largest error of each kernel at each precision."""
-    rows: dict[tuple[str, str], dict[str, object]] = {}
+def _parity_rows(results: list[Result]) -> list[Row]:
+    """The largest error of each kernel at each precision, the first fault beside it."""
+    rows: dict[tuple[str, str], Row] = {}
     for r in results:
         row = rows.setdefault((r.kernel, r.precision),
                               {'kernel': r.kernel, 'precision': r.precision, 'cases': 0,

@@ -1,0 +1,183 @@
+"""Times of single kernels and of programs, by replaying recordings; floors by arithmetic.
+
+A recording of many calls is replayed and waited for; the host's clock is good to some microseconds,
+so that recordings last milliseconds. Operands rotate where they would stay in the cache.
+"""
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass, field
+from typing import Callable, Iterable
+
+import numpy as np
+
+from .backend import Device, Machine
+from .inputs import inputs_of
+from .program import Call, Program, Value
+
+CACHE_BYTES = 160 << 20  # more than twice an H200's 60 MB
+MOST_SETS = 32
+SAMPLES = 7
+
+
+def milliseconds(wait: Callable[[], None], body: Callable[[], None], times: int = 1) -> float:
+    """Mean time of `times` runs in a row, waited for at the end."""
+    wait()
+    start = time.perf_counter()
+    for _ in range(times):
+        body()
+    wait()
+    return (time.perf_counter() - start) * 1e3 / times
+
+
+def alternate(wait: Callable[[], None], bodies: dict[str, Callable[[], None]], samples: int,
+              sample_ms: float) -> dict[str, float]:
+    """Median milliseconds of each body, sampled in turn so that drift meets all alike."""
+    times = {}
+    for name, body in bodies.items():
+        milliseconds(wait, body)  # warm up
+        once = milliseconds(wait, body, 2)
+        times[name] = max(1, round(sample_ms / max(once, 1e-3)))
+    found: dict[str, list[float]] = {name: [] for name in bodies}
+    for _ in range(samples):
+        for name, body in bodies.items():
+            found[name].append(milliseconds(wait, body, times[name]))
+    return {name: statistics.median(values) for name, values in found.items()}
+
+
+def operand_bytes(call: Call) -> int:
+    """Every input read once, every output written once; padding not counted."""
+    return sum(4 * value.type.count for value in call.operands if value)
+
+
+def operations(call: Call) -> int:
+    """Floating-point operations of the matrix products in a call; 0 for all else."""
+    kernel, shapes = call.kernel, [v.type.shape if v else () for v in call.operands]
+    sizes: dict[str, int] = {}
+    for pattern, shape in zip(kernel.patterns, shapes):
+        sizes.update({x: size for x, size in zip(pattern.letters, shape) if not x.isdigit()})
+    if kernel.name.startswith('conv2d_') and not kernel.name.endswith('bias'):
+        return 2 * int(np.prod([sizes[x] for x in 'NOPQCRS'], dtype=np.int64))
+    if kernel.name.startswith('linear_') and not kernel.name.endswith('bias'):
+        return 2 * sizes['N'] * sizes['F'] * sizes['O']
+    if kernel.name.startswith('filter_loss_'):
+        return 2 * sizes['N'] * sizes['D'] * sizes['T'] * sizes['n'] ** 2
+    return 0
+
+
+def signature(call: Call) -> tuple:
+    """Equal for calls that do the same work."""
+    types = tuple(value.type if value else None for value in call.operands)
+    return call.kernel.name, types, tuple(sorted(call.attrs.items()))
+
+
+def distinct(calls: Iterable[Call]) -> list[tuple[Call, int]]:
+    """Each different call with how often it comes."""
+    found: dict[tuple, tuple[Call, int]] = {}
+    for call in calls:
+        key = signature(call)
+        found[key] = found.get(key, (call, 0))[0], found.get(key, (call, 0))[1] + 1
+    return list(found.values())
+
+
+def copy_of(call: Call) -> Call:
+    """The same call on values of its own."""
+    known: dict[Value, Value] = {}
+
+    def copied(value: Value | None) -> Value | None:
+        if value is None:
+            return None
+        if value not in known:
+            known[value] = Value(value.type, value.name)
+            for name, of in zip(call.kernel.outputs, call.outputs):
+                if of is value and name.endswith('_out'):
+                    at = call.kernel.inputs.index(name[:-len('_out')])
+                    known[value].storage = copied(call.inputs[at])
+        return known[value]
+
+    return Call(call.kernel, call.attrs, tuple(map(copied, call.inputs)),
+                tuple(map(copied, call.outputs)))
+
+
+@dataclass
+class Inputs:
+    """Inputs for timing: a stretch of random numbers, repeated; large tensors come at once."""
+
+    rng: np.random.Generator
+    stretch: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.stretch = self.rng.standard_normal((1 << 20) + 7, np.float32)
+
+    def of(self, call: Call) -> dict[str, np.ndarray]:
+        return inputs_of(call, self.rng, plain=lambda _, shape, *__: np.resize(self.stretch, shape))
+
+
+def time_call(device: Device, call: Call, inputs: Inputs, recording_ms: float) -> float:
+    """Milliseconds of one call: the median of several recordings of `recording_ms`."""
+    sets = max(1, min(MOST_SETS, CACHE_BYTES // max(operand_bytes(call), 1)))
+    program = Program(calls=[copy_of(call) for _ in range(sets if recording_ms else 1)])
+    values = inputs.of(call)
+    with Machine(device, program) as machine:
+        for each in program.calls:
+            for name, value in zip(each.kernel.inputs, each.inputs):
+                if value:
+                    machine.write(value, values[name])
+        machine.run()  # reserves scratch memory
+        once = milliseconds(device.synchronize, machine.run)
+        times = max(1, min(2000, round(recording_ms / max(once, 1e-3))))
+        machine.record(times)
+        machine.replay()
+        found = [milliseconds(device.synchronize, machine.replay) for _ in range(SAMPLES)]
+    return statistics.median(found) / (times * len(program.calls))
+
+
+@dataclass(frozen=True)
+class Ceilings:
+    """What this card reaches today: NaN where PyTorch is not there to measure it."""
+
+    copy: float = float('nan')  # GB/s, bytes read plus bytes written
+    tf32: float = float('nan')  # TFLOP/s of an 8192 x 8192 x 8192 product
+    bf16: float = float('nan')
+
+    def floor_ms(self, call: Call, precision: str) -> float:
+        """No version runs faster: the larger of bytes over copy rate, operations over theirs."""
+        rate = self.bf16 if precision == 'bf16' else self.tf32
+        return max(operand_bytes(call) / self.copy / 1e6, operations(call) / rate / 1e9)
+
+
+def measure_ceilings() -> Ceilings:
+    """By PyTorch on random data; all NaN without it."""
+    try:
+        import torch
+    except ImportError:
+        return Ceilings()
+    if not torch.cuda.is_available():
+        return Ceilings()
+    torch.backends.cuda.matmul.allow_tf32 = True
+    source = torch.randn(1 << 30, device='cuda')
+    target = torch.empty_like(source)
+    size = 8192
+    a = torch.randn(size, size, device='cuda')
+    half = a.bfloat16()
+    found = alternate(torch.cuda.synchronize, {
+        'copy': lambda: target.copy_(source), 'tf32': lambda: a @ a, 'bf16': lambda: half @ half,
+    }, SAMPLES, 20)
+    work = 2 * size ** 3
+    ceilings = Ceilings(2 * 4 * source.numel() / found['copy'] / 1e6, work / found['tf32'] / 1e9,
+                        work / found['bf16'] / 1e9)
+    del source, target, a, half
+    torch.cuda.empty_cache()
+    return ceilings
+
+
+def row_of(call: Call, precision: str, ms: float, ceilings: Ceilings) -> dict[str, object]:
+    """One line of the kernel table."""
+    work = operations(call)
+    matrices = [v.type.shape for v in call.operands if v and len(v.type.shape) > 1]
+    shapes = ' '.join('x'.join(map(str, shape)) for shape in matrices[:3])
+    return {'kernel': call.kernel.name, 'precision': precision, 'shapes': shapes, 'ms': ms,
+            'TFLOP/s': work / ms / 1e9 if work else float('nan'),
+            'GB/s': operand_bytes(call) / ms / 1e6,
+            'of floor': ceilings.floor_ms(call, precision) / ms}
