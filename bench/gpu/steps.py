@@ -8,6 +8,7 @@ from typing import Callable
 import numpy as np
 
 from .backend import Device, Machine
+from .report import Row
 from .setting import Arrays, Batches, Setting, initial_weights
 from .step import training_step
 from .timing import alternate
@@ -19,8 +20,6 @@ AGREE = {'tf32': 1e-2, 'bf16': 1e-1}
 PEERS = {'eager': 'tf32', 'tuned': 'tf32', 'tuned_bf16': 'bf16'}  # precision of each variant
 SAMPLES = 9
 SAMPLE_MS = 60
-
-Row = dict[str, object]
 
 
 def ready_machine(device: Device, setting: Setting, weights: Arrays, batch: Batch,

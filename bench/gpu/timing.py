@@ -15,6 +15,7 @@ import numpy as np
 from .backend import Device, Machine
 from .inputs import inputs_of
 from .program import Call, Program, Value
+from .report import Row
 
 CACHE_BYTES = 160 << 20  # more than twice an H200's 60 MB
 MOST_SETS = 32
@@ -172,11 +173,12 @@ def measure_ceilings() -> Ceilings:
     return ceilings
 
 
-def row_of(call: Call, precision: str, ms: float, ceilings: Ceilings) -> dict[str, object]:
+def row_of(call: Call, precision: str, ms: float, ceilings: Ceilings) -> Row:
     """One line of the kernel table."""
     work = operations(call)
-    matrices = [v.type.shape for v in call.operands if v and len(v.type.shape) > 1]
-    shapes = ' '.join('x'.join(map(str, shape)) for shape in matrices[:3])
+    every = [v.type.shape for v in call.operands if v]
+    matrices = [shape for shape in every if len(shape) > 1]
+    shapes = ' '.join('x'.join(map(str, shape)) or '()' for shape in matrices[:3] or every[:2])
     return {'kernel': call.kernel.name, 'precision': precision, 'shapes': shapes, 'ms': ms,
             'TFLOP/s': work / ms / 1e9 if work else float('nan'),
             'GB/s': operand_bytes(call) / ms / 1e6,

@@ -1,6 +1,7 @@
 """Whole steps: golden fixtures, and training runs held against a float64 run of the same step."""
 from __future__ import annotations
 
+import importlib.util
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,11 +147,14 @@ def train_torch(setting: Setting, weights: Arrays, batches: list[Batch], steps: 
     return found
 
 
+def has_torch() -> bool:
+    return importlib.util.find_spec('torch') is not None
+
+
 def has_torch_cuda() -> bool:
-    try:
-        import torch
-    except ImportError:
+    if not has_torch():
         return False
+    import torch
     return bool(torch.cuda.is_available())
 
 

@@ -4,6 +4,10 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { buildTrainingGraph } from '../../lib/explainer/loss.js';
+import { trainOptions } from '../../lib/explainer/options.js';
+import { planPrograms, type Program } from '../../lib/plan.js';
+import { sizeOf } from '../../lib/tensor.js';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const command = join(root, 'bench/gpu_check.py');
@@ -32,6 +36,64 @@ function run(program: string, args: string[], env: Record<string, string> = {}):
     });
   });
 }
+
+interface ListedCall {
+  kernel: string;
+  attrs: Record<string, number>;
+  shapes: (number[] | null)[];
+}
+
+/** The calls of a program as sorted lines: kernel, shapes, attributes. */
+function lines(calls: readonly ListedCall[]): string[] {
+  return calls
+    .map(({ kernel, attrs, shapes }) => {
+      const values = Object.entries(attrs)
+        .filter(([name]) => name !== 'none')
+        .map(([, value]) => Math.fround(value));
+      return [kernel, ...shapes.map((shape) => shape?.join('x') ?? '-'), ...values].join(' ');
+    })
+    .sort();
+}
+
+function listed({ ops, slots }: Program): ListedCall[] {
+  return ops.map((op) => ({
+    kernel: op.kernel,
+    attrs: Object.fromEntries(op.attrs.map(({ value }, i) => [String(i), value])),
+    shapes: op.slots.map((slot) => (slot < 0 ? null : [...(slots[slot]?.shape ?? [])])),
+  }));
+}
+
+describe('the training step of bench/gpu', () => {
+  const settings = [
+    { name: 'VGG-16', batch: 32, channels: 512, filters: 512, sizes: [4096, 4096], sgd: true },
+    { name: 'demo', batch: 64, channels: 64, filters: 64, sizes: [256, 256], sgd: false },
+    { name: 'tiny', batch: 4, channels: 5, filters: 7, sizes: [9, 8], side: 6, sgd: false },
+  ];
+  for (const { name, batch, channels, filters, sizes, sgd, side = 14 } of settings) {
+    it(`${name}: the kernels, shapes and attributes of the package's own plan`, function () {
+      const python = findPython();
+      if (python === undefined) {
+        console.log('      skipped: numpy is not installed');
+        this.skip();
+      }
+      const { graph } = buildTrainingGraph(
+        {
+          ...{ channels, filters, side, pool: { kernel: 2, stride: 2 }, featureScale: 1 },
+          targets: sizes.map((size, i) => ({ name: String(i), size, relu: true })),
+        },
+        trainOptions.parse(sgd ? { optimizer: 'sgd' } : {}),
+        { batch, targetPower: [1, 1] },
+      );
+      const plan = planPrograms(new Map([['train', graph]]), ({ shape }) => 4 * sizeOf(shape));
+      const found = spawnSync(python, ['-m', 'gpu.step', name], {
+        cwd: join(root, 'bench'),
+        encoding: 'utf8',
+      });
+      const calls = JSON.parse(found.stdout) as ListedCall[];
+      expect(lines(calls)).to.deep.equal(lines(listed(plan.programs.get('train')!)));
+    });
+  }
+});
 
 describe('bench/gpu_check.py on an emulated device', function () {
   this.timeout(600_000);
