@@ -13,7 +13,8 @@ from .kernels import ROOT
 # Those of CMakeLists.txt: "80;90a-real", static runtime.
 TARGETS = ['-gencode=arch=compute_80,code=[compute_80,sm_80]',
            '-gencode=arch=compute_90a,code=sm_90a']
-FLAGS = ['-std=c++17', '-O3', '-Xcompiler=-fPIC', '-Xptxas=-v', '-cudart=static']
+FLAGS = ['-std=c++17', '-O3', '-Xcompiler=-fPIC', '-Xptxas=-v', '-cudart=static',
+         '--threads=2']
 LINK = ['-Xlinker=--no-undefined', '-Xcompiler=-static-libstdc++', '-Xcompiler=-static-libgcc']
 SANITIZER_TOOLS = ('memcheck', 'racecheck')
 SANITIZER_SECONDS = 240

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .arithmetic import distinct
 from .backend import PRECISIONS, BackendError, Device, Library
 from .build import SANITIZER_TOOLS, build, find_tool, sanitize, small_shapes
 from .cases import case, hopper_tiles, small_cases
@@ -22,7 +23,7 @@ from .report import Row, Section
 from .setting import DEMO, SETTINGS, SMALL_VGG, TINY, VGG16, Setting
 from .step import training_step
 from .steps import time_setting
-from .timing import Ceilings, Inputs, distinct, measure_ceilings, row_of, time_call
+from .timing import Ceilings, Inputs, measure_ceilings, row_of, time_call
 from .training import GOLDEN_TOLERANCE, golden_differences, has_torch, has_torch_cuda, training_runs
 
 PARTS = ('build', 'parity', 'golden', 'training', 'sanitizer', 'kernels', 'steps')

@@ -85,7 +85,7 @@ def _peers(setting: Setting, weights: Arrays, batch: Batch, losses: dict[str, di
     """Each variant that runs here, warmed up and in agreement with ours, and how to wait for them."""
     import torch
     from peers.torch_step import TorchStep
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    torch.set_float32_matmul_precision('high')  # tf32, as convolutions are by default
     torch.backends.cudnn.benchmark = True
     found: dict[str, Callable[[], None]] = {}
     for name, precision in PEERS.items():

@@ -151,7 +151,9 @@ class TorchStep:
 
     def _optimizer(self) -> torch.optim.Optimizer:
         s = self.s
-        groups = [{'params': [w], 'lr': s.lr * s.lr_scale(name)} for name, w in self.w.items()]
+        scales = sorted({s.lr_scale(name) for name in self.w})
+        groups = [{'params': [w for name, w in self.w.items() if s.lr_scale(name) == scale],
+                   'lr': s.lr * scale} for scale in scales]
         fast = {'fused': True} if self.tuned and self.device.type == 'cuda' else {}
         if s.optimizer == 'sgd':
             return torch.optim.SGD(groups, lr=s.lr, momentum=s.sgd_momentum,
@@ -246,7 +248,11 @@ class TorchStep:
 
 
 def _compiled(function: Callable) -> Callable:
-    return torch.compile(function, dynamic=False)
+    """Whole, for its shapes alone. Every network compiles anew: Dynamo's limit is for accidents."""
+    for limit in ('recompile_limit', 'cache_size_limit'):
+        if hasattr(torch._dynamo.config, limit):
+            setattr(torch._dynamo.config, limit, 64)
+    return torch.compile(function, dynamic=False, fullgraph=True)
 
 
 def main() -> None:

@@ -1,0 +1,49 @@
+"""What a call must do, by arithmetic: bytes, operations, depth of its sums; calls that are alike."""
+from __future__ import annotations
+
+from typing import Iterable
+
+import numpy as np
+
+from .program import Call
+
+
+def operand_bytes(call: Call) -> int:
+    """Every input read once, every output written once; padding not counted."""
+    return sum(4 * value.type.count for value in call.operands if value)
+
+
+def operations(call: Call) -> int:
+    """Floating-point operations of the matrix products in a call; 0 for all else."""
+    kernel, shapes = call.kernel, [v.type.shape if v else () for v in call.operands]
+    sizes: dict[str, int] = {}
+    for pattern, shape in zip(kernel.patterns, shapes):
+        sizes.update({x: size for x, size in zip(pattern.letters, shape) if not x.isdigit()})
+    if kernel.name.startswith('conv2d_') and not kernel.name.endswith('bias'):
+        return 2 * int(np.prod([sizes[x] for x in 'NOPQCRS'], dtype=np.int64))
+    if kernel.name.startswith('linear_') and not kernel.name.endswith('bias'):
+        return 2 * sizes['N'] * sizes['F'] * sizes['O']
+    if kernel.name.startswith('filter_loss_'):
+        return 2 * sizes['N'] * sizes['D'] * sizes['T'] * sizes['n'] ** 2
+    return 0
+
+
+def depth(call: Call) -> int:
+    """Terms in each sum of a matrix product; 0 for all else."""
+    output = call.outputs[0]
+    return operations(call) // (2 * output.type.count) if output else 0
+
+
+def signature(call: Call) -> tuple:
+    """Equal for calls that do the same work."""
+    types = tuple(value.type if value else None for value in call.operands)
+    return call.kernel.name, types, tuple(sorted(call.attrs.items()))
+
+
+def distinct(calls: Iterable[Call]) -> list[tuple[Call, int]]:
+    """Each different call with how often it comes."""
+    found: dict[tuple, tuple[Call, int]] = {}
+    for call in calls:
+        key = signature(call)
+        found[key] = found.get(key, (call, 0))[0], found.get(key, (call, 0))[1] + 1
+    return list(found.values())
