@@ -146,7 +146,7 @@ class TorchStep:
                 setattr(self.math, name, _compiled(getattr(self.math, name)))
 
     def _tensor(self, array: np.ndarray) -> Tensor:
-        tensor = torch.as_tensor(np.asarray(array), dtype=self.dtype).to(self.device)
+        tensor = torch.tensor(np.asarray(array), dtype=self.dtype, device=self.device)  # a copy
         return tensor.contiguous(memory_format=self.format) if tensor.dim() == 4 else tensor
 
     def _optimizer(self) -> torch.optim.Optimizer:
