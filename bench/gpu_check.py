@@ -2,13 +2,13 @@
 """Proves and measures the CUDA backend on the GPU of this machine: one command, under 8 minutes.
 
     python3 bench/gpu_check.py [--library LIB]     builds with nvcc unless a library is given
-    python3 bench/gpu_check.py --emulate LIB       without a GPU, on a library of test/cuda/emulator:
-                                                   small sizes, no timing; proves this program
+    python3 bench/gpu_check.py --emulate LIB       no GPU, a library of test/cuda/emulator: small
+                                                   sizes, times mean nothing; proves this program
     npm run gpu-check                              the first form
 
 Parts (--only takes a list of them): build, parity of every kernel against float64, the golden
-fixtures, a training run, compute-sanitizer, a table of all kernels, whole training steps against
-PyTorch. Needs python3 with numpy; what needs PyTorch, nvcc or the sanitizer is skipped with a reason
+fixtures, training runs, compute-sanitizer, a table of all kernels, whole training steps against
+PyTorch. Needs python3 with numpy; what needs PyTorch or the sanitizer is skipped with a reason
 where these are missing. Writes bench/results/<device>.json and .md, and the same to $OUT if it is
 set. The exit code is 0 if nothing failed.
 """
@@ -33,7 +33,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument('--library', type=Path, help='a CUDA library that is built already')
     parser.add_argument('--emulate', type=Path, metavar='LIB', help='an emulated library')
     parser.add_argument('--only', default='', help=f'of {",".join(PARTS)}')
-    parser.add_argument('--kernels', default='', help='parity and table: names, or their beginnings')
+    parser.add_argument('--kernels', default='', help='parity, table: names or beginnings of them')
     parser.add_argument('--golden', type=Path, default=ROOT.parent / 'shared' / 'golden',
                         help='folder of golden fixtures')
     parser.add_argument('--steps', type=int, help='length of the training runs')

@@ -1,4 +1,4 @@
-"""What a call must do, by arithmetic: bytes, operations, depth of its sums; calls that are alike."""
+"""What a call must do, by arithmetic: bytes, operations, depth of its sums; equal calls."""
 from __future__ import annotations
 
 from typing import Iterable

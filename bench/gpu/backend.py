@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import ctypes
 from ctypes import CFUNCTYPE, POINTER, Structure, byref, c_char_p, c_int32, c_int64, c_void_p
+from typing import Any
 
 import numpy as np
 
@@ -147,9 +148,9 @@ class Machine:
     def view(self, value: Value | None) -> TensorView:
         if value is None:
             return view_of(TensorType('rows', ()))
-        return view_of(value.type, self.memory.value + self.places[value.root][0])
+        return view_of(value.type, (self.memory.value or 0) + self.places[value.root][0])
 
-    def _prepare(self, call: Call):
+    def _prepare(self, call: Call) -> tuple[str, Any, ctypes.Array, ctypes.Array]:
         views = [self.view(value) for value in call.operands]
         packed = (TensorView * len(views))(*views)
         attrs = ctypes.create_string_buffer(call.kernel.pack(call.attrs))

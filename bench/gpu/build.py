@@ -18,6 +18,7 @@ FLAGS = ['-std=c++17', '-O3', '-Xcompiler=-fPIC', '-Xptxas=-v', '-cudart=static'
 LINK = ['-Xlinker=--no-undefined', '-Xcompiler=-static-libstdc++', '-Xcompiler=-static-libgcc']
 SANITIZER_TOOLS = ('memcheck', 'racecheck')
 SANITIZER_SECONDS = 240
+REPORT_LINES = 20
 _FUNCTION = re.compile(r"Function properties for (\S+)|(\d+) bytes spill stores, (\d+) bytes spill")
 
 
@@ -31,7 +32,8 @@ def find_tool(name: str) -> str | None:
 
 def spilled(log: str) -> dict[str, int]:
     """Mangled kernel name -> bytes of spill stores and loads, from ptxas -v."""
-    found, name = {}, ''
+    found: dict[str, int] = {}
+    name = ''
     for function, stores, loads in _FUNCTION.findall(log):
         if function:
             name = function
@@ -77,15 +79,18 @@ def small_shapes(folder: Path) -> Path | None:
     return target
 
 
-def sanitize(sanitizer: str, runner: Path, library: Path, tool: str) -> tuple[bool, str]:
-    """Whether one tool finds nothing, and the last it said."""
+def sanitize(sanitizer: str, runner: Path, library: Path,
+             tool: str) -> tuple[bool, str, list[str]]:
+    """Whether one tool finds nothing, its summary, and where it does the start of its report."""
     command = [sanitizer, '--tool', tool, '--error-exitcode', '9', str(runner), str(library)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False,
                               timeout=SANITIZER_SECONDS)
     except subprocess.TimeoutExpired:
-        return False, f'{tool}: no end after {SANITIZER_SECONDS} s'
+        return False, f'{tool}: no end after {SANITIZER_SECONDS} s', []
     said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
     (runner.parent / f'{tool}.log').write_text('\n'.join(said) + '\n')
     summary = next((line for line in reversed(said) if 'SUMMARY' in line), said[-1] if said else '')
-    return done.returncode == 0, f'{tool}: {summary.strip("= ")}'
+    report = [line for line in said if not line.startswith('ok ')][:REPORT_LINES]
+    clean = done.returncode == 0
+    return clean, f'{tool}: {summary.strip("= ")}', [] if clean else report

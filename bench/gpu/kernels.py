@@ -84,9 +84,6 @@ class Kernel:
             letters.update(zip(pattern.letters, found.shape))
             if found.chw and pattern.letters:
                 chw[pattern.letters[-1]] = found.chw
-        for name, pattern in zip(self.inputs, self.patterns):
-            if pattern.optional:  # an absent one may have letters of its own
-                letters.update({x: letters.get(x, 1) for x in pattern.letters})
         return self.types(letters, given, chw)[len(self.inputs):]
 
     def pack(self, attrs: Mapping[str, float]) -> bytes:

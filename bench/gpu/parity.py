@@ -121,7 +121,8 @@ def check_call(device: Device, call: Call, inputs: Inputs, wanted: dict[str, np.
                magnitude: dict[str, float]) -> Result:
     """Runs one call twice and holds it against `wanted`."""
     program = Program(calls=[call])
-    errors, wrong = [0.0], []
+    errors = [0.0]
+    wrong: list[str] = []
     try:
         with Machine(device, program) as machine:
             before, after = _run_once(machine, call, inputs)

@@ -51,25 +51,25 @@ class Program:
         return Value(type_, value.name, value)
 
     def call(self, name: str, *inputs: Value | None, attrs: Mapping[str, float] | None = None,
-             absent: Iterable[str] = (), **sizes: int) -> tuple[Value | None, ...]:
-        """Appends a call; sizes: letters of the signature that no input tells."""
+             absent: Iterable[str] = (), **sizes: int) -> tuple[Value, ...]:
+        """Appends a call; returns its outputs, those that are absent left out.
+
+        sizes: letters of the signature that no input tells.
+        """
         kernel = KERNELS[name]
         types = kernel.bind([value.type if value else None for value in inputs], sizes)
-        outputs = []
+        outputs: list[Value | None] = []
         for output, type_ in zip(kernel.outputs, types):
             updated = output[:-len('_out')] if output.endswith('_out') else ''
             storage = inputs[kernel.inputs.index(updated)] if updated in kernel.inputs else None
             outputs.append(None if output in absent else Value(type_, output, storage))
         self.calls.append(Call(kernel, dict(attrs or {}), inputs, tuple(outputs)))
-        return tuple(outputs)
+        return tuple(output for output in outputs if output)
 
     def op(self, name: str, *inputs: Value | None, attrs: Mapping[str, float] | None = None,
            absent: Iterable[str] = (), **sizes: int) -> Value:
         """`call` for the first output alone."""
-        first = self.call(name, *inputs, attrs=attrs, absent=absent, **sizes)[0]
-        if first is None:
-            raise ValueError(f'{name}: its first output is absent')
-        return first
+        return self.call(name, *inputs, attrs=attrs, absent=absent, **sizes)[0]
 
     def roots(self) -> list[Value]:
         """Every value that has memory of its own, in order of use."""
@@ -77,7 +77,5 @@ class Program:
         for value in self.leaves.values():
             found[value.root] = None
         for call in self.calls:
-            for value in call.operands:
-                if value:
-                    found[value.root] = None
+            found.update({value.root: None for value in call.operands if value})
         return list(found)

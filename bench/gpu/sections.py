@@ -48,7 +48,7 @@ class Check:
         self.rng = np.random.default_rng(args.seed)
         self.library: Library | None = None
         self.path = Path()
-        self.sanitizers: list[Future[tuple[bool, str]]] = []
+        self.sanitizers: list[Future[tuple[bool, str, list[str]]]] = []
         driver = output_of('nvidia-smi', '--query-gpu=driver_version', '--format=csv,noheader')
         self.facts: dict[str, object] = {
             'device': 'no device', 'isa': '', 'driver': driver.split('\n')[0] or 'none',
@@ -87,7 +87,8 @@ class Check:
 
     def build(self) -> Section:
         """The library: given, or built; then opened."""
-        folder, spills = ROOT / 'build' / 'gpu-check', {}
+        folder = ROOT / 'build' / 'gpu-check'
+        spills: dict[str, int] = {}
         self.path = self.args.emulate or self.args.library or Path()
         given = bool(self.args.emulate or self.args.library)
         if not given:
@@ -166,8 +167,9 @@ class Check:
         if not self.sanitizers:
             return Section('sanitizer', None, 'compute-sanitizer or g++ was not found')
         found = [future.result() for future in self.sanitizers]
-        return Section('sanitizer', all(clean for clean, _ in found),
-                       '; '.join(said for _, said in found))
+        return Section('sanitizer', all(clean for clean, _, _ in found),
+                       '; '.join(said for _, said, _ in found),
+                       [{'report': line} for _, _, report in found for line in report])
 
     def kernels(self) -> Section:
         """A table of every different call of the steps; products at bf16 too."""
@@ -229,13 +231,13 @@ def _count(results: list[Result]) -> str:
 
 def _parity_rows(results: list[Result]) -> list[Row]:
     """The largest error of each kernel at each precision, the first fault beside it."""
-    rows: dict[tuple[str, str], Row] = {}
+    groups: dict[tuple[str, str], list[Result]] = {}
     for r in results:
-        row = rows.setdefault((r.kernel, r.precision),
-                              {'kernel': r.kernel, 'precision': r.precision, 'cases': 0,
-                               'largest error': 0.0, 'wrong': ''})
-        row['cases'] = int(str(row['cases'])) + 1
-        row['largest error'] = float(np.maximum(row['largest error'], r.error))  # NaN stays
-        if r.wrong and not row['wrong']:
-            row['wrong'] = f'{"; ".join(r.wrong)} at {r.case}'
-    return sorted(rows.values(), key=lambda row: not row['wrong'])
+        groups.setdefault((r.kernel, r.precision), []).append(r)
+    rows: list[Row] = []
+    for (kernel, precision), group in groups.items():
+        wrong = next((f'{"; ".join(r.wrong)} at {r.case}' for r in group if r.wrong), '')
+        rows.append({'kernel': kernel, 'precision': precision, 'cases': len(group),
+                     'largest error': float(np.max([r.error for r in group])),  # NaN stays
+                     'wrong': wrong})
+    return sorted(rows, key=lambda row: not row['wrong'])

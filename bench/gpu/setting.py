@@ -10,7 +10,7 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Setting:
-    """Sizes and options of one step, in the letters of docs/method.md; defaults of lib/explainer."""
+    """Sizes and options of one step in the letters of docs/method.md; defaults of lib/explainer."""
 
     name: str
     B: int  # images

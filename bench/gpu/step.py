@@ -89,12 +89,15 @@ class _Builder:
         return self.p.op('conv2d_forward', x, w, b, attrs=self.conv_attrs, P=n, Q=n)
 
     def mask(self, a: Value) -> tuple[Value, Value]:
-        return self.p.call('mask_layer_forward', a, attrs=dict(beta=self.s.beta))
+        y, peak = self.p.call('mask_layer_forward', a, attrs=dict(beta=self.s.beta))
+        return y, peak
 
     def pool(self, x: Value) -> tuple[Value, Value | None]:
         if self.s.pool == 1:
             return x, None
-        return self.p.call('maxpool2d_forward', x, attrs=self.pool_attrs, P=self.s.q, Q=self.s.q)
+        y, index = self.p.call('maxpool2d_forward', x, attrs=self.pool_attrs, P=self.s.q,
+                               Q=self.s.q)
+        return y, index
 
     def norm(self, name: str, x: Value) -> tuple[Value, Value]:
         attrs = dict(training=1, momentum=self.s.momentum, floor=self.s.floor, scale=self.s.q)
@@ -141,7 +144,7 @@ class _Builder:
                      kappa=s.kappa, momentum=s.momentum, floor=s.floor, training=1)
         self.scores = []
         for l, a in enumerate((self.a1, self.a2), 1):
-            loss, dscore, factor, _ = p.call(
+            loss, dscore, factor, *_ = p.call(
                 'filter_loss_forward', a, self.state(f'filter_loss_{l}.peak'), attrs=attrs,
                 absent=() if s.peak_scale else ('peak_mean_out',), T=s.n ** 2 + 1)
             self.scores.append((dscore, factor))
@@ -168,11 +171,12 @@ class _Builder:
     # Backward.
 
     def decoder_backward(self) -> Value:
-        g: Value | None = None
-        for l in range(len(self.s.targets), 0, -1):
+        last = len(self.s.targets)
+        g = self.one
+        for l in range(last, 0, -1):
             own = self.p.op('mean_square_backward', self.one, self.h[l], self.targets[l - 1],
                             attrs=self.rec_attrs[l - 1])
-            g = own if g is None else self.p.op('add_forward', own, g)
+            g = own if l == last else self.p.op('add_forward', own, g)
             g = self.p.op('relu_backward', g, self.h[l])
             w = self.parameters[f'fc_dec_{l}.weight']
             self.gradients[f'fc_dec_{l}.weight'] = self.p.op('linear_backward_weight', g,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import statistics
 import time
 from dataclasses import dataclass, field
-from typing import Callable
+from typing import Callable, Mapping
 
 import numpy as np
 
@@ -23,7 +23,7 @@ MOST_SETS = 32
 SAMPLES = 7
 
 
-def milliseconds(wait: Callable[[], None], body: Callable[[], None], times: int = 1) -> float:
+def milliseconds(wait: Callable[[], None], body: Callable[[], object], times: int = 1) -> float:
     """Mean time of `times` runs in a row, waited for at the end."""
     wait()
     start = time.perf_counter()
@@ -33,7 +33,7 @@ def milliseconds(wait: Callable[[], None], body: Callable[[], None], times: int 
     return (time.perf_counter() - start) * 1e3 / times
 
 
-def alternate(wait: Callable[[], None], bodies: dict[str, Callable[[], None]], samples: int,
+def alternate(wait: Callable[[], None], bodies: Mapping[str, Callable[[], object]], samples: int,
               sample_ms: float) -> dict[str, float]:
     """Median milliseconds of each body, sampled in turn so that drift meets all alike."""
     times = {}
@@ -128,15 +128,12 @@ def measure_ceilings() -> Ceilings:
     size = 8192
     a = torch.randn(size, size, device='cuda')
     half = a.bfloat16()
-    found = alternate(torch.cuda.synchronize, {
-        'copy': lambda: target.copy_(source), 'tf32': lambda: a @ a, 'bf16': lambda: half @ half,
-    }, SAMPLES, 20)
+    bodies: dict[str, Callable[[], object]] = {
+        'copy': lambda: target.copy_(source), 'tf32': lambda: a @ a, 'bf16': lambda: half @ half}
+    found = alternate(torch.cuda.synchronize, bodies, SAMPLES, 20)
     work = 2 * size ** 3
-    ceilings = Ceilings(2 * 4 * source.numel() / found['copy'] / 1e6, work / found['tf32'] / 1e9,
-                        work / found['bf16'] / 1e9)
-    del source, target, a, half
-    torch.cuda.empty_cache()
-    return ceilings
+    return Ceilings(2 * 4 * source.numel() / found['copy'] / 1e6, work / found['tf32'] / 1e9,
+                    work / found['bf16'] / 1e9)
 
 
 def row_of(call: Call, precision: str, ms: float, ceilings: Ceilings) -> Row:

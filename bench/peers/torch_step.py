@@ -3,9 +3,10 @@
     python3 bench/peers/torch_step.py [--setting demo] [--device cpu] [--variant eager]
                                       [--dtype float32] [--threads 2] [--steps 10]
 
-Written as one would for speed: features without a gradient, the filter loss's gradient in closed form
-(one matrix product each way), the backward pass cut at both interpretable layers, so that the balance
-of their gradients costs one data gradient of the second convolution and nothing else twice. Variants:
+Written as one would for speed: features without a gradient, the filter loss's gradient in closed
+form (one matrix product each way), the backward pass cut at both interpretable layers, so that the
+balance of their gradients costs one data gradient of the second convolution and nothing else twice.
+Variants:
   eager       NCHW, as it stands
   tuned       channels_last, torch.compile, one CUDA graph, fused optimizer
   tuned_bf16  the same under bf16 autocast, float32 weights; the filter loss stays in float32
@@ -24,6 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.grad import conv2d_input
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from gpu.reference_explainer import unit_templates  # noqa: E402
@@ -116,7 +118,7 @@ class _Math:
         """The reconstruction's gradient from a2 back to a1, alone."""
         g = rec_2 * (a2 > 0)
         size = (a2.shape[0], w.shape[1], *a2.shape[2:])
-        back = torch.nn.grad.conv2d_input(size, w.to(g.dtype), g, padding=self.s.kernel // 2)
+        back = conv2d_input(size, w.to(g.dtype), g, padding=self.s.kernel // 2)
         return back * mask
 
 
@@ -195,16 +197,16 @@ class TorchStep:
             decoder = [w for name, w in self.w.items() if name.startswith('fc_dec')]
             rec = math.decode(at_x, decoder, self.targets)
         sum(rec[1:], rec[0]).backward()
-        torch.autograd.backward([x, contribution], [at_x.grad, torch.ones_like(contribution)])
+        torch.autograd.backward([x, contribution], [_gradient(at_x), torch.ones_like(contribution)])
         with torch.no_grad():
-            rec_2 = at_2.grad
+            rec_2 = _gradient(at_2)
             rec_1 = math.through_second(rec_2, at_2, w2, mask_1)
             filter_2, lambda_2, add_2, peak_2 = math.filter_loss(at_2.detach(), state['peak_2'],
                                                                  rec_2)
             filter_1, lambda_1, add_1, peak_1 = math.filter_loss(at_1.detach(), state['peak_1'],
                                                                  rec_1)
         a2.backward(rec_2 + add_2)
-        a1.backward(at_1.grad + add_1)
+        a1.backward(_gradient(at_1) + add_1)
         self.optimizer.step()
         with torch.no_grad():
             for name, norm in self.norms.items():
@@ -245,6 +247,11 @@ class TorchStep:
     def read(self) -> dict[str, float]:
         """Losses of the last step by name."""
         return {name: float(loss.detach()) for name, loss in self.losses.items()}
+
+
+def _gradient(leaf: Tensor) -> Tensor:
+    assert leaf.grad is not None
+    return leaf.grad
 
 
 def _compiled(function: Callable) -> Callable:
