@@ -52,6 +52,8 @@ class Table(Structure):
         ('upload', CFUNCTYPE(c_int32, c_void_p, _TENSOR, c_void_p)),
         ('download', CFUNCTYPE(c_int32, c_void_p, _TENSOR, c_void_p)),
         ('synchronize', CFUNCTYPE(c_int32, c_void_p)),
+        ('allocate_host', c_void_p), ('release_host', c_void_p), ('upload_later', c_void_p),
+        ('download_later', c_void_p), ('draw_ticket', c_void_p), ('wait', c_void_p),
         ('record_begin', CFUNCTYPE(c_int32, c_void_p)),
         ('record_end', CFUNCTYPE(c_int32, c_void_p, POINTER(c_void_p))),
         ('replay', CFUNCTYPE(c_int32, c_void_p, c_void_p)),

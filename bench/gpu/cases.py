@@ -15,6 +15,8 @@ ANY = (  # for kernels that take every layout
     TensorType('maps', (3, 33, 9, 9)), TensorType('conv_weight', (5, 3, 3, 3)),
     TensorType('linear_weight', (5, 9)), TensorType('linear_weight', (4, 30), chw=(5, 3, 2)),
 )
+ADAM = dict(lr_scale=0.5, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.01)
+SGD = dict(lr_scale=0.5, momentum=0.9, weight_decay=0.01)
 MAPS = TensorType('maps', (2, 5, 3, 4)), TensorType('maps', (3, 36, 6, 5))
 
 
@@ -56,6 +58,8 @@ def _linear(N: int, F: int, O: int, chw: tuple[int, int, int] | None = None,
     yield case('linear_backward_data', sizes, chw=flat)
     yield case('linear_backward_weight', sizes, chw=flat)
     yield case('linear_backward_bias', sizes)
+    yield case('linear_adam_step', sizes, chw=flat, attrs=ADAM)
+    yield case('linear_sgd_step', sizes, chw=flat, attrs=SGD)
 
 
 def _products() -> Iterator[Call]:
@@ -100,10 +104,8 @@ def _pointwise() -> Iterator[Call]:
         yield case('mean_square_forward', any_=any_, attrs=dict(weight=0.7))
         yield case('mean_square_backward', any_=any_, attrs=dict(weight=0.7))
         yield case('balance_gradient', any_=any_, attrs=dict(rho=3))
-        yield case('adam_step', any_=any_, attrs=dict(lr_scale=0.5, beta1=0.9, beta2=0.999,
-                                                      eps=1e-8, weight_decay=0.01))
-        yield case('sgd_step', any_=any_, attrs=dict(lr_scale=0.5, momentum=0.9,
-                                                     weight_decay=0.01))
+        yield case('adam_step', any_=any_, attrs=ADAM)
+        yield case('sgd_step', any_=any_, attrs=SGD)
     for any_, (lo, hi) in product(ANY[1:], ((-0.5, 0.75), (0.25, 2.0), (-2.0, -0.25))):
         yield case('clip_forward', any_=any_, attrs=dict(lo=lo, hi=hi))
     for any_ in MAPS:
@@ -156,7 +158,10 @@ def _explainer() -> Iterator[Call]:
         yield case('mask_layer_backward', sizes, attrs=dict(beta=4))
         for training, absent in ((1, ()), (1, ('alpha_out',)), (0, ('alpha_out',))):
             yield case('norm_layer_forward', sizes, absent=absent,
-                       attrs=dict(training=training, momentum=0.9, floor=0.05, scale=n))
+                       attrs=dict(training=training, momentum=0.9, floor=0.05, scale=n,
+                                  silent=1e-3))
+        yield case('norm_layer_forward', sizes,  # every filter counts as dead
+                   attrs=dict(training=1, momentum=0.9, floor=0.05, scale=n, silent=1e6))
         yield case('norm_layer_backward', sizes)
         yield case('mix_tracks_forward', sizes)
         yield case('mix_tracks_forward', sizes, absent=('p',))

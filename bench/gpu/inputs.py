@@ -88,6 +88,9 @@ SPECIAL: dict[tuple[str, str], Draw] = {
     ('filter_loss_forward', 'peak_mean'): _running,
     ('filter_loss_backward', 'factor'): _positive,
     ('adam_step', 'v'): lambda *given: _normal(*given) ** 2,
+    ('linear_adam_step', 'v'): lambda *given: 0.5 + _normal(*given) ** 2,  # tame divisors
+    ('linear_adam_step', 'hyper'): _hyper,
+    ('linear_sgd_step', 'hyper'): _hyper,
     ('adam_step', 'hyper'): _hyper,
     ('sgd_step', 'hyper'): _hyper,
     ('project_norm', 'norm'): _positive,

@@ -125,4 +125,5 @@ def _read() -> dict[str, Kernel]:
 KERNELS = _read()
 # Matrix products at the device's precision; everything else is float32 whatever the precision.
 PRODUCTS = frozenset({'conv2d_forward', 'conv2d_backward_data', 'conv2d_backward_weight',
-                      'linear_forward', 'linear_backward_data', 'linear_backward_weight'})
+                      'linear_forward', 'linear_backward_data', 'linear_backward_weight',
+                      'linear_adam_step', 'linear_sgd_step'})

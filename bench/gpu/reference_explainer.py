@@ -42,7 +42,8 @@ def _floored_share(gain: float, strength: np.ndarray, floor: float) -> np.ndarra
 def norm_layer_forward(t: Names, a: Names, shape: Shapes) -> Arrays:
     strength = np.maximum(t.x, 0).sum(axis=(2, 3)).mean(axis=0)
     alpha = _running(t.alpha, strength, a)
-    factor = _floored_share(a.scale, alpha, a.floor)
+    alive = alpha.mean() >= a.silent
+    factor = _floored_share(a.scale, alpha, a.floor) * alive
     return {'y': t.x * factor[:, None, None], 'factor': factor, 'alpha_out': alpha}
 
 
@@ -140,6 +141,18 @@ def adam_step(t: Names, a: Names, shape: Shapes) -> Arrays:
 def sgd_step(t: Names, a: Names, shape: Shapes) -> Arrays:
     v = a.momentum * t.v + t.grad + a.weight_decay * t.w
     return {'w_out': t.w - t.hyper[0] * a.lr_scale * v, 'v_out': v}
+
+
+def _with_gradient(t: Names) -> Names:
+    return Names(**vars(t), grad=t.g.T @ t.x)
+
+
+def linear_adam_step(t: Names, a: Names, shape: Shapes) -> Arrays:
+    return adam_step(_with_gradient(t), a, shape)
+
+
+def linear_sgd_step(t: Names, a: Names, shape: Shapes) -> Arrays:
+    return sgd_step(_with_gradient(t), a, shape)
 
 
 def project_norm(t: Names, a: Names, shape: Shapes) -> Arrays:

@@ -24,6 +24,7 @@ class Setting:
     beta: float = 4
     momentum: float = 0.9  # of running means
     floor: float = 0.05
+    silent: float = 1e-3
     eta: float = 0.3
     lambda_rec: tuple[float, ...] = (1, 1)
     target_power: tuple[float, ...] = (1, 1)

@@ -52,11 +52,12 @@ class Step:
 class _Builder:
     """Appends forward pass, losses, backward pass and optimizer, in this order."""
 
-    def __init__(self, setting: Setting) -> None:
-        self.s, self.step = setting, Step(setting)
+    def __init__(self, setting: Setting, traced: bool) -> None:
+        self.s, self.step, self.traced = setting, Step(setting), traced
         self.p, self.out = self.step.program, self.step.outputs
         self.parameters: dict[str, Value] = {}
         self.gradients: dict[str, Value] = {}
+        self.weight_operands: dict[str, tuple[Value, Value]] = {}  # g, x of the decoder
         self.mean_gradient: Value | None = None
         chw: tuple[int, int, int] | None = (setting.D, setting.q, setting.q)
         for name, shape in setting.shapes().items():
@@ -100,7 +101,8 @@ class _Builder:
         return y, index
 
     def norm(self, name: str, x: Value) -> tuple[Value, Value]:
-        attrs = dict(training=1, momentum=self.s.momentum, floor=self.s.floor, scale=self.s.q)
+        attrs = dict(training=1, momentum=self.s.momentum, floor=self.s.floor, scale=self.s.q,
+                     silent=self.s.silent)
         y, factor, _ = self.p.call('norm_layer_forward', x, self.state(f'{name}.alpha'),
                                    attrs=attrs)
         return y, factor
@@ -179,8 +181,7 @@ class _Builder:
             g = own if l == last else self.p.op('add_forward', own, g)
             g = self.p.op('relu_backward', g, self.h[l])
             w = self.parameters[f'fc_dec_{l}.weight']
-            self.gradients[f'fc_dec_{l}.weight'] = self.p.op('linear_backward_weight', g,
-                                                             self.h[l - 1])
+            self.weight_operands[f'fc_dec_{l}.weight'] = (g, self.h[l - 1])
             self.gradients[f'fc_dec_{l}.bias'] = self.p.op('linear_backward_bias', g)
             g = self.p.op('linear_backward_data', g, w)
         return self.p.view(g, self.x_enc.type)
@@ -223,6 +224,9 @@ class _Builder:
             rec_1 = self.through_second(p.op('relu_backward', rec_2, self.a2))
         all_1 = self.add_filter_gradient(0, rec_1, all_1)
         self.convolution_backward('conv_interp_1', p.op('relu_backward', all_1, self.a1), self.c)
+        if self.traced:
+            for name, (g, x) in self.weight_operands.items():
+                self.gradients[name] = p.op('linear_backward_weight', g, x)
         self.out.update({f'grad {name}': g for name, g in self.gradients.items()})
 
     # Update.
@@ -230,22 +234,28 @@ class _Builder:
     def update(self) -> None:
         s, p = self.s, self.p
         hyper = p.leaf('hyper', TensorType('rows', (3,)))
+        moments = ('m', 'v') if s.optimizer == 'adam' else ('v',)
         for name, w in self.parameters.items():
-            g, moments = self.gradients[name], ('m', 'v') if s.optimizer == 'adam' else ('v',)
             states = [p.leaf(f'{s.optimizer}.{m}/{name}', w.type) for m in moments]
             attrs = dict(lr_scale=s.lr_scale(name), weight_decay=s.weight_decay)
             attrs |= (dict(beta1=s.beta1, beta2=s.beta2, eps=s.eps) if s.optimizer == 'adam' else
                       dict(momentum=s.sgd_momentum))
-            p.call(f'{s.optimizer}_step', w, g, *states, hyper, attrs=attrs)
+            if name in self.weight_operands and not self.traced:
+                g, x = self.weight_operands[name]
+                p.call(f'linear_{s.optimizer}_step', g, x, w, *states, hyper, attrs=attrs)
+            else:
+                p.call(f'{s.optimizer}_step', w, self.gradients[name], *states, hyper,
+                       attrs=attrs)
         if s.peak_scale:
             for layer in ('conv_interp_1', 'conv_interp_2'):
                 p.call('project_norm', self.parameters[f'{layer}.weight'],
                        self.state(f'{layer}.norm'))
 
 
-def training_step(setting: Setting) -> Step:
-    """The whole step of one setting."""
-    builder = _Builder(setting)
+def training_step(setting: Setting, traced: bool = False) -> Step:
+    """The whole step of one setting. `traced`: with the decoder's weight gradients in memory, which
+    the optimizer's step computes on its way otherwise."""
+    builder = _Builder(setting, traced)
     builder.forward()
     builder.losses()
     builder.backward()

@@ -63,8 +63,8 @@ def _setting_of(config: dict) -> Setting:
     return Setting(
         'golden', config['B'], config['C'], config['n'], config['D'], tuple(config['targets']),
         config['optimizer'], config['pool'], config['k'], config['beta'], config['momentum'],
-        config['floor'], config['eta'], tuple(config['lambda_rec']),
-        tuple(config['target_power']), peak_scale=False, tau=config['tau'],
+        config['floor'], eta=config['eta'], lambda_rec=tuple(config['lambda_rec']),
+        target_power=tuple(config['target_power']), peak_scale=False, tau=config['tau'],
         alpha=config['alpha'], lambda_filter=config['lambda_filter'], lr=config['lr'],
         lr_scale_p=1, lr_scale_decoder=1, beta1=config['beta1'], beta2=config['beta2'],
         eps=config['eps'], sgd_momentum=config['sgd_momentum'],
@@ -75,7 +75,7 @@ def golden_differences(device: Device, path: Path) -> Iterator[Difference]:
     """Runs every step of a golden file; compares all that it states."""
     golden = json.loads(path.read_text())
     setting = _setting_of(golden['config'])
-    step = training_step(setting)
+    step = training_step(setting, traced=True)
     shapes = setting.shapes()
     with Machine(device, step.program) as machine:
         start = {name: np.reshape(golden['initial'][name], shape)

@@ -74,7 +74,8 @@ class _Math:
             x = F.max_pool2d(x, self.s.pool)
         batch = F.relu(x.detach()).sum((2, 3), dtype=alpha.dtype).mean(0)
         alpha = self.running(alpha, batch)
-        return x * self.share(self.s.q, alpha)[:, None, None], alpha
+        alive = alpha.mean() >= self.s.silent
+        return x * (alive * self.share(self.s.q, alpha))[:, None, None], alpha
 
     def encode(self, a2: Tensor, c: Tensor, w: Tensor, b: Tensor, w_p: Tensor, interp: Tensor,
                ordin: Tensor) -> tuple[Tensor, ...]:

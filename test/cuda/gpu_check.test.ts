@@ -128,7 +128,7 @@ describe('bench/gpu_check.py on an emulated device', function () {
       ...[command, '--emulate', library, '--results', folder],
     ]);
     expect(status, output).to.equal(0);
-    expect(output).to.match(/46 kernels[^]*PASSED\n$/);
+    expect(output).to.match(/48 kernels[^]*PASSED\n$/);
     const report = JSON.parse(readFileSync(join(folder, 'cuda-emulator.json'), 'utf8')) as {
       passed: boolean;
       sections: { name: string; passed: boolean | null }[];
