@@ -2,7 +2,15 @@ export { listImages, readImage, type ImageFile } from './data/images.js';
 export { loadBinding, type DeviceInfo } from './binding.js';
 export { PartlensError, type ErrorCode } from './errors.js';
 export { evaluationJson, type EvaluateOptions, type Evaluation } from './explainer/evaluate.js';
-export { Explainer, loadExplainer, type ExplainerMaps } from './explainer/explainer.js';
+export {
+  Explainer,
+  loadExplainer,
+  type Encoding,
+  type ExplainerMaps,
+} from './explainer/explainer.js';
+export * from './explain/explanation.js';
+export { explanationPage } from './explain/page.js';
+export { drawExplanation } from './explain/picture.js';
 export type { TrainOptions, TrainOptionsInput } from './explainer/options.js';
 export {
   trainExplainer,

@@ -4,6 +4,7 @@ import { VERSION } from '../version.js';
 import { demoCommand } from './demo.js';
 import { devicesCommand } from './devices.js';
 import { evaluateCommand } from './evaluate.js';
+import { explainCommand } from './explain.js';
 import { inspectCommand } from './inspect.js';
 import { trainCommand } from './train.js';
 
@@ -18,9 +19,15 @@ export function buildProgram(): Command {
     .version(VERSION)
     .option('--verbose', 'show the stack of an error')
     .addHelpText('after', '\nExample:\n  partlens demo\n  partlens inspect model.onnx');
-  for (const make of [demoCommand, inspectCommand, trainCommand, evaluateCommand, devicesCommand]) {
-    program.addCommand(make());
-  }
+  const commands = [
+    demoCommand,
+    inspectCommand,
+    trainCommand,
+    evaluateCommand,
+    explainCommand,
+    devicesCommand,
+  ];
+  for (const make of commands) program.addCommand(make());
   for (const command of [program, ...program.commands]) {
     command.exitOverride().showHelpAfterError('(--help shows the options)');
   }

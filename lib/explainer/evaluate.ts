@@ -21,9 +21,11 @@ import {
   type LocationInstability,
   type Peaks,
 } from '../metrics/index.js';
+import type { Performer } from '../performer/index.js';
 import { readBatch } from './batches.js';
 import type { Explainer } from './explainer.js';
 import { chooseImages, extractFeatures, OUTPUT, rowsOf } from './features.js';
+import { namesOf, writePartNames } from './part_names.js';
 import { stoppable } from './stop.js';
 
 export type SplitName = 'all' | 'train' | 'validation';
@@ -69,7 +71,7 @@ export interface Evaluation {
 const BATCH = 32;
 
 /**
- * Evaluates an explainer: see `Explainer.evaluate`. Throws `E_FILE` when photographs are gone, `E_STATE`
+ * Evaluates an explainer: see `Explainer.evaluate`. With landmarks it writes `parts.json`. Throws `E_FILE` when photographs are gone, `E_STATE`
  * when they changed since the run or when the signal stops it.
  */
 export async function evaluateExplainer(
@@ -111,12 +113,19 @@ async function evaluateRun(explainer: Explainer, options: EvaluateOptions): Prom
     const scored = landmarks
       ? await annotate(store, rowsIn('all'), { files, landmarks, rows, explainer, onWarning })
       : undefined;
-    return await scoreRows(explainer, store, {
+    const evaluation = await scoreRows(explainer, store, {
       rows: scored?.rows ?? rows,
       annotations: scored?.annotations,
       validation: new Set(rowsIn('validation')),
       options,
     });
+    const { instability } = evaluation;
+    if (instability) {
+      const at = { annotations: instability.annotations, grid: gridOf(performer) };
+      const owner = { fingerprint: config.fingerprint, step: explainer.step };
+      await writePartNames(run, namesOf(instability.layer2, at, owner));
+    }
+    return evaluation;
   } finally {
     await store.close();
   }
@@ -270,13 +279,7 @@ function scoreFilters(
   peaks: { performer: Peaks; layer1: Peaks; layer2: Peaks },
   annotations: Annotations,
 ): Evaluation['instability'] {
-  const { size, geometry } = performer.layer;
-  const grid: Grid = {
-    rows: size,
-    columns: size,
-    stride: geometry.stride,
-    first: geometry.firstCentre,
-  };
+  const grid = gridOf(performer);
   const score = (of: Peaks): FilterScores => ({
     ...locationInstability({ peaks: of, annotations, grid }),
     peaks: of,
@@ -289,6 +292,10 @@ function scoreFilters(
     annotations,
     landmarks: annotations.y.filter((y) => !Number.isNaN(y)).length,
   };
+}
+
+function gridOf({ layer: { size, geometry } }: Performer): Grid {
+  return { rows: size, columns: size, stride: geometry.stride, first: geometry.firstCentre };
 }
 
 function countDead({ images, filters, value }: Peaks): number {

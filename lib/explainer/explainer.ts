@@ -1,11 +1,22 @@
 import { resolve } from 'node:path';
 import type { ImageSummary } from '../data/images.js';
 import { expected, PartlensError } from '../errors.js';
+import type { Graph } from '../graph.js';
 import { loadPerformer, type Performer } from '../performer/index.js';
 import { createSession, deviceOptions, type DeviceOptions, type Session } from '../session.js';
 import { loadCheckpoint } from './checkpoint.js';
 import { evaluateExplainer, type EvaluateOptions, type Evaluation } from './evaluate.js';
-import { buildNetwork } from './network.js';
+import { explainImage } from '../explain/explain.js';
+import type { ExplainOptions, Explanation } from '../explain/explanation.js';
+import type { TensorToStore } from '../data/safetensors.js';
+import {
+  buildDecoder,
+  buildNetwork,
+  DECODE_BATCH,
+  pooledSide,
+  type Network,
+  type NetworkSpec,
+} from './network.js';
 import { readRunConfig, type RunConfig } from './run_folder.js';
 
 export interface LoadExplainerOptions extends DeviceOptions {
@@ -23,7 +34,27 @@ export interface ExplainerMaps {
   rebuilt: Float32Array[];
 }
 
+/** One image on its way through the encoder; D filters, n the side of the maps, q after pooling. */
+export interface Encoding {
+  /** Part maps of both interpretable layers, (D, n, n), post-ReLU, before the mask. */
+  layer1: Float32Array;
+  layer2: Float32Array;
+  /** `layer2` behind its mask, (D, n, n). */
+  masked: Float32Array;
+  /** The two tracks before they are mixed, (D, q, q): x_enc = p * interp + (1 - p) * ordin. */
+  interp: Float32Array;
+  ordin: Float32Array;
+}
+
 const BATCH = 32;
+/** Fields of an encoding, and the value of the network that each one is. */
+const ENCODING = {
+  layer1: 'a1',
+  layer2: 'a2',
+  masked: 'm2',
+  interp: 'xInterp',
+  ordin: 'xOrdin',
+} as const satisfies Record<keyof Encoding, keyof Network>;
 
 /** A trained explainer, ready to be used. */
 export class Explainer {
@@ -72,17 +103,8 @@ export class Explainer {
         `${performer.path} is not the model, or not cut at the layers, that ${run} explains.`,
       );
     }
-    const network = buildNetwork({ ...config.network, pool: config.network.pool }, config.options, {
-      batch: BATCH,
-      mode: 'evaluate',
-    });
-    network.graph.output('layer1', network.a1);
-    network.graph.output('layer2', network.a2);
-    network.h.forEach((h, l) => {
-      network.graph.output(`h_${String(l + 1)}`, h);
-    });
     const session = await createSession({
-      programs: { evaluate: network.graph },
+      programs: programsOf(config),
       ...deviceOptions(options),
     });
     const held = session.persistent();
@@ -98,28 +120,63 @@ export class Explainer {
    * `E_SHAPE`.
    */
   async maps(features: Float32Array, count: number): Promise<ExplainerMaps> {
-    const { channels, side, filters, targets } = this.config.network;
-    const size = channels * side * side;
-    if (features.length !== count * size) {
-      throw expected(`${String(count * size)} values`, 'features', features, { code: 'E_SHAPE' });
-    }
-    const sizes = [filters * side * side, filters * side * side, ...targets.map((t) => t.size)];
-    const names = ['layer1', 'layer2', ...targets.map((_, l) => `h_${String(l + 1)}`)];
-    const results = sizes.map((each) => new Float32Array(count * each));
-    for (let start = 0; start < count; start += BATCH) {
-      const images = Math.min(BATCH, count - start);
-      const part = new Float32Array(BATCH * size);
-      part.set(features.subarray(start * size, (start + images) * size));
-      const got = await this.#session.run('evaluate', { inputs: { features: part }, fetch: names });
-      names.forEach((name, i) => {
-        const each = sizes[i] ?? 0;
-        const data = got[name]?.subarray(0, images * each);
-        if (data) results[i]?.set(data, start * each);
-      });
-    }
-    const [layer1, layer2, ...rebuilt] = results;
-    if (!layer1 || !layer2) throw new PartlensError('E_INTERNAL', 'The explainer has no maps.');
-    return { layer1, layer2, rebuilt };
+    const { channels, side, filters } = this.config.network;
+    const cells = side * side;
+    const { layer1, layer2, ...rebuilt } = await this.#run(
+      'evaluate',
+      { name: 'features', data: features, size: channels * cells, count, batch: BATCH },
+      { layer1: filters * cells, layer2: filters * cells, ...this.#rebuiltSizes() },
+    );
+    return { layer1, layer2, rebuilt: Object.values(rebuilt) };
+  }
+
+  /** The encoder's way with the performer's maps (C, n, n) of one image. Throws `E_SHAPE`. */
+  async encode(features: Float32Array): Promise<Encoding> {
+    const { channels, side, filters } = this.config.network;
+    const [maps, track] = [filters * side * side, this.encodingSize];
+    return this.#run(
+      'encode',
+      { name: 'features', data: features, size: channels * side * side, count: 1, batch: 1 },
+      { layer1: maps, layer2: maps, masked: maps, interp: track, ordin: track },
+    );
+  }
+
+  /**
+   * Rebuilt features, (count, size) for each target, from encodings x_enc (count, D, q, q), the
+   * encoder's own or changed ones. Throws `E_SHAPE`.
+   */
+  async decode(encodings: Float32Array, count: number): Promise<Float32Array[]> {
+    const given = { name: 'x_enc', data: encodings, size: this.encodingSize, count };
+    const rebuilt = await this.#run(
+      'decode',
+      { ...given, batch: DECODE_BATCH },
+      this.#rebuiltSizes(),
+    );
+    return Object.values(rebuilt);
+  }
+
+  /** Values of one encoding, D * q * q. */
+  get encodingSize(): number {
+    return this.config.network.filters * pooledSide(specOf(this.config)) ** 2;
+  }
+
+  /** Parameters and running means by name, row-major, as `docs/export.md` lists them. */
+  async parameters(): Promise<Record<string, TensorToStore>> {
+    const types = this.#session.persistent();
+    const values = await this.#session.read([...types.keys()]);
+    const tensors = [...types].map(([name, { shape }]): [string, TensorToStore] => [
+      name,
+      { shape, data: values[name] ?? new Float32Array(0) },
+    ]);
+    return Object.fromEntries(tensors);
+  }
+
+  /**
+   * Explains the prediction for one photograph (a path, or the bytes of a JPEG, PNG or WebP file):
+   * which parts are in it, and what each gives to the class. Throws `E_FILE`, `E_ARGUMENT`.
+   */
+  async explain(image: string | Uint8Array, options: ExplainOptions = {}): Promise<Explanation> {
+    return explainImage(this, image, options);
   }
 
   /** Location instability with its controls, reconstruction, head: DESIGN 1.3. */
@@ -136,6 +193,63 @@ export class Explainer {
   [Symbol.dispose](): void {
     this.dispose();
   }
+
+  #rebuiltSizes(): Record<`h_${number}`, number> {
+    const { targets } = this.config.network;
+    return Object.fromEntries(targets.map(({ size }, l) => [`h_${String(l + 1)}`, size]));
+  }
+
+  /** Runs a program over `count` rows, batch by batch; `sizes`: values of each output in one row. */
+  async #run<Name extends string>(
+    program: string,
+    given: { name: string; data: Float32Array; size: number; count: number; batch: number },
+    sizes: Readonly<Record<Name, number>>,
+  ): Promise<Record<Name, Float32Array>> {
+    const { name, data, size, count, batch } = given;
+    if (data.length !== count * size) {
+      throw expected(`${String(count * size)} values`, name, data, { code: 'E_SHAPE' });
+    }
+    const outputs = Object.entries<number>(sizes).map(([output, each]) => {
+      return { output, each, values: new Float32Array(count * each) };
+    });
+    const fetch = Object.keys(sizes);
+    for (let start = 0; start < count; start += batch) {
+      const rows = Math.min(batch, count - start);
+      const part = new Float32Array(batch * size);
+      part.set(data.subarray(start * size, (start + rows) * size));
+      const got = await this.#session.run(program, { inputs: { [name]: part }, fetch });
+      for (const { output, each, values } of outputs) {
+        values.set(got[output]?.subarray(0, rows * each) ?? [], start * each);
+      }
+    }
+    const named = outputs.map(({ output, values }) => [output, values] as const);
+    return Object.fromEntries(named) as Record<Name, Float32Array>;
+  }
+}
+
+/** The network's sizes as `buildNetwork` takes them. */
+function specOf({ network }: RunConfig): NetworkSpec {
+  return { ...network, pool: network.pool };
+}
+
+/** Whole batches, one image up to the mix of the tracks, and encodings from there on. */
+function programsOf(config: RunConfig): Record<string, Graph> {
+  const spec = specOf(config);
+  const evaluate = buildNetwork(spec, config.options, { batch: BATCH, mode: 'evaluate' });
+  evaluate.graph.output('layer1', evaluate.a1);
+  evaluate.graph.output('layer2', evaluate.a2);
+  evaluate.h.forEach((h, l) => {
+    evaluate.graph.output(`h_${String(l + 1)}`, h);
+  });
+  const encode = buildNetwork(spec, config.options, { batch: 1, mode: 'evaluate' });
+  for (const [name, value] of Object.entries(ENCODING)) {
+    encode.graph.output(name, encode[value]);
+  }
+  return {
+    evaluate: evaluate.graph,
+    encode: encode.graph,
+    decode: buildDecoder(spec, DECODE_BATCH),
+  };
 }
 
 /** Loads a trained explainer with its performer from a run folder. Throws `E_FILE`, `E_STATE`. */

@@ -14,6 +14,9 @@ import {
 } from '../ops/index.js';
 import type { TrainOptions } from './options.js';
 
+/** Encodings that are decoded together. */
+export const DECODE_BATCH = 64;
+
 /** One performer feature to be rebuilt. */
 export interface TargetSpec {
   name: string;
@@ -141,6 +144,20 @@ function decoder(
     h.push(x);
   });
   return { z, h };
+}
+
+/**
+ * The decoder on its own, for encodings that someone else mixed: input `x_enc` (B, D, q, q), outputs
+ * `h_1` ... of shape (B, size). Its parameters are those of `buildNetwork`, by name.
+ */
+export function buildDecoder(spec: NetworkSpec, batch: number): Graph {
+  const graph = new Graph();
+  const q = pooledSide(spec);
+  const { h } = decoder(graph, graph.input('x_enc', [batch, spec.filters, q, q]), spec.targets);
+  h.forEach((value, l) => {
+    graph.output(`h_${String(l + 1)}`, value);
+  });
+  return graph;
 }
 
 /** Side of the maps after the pooling, q: what the first decoder layer sees. */

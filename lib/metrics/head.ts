@@ -120,6 +120,11 @@ export function firstClass(outputs: Float32Array): number {
   return best;
 }
 
+/** The softmax of logits: p_k = exp(z_k) / sum_j exp(z_j). */
+export function probabilities(logits: Float32Array): Float64Array {
+  return logSoftmax(logits).map(Math.exp);
+}
+
 function logSoftmax(z: Float32Array): Float64Array {
   const most = z.reduce((a, b) => Math.max(a, b), -Infinity);
   const sum = z.reduce((total, value) => total + Math.exp(value - most), 0);

@@ -8,7 +8,7 @@ import { writeTiny, type Tiny } from '../explainer/tiny.js';
 import { NetBuilder, smallModel } from '../support/onnx_models.js';
 import { here } from './run_cli.js';
 
-const COMMANDS = ['demo', 'inspect', 'train', 'evaluate', 'devices'];
+const COMMANDS = ['demo', 'inspect', 'train', 'evaluate', 'explain', 'devices'];
 
 describe('partlens: usage', () => {
   const folder = temporaryFolder();
@@ -60,6 +60,8 @@ describe('partlens: usage', () => {
       /--performer <model\.onnx>' not specified/,
     ],
     ['a missing argument', () => ['evaluate'], /missing required argument 'run'/],
+    ['a missing photograph', () => ['explain', 'run'], /missing required argument 'image'/],
+    ['--top 0', () => ['explain', 'run', 'x.png', '--top', '0'], /Expected an integer >= 1/],
     ['an unknown choice', () => ['evaluate', 'x', '--split', 'some'], /choices are all, train/],
     ['no number', () => ['demo', '--images', 'many'], /Expected an integer >= 1/],
     ['threads 0', () => train('--threads', '0'), /Expected an integer >= 1/],
@@ -118,6 +120,7 @@ describe('partlens: usage', () => {
     ],
     ['a missing folder', () => train('--images', join(folder(), 'none')), /none.*ENOENT.*E_FILE/],
     ['a folder without a run', () => ['evaluate', folder()], /holds no run.*\(E_FILE\)/],
+    ['explain without a run', () => ['explain', folder(), 'x.png'], /holds no run.*\(E_FILE\)/],
   ];
   for (const [what, args, message] of failing) {
     it(`${what} is a failure: one sentence, code 1`, async () => {

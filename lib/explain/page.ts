@@ -1,0 +1,178 @@
+import { basename } from 'node:path';
+import { VERSION } from '../version.js';
+import { curveChart } from './chart.js';
+import type { ActivePart, Curve, Explanation } from './explanation.js';
+import { escapeText } from './markup.js';
+import { colourOf, partOverlay } from './overlay.js';
+import { DRAWN, overlays, photograph } from './picture.js';
+import { STYLE } from './style.js';
+
+/** Parts with a picture of their own. */
+const PICTURES = 12;
+/** Longer side of the photograph in the page, pixels. */
+const SIDE = 900;
+
+/**
+ * An explanation as one HTML page that needs nothing else: no script, no font, no network. `image` is
+ * what was explained; the page holds its name, not its path.
+ */
+export async function explanationPage(
+  explanation: Explanation,
+  image: string | Uint8Array,
+): Promise<string> {
+  const { width, height } = explanation.frame;
+  const scale = Math.min(1, SIDE / Math.max(width, height));
+  const size = { width: Math.round(width * scale), height: Math.round(height * scale) };
+  const url = await photograph(image, size);
+  const { performer, path } = explanation;
+  const name = path === undefined ? 'a photograph' : basename(path);
+  const title = `${performer.name}: ${name}`;
+  return [
+    '<!doctype html><html lang="en"><head><meta charset="utf-8">',
+    '<meta name="viewport" content="width=device-width, initial-scale=1">',
+    '<meta http-equiv="Content-Security-Policy" ',
+    `content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">`,
+    `<title>${escapeText(title)}</title><style>${STYLE}</style></head><body>`,
+    `<header><h1>${escapeText(performer.name)}</h1><p>${escapeText(name)}</p></header><main>`,
+    prediction(explanation),
+    `<section><h2>Where the parts are</h2>${picture(explanation, url)}</section>`,
+    pictures(explanation),
+    partTable(explanation),
+    wholes(explanation),
+    curves(explanation),
+    `</main><footer>partlens ${VERSION}, p = ${explanation.p.toFixed(3)}: the share of the features `,
+    "that parts carry. A contribution is measured: the filter's map is switched off, the decoder ",
+    "and the CNN's own head answer again.</footer></body></html>\n",
+  ].join('');
+}
+
+function prediction({ performer, rebuilt, unit, warnings }: Explanation): string {
+  const row = (label: string, { name, probability, score }: typeof performer): string =>
+    `<tr><th scope="row">${label}</th><td>${escapeText(name)}</td>` +
+    `<td>${percent(probability)}</td><td>${score.toFixed(2)}</td></tr>`;
+  return [
+    '<section><table><thead><tr><th></th><th>class</th><th>probability</th>',
+    `<th>${unit}</th></tr></thead><tbody>`,
+    row('performer', performer),
+    row('from rebuilt features', rebuilt),
+    '</tbody></table>',
+    ...warnings.map((text) => `<p class="warning" role="note">${escapeText(text)}</p>`),
+    '</section>',
+  ].join('');
+}
+
+/** The photograph with the first parts; it is stored here once, the small pictures reuse it. */
+function picture(explanation: Explanation, url: string): string {
+  const { width, height } = explanation.frame;
+  const line = Math.max(width, height) / 250;
+  const box = `${String(width)} ${String(height)}`;
+  const photo = `width="${String(width)}" height="${String(height)}" preserveAspectRatio="none"`;
+  return [
+    `<svg class="photo" viewBox="0 0 ${box}" role="img" aria-label="the photograph with its parts">`,
+    `<image id="photograph" ${photo} href="${url}"/>`,
+    overlays(explanation, line),
+    '</svg><ul class="legend">',
+    ...explanation.parts.slice(0, DRAWN).map((part, i) => {
+      return `<li>${swatch(i)}${escapeText(label(part))} <b>${signed(part.contribution)}</b></li>`;
+    }),
+    '</ul>',
+  ].join('');
+}
+
+/** One small picture for each of the first parts. */
+function pictures({ parts, frame }: Explanation): string {
+  const { width, height } = frame;
+  const line = Math.max(width, height) / 80;
+  const figures = parts.slice(0, PICTURES).map((part, i) => {
+    const overlay = partOverlay(part, frame, { colour: colourOf(i), line, field: true });
+    return (
+      `<figure><svg viewBox="0 0 ${String(width)} ${String(height)}" role="img" ` +
+      `aria-label="${escapeText(label(part))}"><use href="#photograph"/>${overlay}</svg>` +
+      `<figcaption>${escapeText(label(part))}<br><b>${signed(part.contribution)}</b></figcaption></figure>`
+    );
+  });
+  if (figures.length === 0) return '';
+  return (
+    `<section><h2>One by one</h2><p>The contour is at half of the map's maximum; the dashed box is ` +
+    `what the strongest cell of the CNN's layer sees.</p><div class="figures">${figures.join('')}</div></section>`
+  );
+}
+
+function partTable({ parts, filters, explained, unit }: Explanation): string {
+  const most = Math.max(
+    ...parts.map(({ contribution }) => Math.abs(contribution)),
+    Number.MIN_VALUE,
+  );
+  const row = ({ filter, part, place, strength, contribution }: ActivePart): string => {
+    const width = ((100 * Math.abs(contribution)) / most).toFixed(0);
+    const kind = contribution < 0 ? 'against' : 'for';
+    return [
+      `<tr><td>${String(filter)}</td>`,
+      `<td>${part ? `${escapeText(part.name)} ${percent(part.purity)}` : '\u2013'}</td>`,
+      `<td>${place.x.toFixed(0)}, ${place.y.toFixed(0)}</td><td>${strength.toFixed(2)}</td>`,
+      `<td>${signed(contribution)}</td><td class="bar"><i class="${kind}" style="width:${width}%"></i></td></tr>`,
+    ].join('');
+  };
+  return [
+    `<section><h2>${String(parts.length)} of ${String(filters)} filters answer</h2>`,
+    `<p>Contribution: ${unit} of ${escapeText(explained.name)} that is lost when the filter is switched `,
+    "off. Strength: 1 is the mean of the training images. Purity: share of the filter's top images ",
+    'whose peak is at this part.</p><div class="scroll" tabindex="0"><table><thead><tr><th>filter</th>',
+    '<th>part, purity</th><th>x, y</th><th>strength</th><th>contribution</th><th></th></tr></thead>',
+    `<tbody>${parts.map(row).join('')}</tbody></table></div></section>`,
+  ].join('');
+}
+
+function wholes({ tracks, control, pairs }: Explanation): string {
+  const rows = [
+    ['all parts', tracks.interpretable],
+    ['ordinary track', tracks.ordinary],
+    ['mean of the first five parts', control.top],
+    ['control: a filter at random', control.random],
+  ] as const;
+  const wholeRows = rows.map(
+    ([name, value]) => `<tr><th scope="row">${name}</th><td>${signed(value)}</td></tr>`,
+  );
+  const pairRows = pairs.map(
+    ({ filters, contribution, interaction }) =>
+      `<tr><td>${filters.join(' + ')}</td><td>${signed(contribution)}</td><td>${signed(interaction)}</td></tr>`,
+  );
+  return [
+    '<section class="two"><div><h2>Switched off as a whole</h2><table>',
+    ...wholeRows,
+    '</table></div><div><h2>Pairs</h2><table><thead><tr><th>filters</th><th>together</th>',
+    `<th>beyond the sum</th></tr></thead><tbody>${pairRows.join('')}</tbody></table></div></section>`,
+  ].join('');
+}
+
+function curves({ deletion, insertion, unit, explained }: Explanation): string {
+  const one = (title: string, curve: Curve, what: string, better: string): string => {
+    const { parts, random, deviation } = curve.area;
+    const areas = `area ${parts.toFixed(2)}, at random ${random.toFixed(2)} \u00b1 ${deviation.toFixed(2)} (${better})`;
+    return `<div><h3>${title}</h3>${curveChart(curve, what)}<p>${areas}</p></div>`;
+  };
+  return [
+    `<section><h2>Does the order tell the truth?</h2><p>The ${unit} of ${escapeText(explained.name)} `,
+    'while filters are switched <span class="key parts">in order of contribution</span> or ',
+    '<span class="key random">at random</span>.</p><div class="two">',
+    one('Deletion', deletion, 'filters switched off', 'smaller is better'),
+    one('Insertion', insertion, 'filters switched on', 'larger is better'),
+    '</div></section>',
+  ].join('');
+}
+
+function label({ filter, part }: ActivePart): string {
+  return `filter ${String(filter)}${part ? ` \u00b7 ${part.name}` : ''}`;
+}
+
+function swatch(index: number): string {
+  return `<i class="swatch" style="background:${colourOf(index)}"></i>`;
+}
+
+function percent(share: number): string {
+  return `${(100 * share).toFixed(1)} %`;
+}
+
+function signed(value: number): string {
+  return `${value < 0 ? '\u2212' : '+'}${Math.abs(value).toFixed(3)}`;
+}

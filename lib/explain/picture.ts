@@ -1,0 +1,123 @@
+import sharp from 'sharp';
+import type { ActivePart, Explanation } from './explanation.js';
+import { shortText } from './markup.js';
+import { colourOf, partOverlay } from './overlay.js';
+
+/** Parts that are drawn on the photograph. */
+export const DRAWN = 5;
+
+/** Longer side of the drawn photograph, and width of the text beside it, pixels. */
+const [PHOTO, PANEL] = [640, 420];
+
+/**
+ * A PNG of an explanation: the photograph with the first five parts on it, and beside it the prediction
+ * and what each part gives. `image` is what was explained. Throws `E_FILE`'s cause when it is gone.
+ */
+export async function drawExplanation(
+  explanation: Explanation,
+  image: string | Uint8Array,
+): Promise<Uint8Array> {
+  const { width, height } = explanation.frame;
+  const scale = PHOTO / Math.max(width, height);
+  const [photoWidth, photoHeight] = [width * scale, height * scale].map(Math.round);
+  const size = { width: photoWidth ?? 0, height: photoHeight ?? 0 };
+  const canvas = { width: size.width + PANEL, height: Math.max(size.height, 400) };
+  const svg = [
+    `<svg xmlns="http://www.w3.org/2000/svg" width="${String(canvas.width)}" `,
+    `height="${String(canvas.height)}" font-family="sans-serif">`,
+    '<rect width="100%" height="100%" fill="#fff"/>',
+    `<svg width="${String(size.width)}" height="${String(size.height)}" `,
+    `viewBox="0 0 ${String(width)} ${String(height)}" preserveAspectRatio="none">`,
+    `<image width="${String(width)}" height="${String(height)}" preserveAspectRatio="none" `,
+    `href="${await photograph(image, size)}"/>`,
+    overlays(explanation, 2.5 / scale),
+    `</svg><g transform="translate(${String(size.width + 20)} 0)">${panel(explanation)}</g></svg>`,
+  ].join('');
+  return sharp(Buffer.from(svg)).png().toBuffer();
+}
+
+/** The first parts on the photograph, the largest contribution on top, in pixels of the photograph. */
+export function overlays({ parts, frame }: Explanation, line: number): string {
+  const drawn = parts.slice(0, DRAWN).map((part, i) => {
+    return partOverlay(part, frame, { colour: colourOf(i), line });
+  });
+  return drawn.toReversed().join('');
+}
+
+/** The upright photograph as a JPEG of at most that size, as a data URL. */
+export async function photograph(
+  image: string | Uint8Array,
+  { width, height }: { width: number; height: number },
+): Promise<string> {
+  const bytes = await sharp(image, { autoOrient: true, ignoreIcc: true })
+    .flatten({ background: '#fff' })
+    .resize(width, height, { fit: 'fill' })
+    .toColourspace('srgb')
+    .jpeg({ quality: 88 })
+    .toBuffer();
+  return `data:image/jpeg;base64,${bytes.toString('base64')}`;
+}
+
+/** Prediction and contributions as text with bars. */
+function panel(explanation: Explanation): string {
+  const { performer, rebuilt, explained, unit, parts, tracks, control } = explanation;
+  const drawn = parts.slice(0, DRAWN);
+  const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
+  const rows = [
+    ...drawn.map((part, i) => ({
+      name: nameOf(part),
+      value: part.contribution,
+      colour: colourOf(i),
+    })),
+    { name: 'ordinary track', value: tracks.ordinary, colour: '#888' },
+    { name: 'a filter at random', value: control.random, colour: '#bbb' },
+  ];
+  const most = Math.max(...rows.map(({ value }) => Math.abs(value)), Number.MIN_VALUE);
+  const zero = rows.some(({ value }) => value < 0) ? 0.5 : 0;
+  const differs = performer.index !== rebuilt.index;
+  return [
+    text(
+      36,
+      `${shortText(performer.name, 24)} ${percent(performer.probability)}`,
+      'font-size="22"',
+    ),
+    text(
+      62,
+      `from rebuilt features: ${shortText(rebuilt.name, 18)} ${percent(rebuilt.probability)}`,
+      `font-size="15" fill="${differs ? '#b00020' : '#444'}"`,
+    ),
+    text(
+      96,
+      `What each part gives to the ${unit} of ${shortText(explained.name, 16)}`,
+      'font-size="13" fill="#444"',
+    ),
+    ...rows.map((row, i) => bar(row, 122 + 38 * i, { most, zero })),
+  ].join('');
+}
+
+function nameOf({ filter, part }: ActivePart): string {
+  return `filter ${String(filter)}${part ? ` \u00b7 ${part.name}` : ''}`;
+}
+
+function text(y: number, content: string, attributes: string): string {
+  return `<text y="${String(y)}" ${attributes}>${content}</text>`;
+}
+
+/** A labelled bar; `zero`: where its axis stands, as a share of its width; `most`: the longest value. */
+function bar(
+  { name, value, colour }: { name: string; value: number; colour: string },
+  y: number,
+  { most, zero }: { most: number; zero: number },
+): string {
+  const width = 240;
+  const [middle, length] = [zero * width, (Math.abs(value) / most) * (1 - zero) * width];
+  const from = value < 0 ? middle - length : middle;
+  return [
+    text(y, shortText(name, 46), 'font-size="13" fill="#222"'),
+    `<rect x="${from.toFixed(1)}" y="${String(y + 8)}" width="${length.toFixed(1)}" height="12" `,
+    `fill="${colour}"/>`,
+    `<path d="M${String(middle)} ${String(y + 6)}v16" stroke="#666"/>`,
+    `<text x="${String(width + 12)}" y="${String(y + 19)}" font-size="13">`,
+    `${value < 0 ? '\u2212' : '+'}${Math.abs(value).toFixed(2)}</text>`,
+  ].join('');
+}

@@ -1,0 +1,42 @@
+import type { Geometry } from '../performer/index.js';
+import type { Box, Place } from './explanation.js';
+
+/** What places a map of the performer's layer on a photograph. */
+export interface Frame {
+  /** Side of the maps, cells. */
+  cells: number;
+  /** Of the performer's layer, in pixels of the network's input. */
+  geometry: Geometry;
+  /** Side of the network's input, pixels. */
+  input: number;
+  /** Size of the upright photograph, pixels; it is stretched to the input. */
+  width: number;
+  height: number;
+}
+
+/** Where a cell (row-major) lies in the photograph. */
+export function placeOf(cell: number, frame: Frame): Place {
+  const { cells, geometry, input, width, height } = frame;
+  const [x, y] = toPhotograph(frame, cell % cells, Math.floor(cell / cells));
+  const half = [0, 1].map((axis) => (geometry.size[axis] ?? 0) / 2 / input);
+  const [halfHeight, halfWidth] = [(half[0] ?? 0) * height, (half[1] ?? 0) * width];
+  const [left, right] = [Math.max(0, x - halfWidth), Math.min(width, x + halfWidth)];
+  const [top, bottom] = [Math.max(0, y - halfHeight), Math.min(height, y + halfHeight)];
+  const field: Box = { left, top, width: right - left, height: bottom - top };
+  return { y: y - 0.5, x: x - 0.5, field };
+}
+
+/**
+ * A position among cells (column, row; the centre of the first cell at 0, 0) as a point [x, y] of the
+ * photograph: its corner at 0, 0, one unit a pixel, so that pixel centres lie at whole numbers plus 0.5.
+ */
+export function toPhotograph(
+  { geometry: { stride, firstCentre }, input, width, height }: Frame,
+  column: number,
+  row: number,
+): [number, number] {
+  return [
+    ((firstCentre[1] + stride[1] * column + 0.5) * width) / input,
+    ((firstCentre[0] + stride[0] * row + 0.5) * height) / input,
+  ];
+}

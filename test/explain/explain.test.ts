@@ -1,0 +1,326 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { expect } from 'chai';
+import sharp from 'sharp';
+import { readImage, readSafetensors, writeSafetensors } from '../../lib/data/index.js';
+import { drawExplanation, explanationPage, type Explanation } from '../../lib/index.js';
+import { listCheckpoints } from '../../lib/explainer/checkpoint.js';
+import { Explainer } from '../../lib/explainer/explainer.js';
+import { firstClass } from '../../lib/metrics/index.js';
+import type { Performer } from '../../lib/performer/index.js';
+import { temporaryFolder } from '../data/temporary.js';
+import { C, CLASSES, N, SIDE, tinyPerformer, withExplainer, writeTiny } from '../explainer/tiny.js';
+import { failure } from '../support/performer.js';
+
+/** Size of the tiny photographs, pixels. */
+const [WIDTH, HEIGHT] = [20, 24];
+
+describe('explain: one prediction', () => {
+  const folder = temporaryFolder();
+  let performer: Performer;
+  let run: string;
+  let photo: string;
+  let landmarks: string;
+
+  beforeEach(async () => {
+    const tiny = await writeTiny(folder());
+    performer = await tinyPerformer(tiny.model);
+    run = join(folder(), 'run');
+    photo = join(tiny.images, 'dark', '003.png');
+    ({ landmarks } = tiny);
+    const options = { performer, images: tiny.images, out: run, filters: C };
+    await withExplainer(options, () => undefined);
+  });
+  afterEach(() => performer.dispose());
+
+  /** Loads the run after its newest checkpoint was changed. */
+  async function use<T>(
+    body: (explainer: Explainer) => Promise<T>,
+    change: (tensors: Record<string, Float32Array>) => void = () => undefined,
+  ): Promise<T> {
+    const { path } = (await listCheckpoints(run)).at(-1)!;
+    const { tensors, metadata } = await readSafetensors(path);
+    const whole = await readFile(path);
+    const named = Object.entries(tensors).map(([name, { data }]) => [name, data] as const);
+    change(Object.fromEntries(named) as Record<string, Float32Array>);
+    await writeSafetensors(path, tensors, metadata);
+    const explainer = await Explainer.load(run, { performer, backend: 'cpu', threads: 1 });
+    try {
+      return await body(explainer);
+    } finally {
+      explainer.dispose();
+      await writeFile(path, whole);
+    }
+  }
+
+  /** Logits of the head on the features that `maps` rebuilds. */
+  async function logits(explainer: Explainer): Promise<Float32Array> {
+    const { pixels } = await readImage(photo, performer.preprocessing);
+    const { layer } = await performer.features(pixels, 1);
+    const { rebuilt } = await explainer.maps(layer, 1);
+    return performer.head(rebuilt.at(-1)!, 1);
+  }
+
+  /** Switches filters of a convolution off where it is computed: weights and bias are 0. */
+  const silence =
+    (layer: string, filters: readonly number[]) =>
+    (tensors: Record<string, Float32Array>): void => {
+      for (const name of [`${layer}.weight`, `${layer}.bias`]) {
+        const data = tensors[name]!;
+        const each = data.length / C;
+        for (const f of filters) data.fill(0, f * each, (f + 1) * each);
+      }
+    };
+
+  it('each contribution is what a network without that filter loses', async () => {
+    const found = await use((explainer) => explainer.explain(photo));
+    const { index } = found.performer;
+    const whole = (await use(logits))[index]!;
+    expect(found.explained.score).to.be.closeTo(whole, 1e-5);
+    const without = async (layer: string, filters: readonly number[]): Promise<number> =>
+      whole - (await use(logits, silence(layer, filters)))[index]!;
+    expect(found.parts.length).to.be.above(2);
+    for (const { filter, contribution } of found.parts) {
+      const wanted = await without('conv_interp_2', [filter]);
+      expect(contribution, `filter ${filter}`).to.be.closeTo(wanted, 1e-5);
+    }
+    for (const { filters, contribution, interaction } of found.pairs) {
+      expect(contribution).to.be.closeTo(await without('conv_interp_2', filters), 1e-5);
+      const [a, b] = filters.map(
+        (f) => found.parts.find(({ filter }) => filter === f)!.contribution,
+      );
+      expect(interaction).to.be.closeTo(contribution - a! - b!, 1e-9);
+    }
+    const every = [...Array(C).keys()];
+    expect(found.tracks.interpretable).to.be.closeTo(await without('conv_interp_2', every), 1e-5);
+    expect(found.tracks.ordinary).to.be.closeTo(await without('conv_ordin', every), 1e-5);
+    expect(Math.max(...found.parts.map((part) => Math.abs(part.contribution)))).to.be.above(1e-4);
+  });
+
+  it('parts are the filters that fire, with the place of their peak in the photograph', async () => {
+    await use(async (explainer) => {
+      const found = await explainer.explain(photo);
+      const { pixels } = await readImage(photo, performer.preprocessing);
+      const { layer2 } = await explainer.maps((await performer.features(pixels, 1)).layer, 1);
+      const { stride, firstCentre, size } = performer.layer.geometry;
+      const fires = (f: number): boolean =>
+        layer2.slice(f * N * N, (f + 1) * N * N).some((v) => v > 0);
+      const firing = [...Array(C).keys()].filter(fires);
+      expect(found.parts.map(({ filter }) => filter).sort((a, b) => a - b)).to.deep.equal(firing);
+      for (const { filter, place, activation, strength, map } of found.parts) {
+        const own = layer2.slice(filter * N * N, (filter + 1) * N * N);
+        const cell = own.indexOf(Math.max(...own));
+        expect(activation).to.be.closeTo(own[cell]!, 1e-6);
+        expect(map[cell]).to.be.closeTo(own[cell]!, 1e-6);
+        const y = firstCentre[0] + stride[0] * Math.floor(cell / N);
+        const x = firstCentre[1] + stride[1] * (cell % N);
+        expect(place.y).to.be.closeTo(((y + 0.5) * HEIGHT) / SIDE - 0.5, 1e-9);
+        expect(place.x).to.be.closeTo(((x + 0.5) * WIDTH) / SIDE - 0.5, 1e-9);
+        const { left, width, top, height } = place.field;
+        const edge = ((x + 0.5 - size[1] / 2) * WIDTH) / SIDE;
+        expect(left).to.be.closeTo(Math.max(0, edge), 1e-9);
+        expect(left + width).to.be.at.most(WIDTH);
+        expect(top + height).to.be.at.most(HEIGHT);
+        expect(strength).to.be.above(0);
+      }
+      const order = found.parts.map(({ contribution }) => contribution);
+      expect(order).to.deep.equal([...order].sort((a, b) => b - a));
+      const total = order.reduce((sum, value) => sum + value, 0);
+      expect(found.control.random).to.be.closeTo(total / C, 1e-12);
+    });
+  });
+
+  it('curves begin and end with all and no parts; the best order beats random ones', async () => {
+    await use(async (explainer) => {
+      const { deletion, insertion, explained, tracks } = await explainer.explain(photo);
+      const none = explained.score - tracks.interpretable;
+      for (const kind of ['parts', 'random'] as const) {
+        expect([deletion[kind][0], deletion[kind].at(-1)]).to.deep.equal([explained.score, none]);
+        expect([insertion[kind][0], insertion[kind].at(-1)]).to.deep.equal([none, explained.score]);
+      }
+      expect(deletion.area.parts).to.be.below(deletion.area.random);
+      expect(insertion.area.parts).to.be.above(insertion.area.random);
+    });
+  });
+
+  it('bytes give what the path gives, twice the same', async () => {
+    await use(async (explainer) => {
+      const first = await explainer.explain(photo);
+      expect(first.path).to.equal(photo);
+      const second = await explainer.explain(await readFile(photo));
+      expect({ ...second, path: photo }).to.deep.equal(first);
+    });
+  });
+
+  it('explains another class when asked, by name or number', async () => {
+    await use(async (explainer) => {
+      const own = await explainer.explain(photo);
+      const other = 1 - own.performer.index;
+      const byName = await explainer.explain(photo, { class: CLASSES[other] });
+      expect(byName.explained).to.include({ index: other, name: CLASSES[other] });
+      expect(byName.performer).to.deep.equal(own.performer);
+      expect(await explainer.explain(photo, { class: other })).to.deep.equal(byName);
+      const sum = byName.explained.probability + own.explained.probability;
+      expect(sum).to.be.closeTo(1, 1e-6);
+    });
+  });
+
+  it('warns when the rebuilt features make another class', async () => {
+    const own = await use(async (explainer) => (await explainer.explain(photo)).performer.index);
+    // Features that are 1 everywhere or 0 but for one: some of them make the head say otherwise.
+    for (let k = 0; k < 64; k++) {
+      const change = (tensors: Record<string, Float32Array>): void => {
+        tensors['fc_dec_2.weight']!.fill(0);
+        tensors['fc_dec_2.bias']!.forEach(
+          (_, i, bias) => (bias[i] = (i * (k + 1)) % 7 === 0 ? 50 : 0),
+        );
+      };
+      const head = await use(logits, change);
+      if (firstClass(head) === own) continue;
+      const told: string[] = [];
+      const onWarning = (text: string): number => told.push(text);
+      const found = await use((explainer) => explainer.explain(photo, { onWarning }), change);
+      expect(found.rebuilt.index).to.equal(1 - own);
+      expect(found.explained.index).to.equal(own);
+      expect(found.warnings).to.deep.equal(told);
+      expect(told[0])
+        .to.include(`performer says ${CLASSES[own]}`)
+        .and.include(CLASSES[1 - own]!);
+      return;
+    }
+    throw new Error('no features of another class found');
+  });
+
+  it('a run whose filters are all silent says so', async () => {
+    await use(
+      async (explainer) => {
+        const found = await explainer.explain(photo);
+        expect(found.parts).to.deep.equal([]);
+        expect(found.warnings.join()).to.include('No part filter answers');
+        expect(found.tracks.interpretable).to.equal(0);
+        expect(await explanationPage(found, photo)).to.include('0 of 6 filters answer');
+        expect((await drawExplanation(found, photo)).length).to.be.above(1000);
+      },
+      silence('conv_interp_2', [...Array(C).keys()]),
+    );
+  });
+
+  it('names parts after evaluate with landmarks, for that checkpoint only', async () => {
+    await use(async (explainer) => {
+      const before = await explainer.explain(photo);
+      expect(before.warnings.join()).not.to.include('parts.json');
+      expect(before.parts.every(({ part }) => part === undefined)).to.equal(true);
+      await explainer.evaluate();
+      expect((await explainer.explain(photo)).parts[0]?.part).to.equal(undefined);
+      await explainer.evaluate({ landmarks });
+      const { parts } = await explainer.explain(photo);
+      expect(
+        parts.some(({ part }) => /^(bright|dark)\/(blob|edge)$/.test(part?.name ?? '')),
+      ).to.equal(true);
+      for (const { part } of parts) if (part) expect(part.purity).to.be.within(0, 1);
+      const path = join(run, 'parts.json');
+      const text = await readFile(path, 'utf8');
+      for (const [wrong, message] of [
+        [text.replace(/"step": \d+/, '"step": 1'), /another checkpoint/],
+        [text.replace('"format": 1', '"format": 2'), /is damaged/],
+        ['{', /cannot be read/],
+      ] as const) {
+        await writeFile(path, wrong);
+        const found = await explainer.explain(photo);
+        expect(found.warnings.join()).to.match(message);
+        expect(found.parts.every(({ part }) => part === undefined)).to.equal(true);
+      }
+    });
+  });
+
+  it('refuses what it cannot explain', async () => {
+    await use(async (explainer) => {
+      const explain = (image: string | Uint8Array, options = {}) =>
+        explainer.explain(image, options);
+      await failure('E_ARGUMENT', /one of bright, dark, or a number from 0 to 1/, () =>
+        explain(photo, { class: 'cat' }),
+      );
+      await failure('E_ARGUMENT', /from 0 to 1 for class but received 2/, () =>
+        explain(photo, { class: 2 }),
+      );
+      await failure('E_ARGUMENT', /even number/, () => explain(photo, { orders: 3 }));
+      await failure('E_FILE', /none\.png/, () => explain(join(folder(), 'none.png')));
+      await failure('E_FILE', /no JPEG, PNG or WebP/, () => explain(Buffer.from('no image')));
+      const signal = AbortSignal.abort();
+      await failure('E_STATE', /explanation was stopped/, () => explain(photo, { signal }));
+    });
+  });
+
+  it('where the performer ends in a softmax the score is the log of the probability', async () => {
+    await use(async (explainer) => {
+      const soft = Object.create(performer, {
+        output: { value: { ...performer.output, softmax: true } },
+        head: {
+          value: async (data: Float32Array, count: number) => {
+            const z = await performer.head(data, count);
+            return z.map((value, i) => {
+              const row = z.subarray(i - (i % 2), i - (i % 2) + 2);
+              return Math.exp(value) / (Math.exp(row[0]!) + Math.exp(row[1]!));
+            });
+          },
+        },
+        features: { value: performer.features.bind(performer) },
+      }) as Performer;
+      const logit = await explainer.explain(photo);
+      const other = Object.create(explainer, {
+        performer: { value: soft },
+        encodingSize: { value: explainer.encodingSize },
+        encode: { value: explainer.encode.bind(explainer) },
+        decode: { value: explainer.decode.bind(explainer) },
+      }) as Explainer;
+      const found = await other.explain(photo, { class: logit.performer.index });
+      expect(found.unit).to.equal('log probability');
+      expect(found.explained.score).to.be.closeTo(Math.log(logit.explained.probability), 1e-5);
+    });
+  });
+
+  describe('drawn', () => {
+    const PLANTED = '<img src=x onerror=alert(1)>';
+
+    async function explained(): Promise<{ found: Explanation; image: string }> {
+      const image = join(folder(), `${PLANTED.replaceAll('/', '')}.png`);
+      await writeFile(image, await readFile(photo));
+      const found = await use((explainer) => explainer.explain(image));
+      found.performer.name = `${PLANTED}\u001b[31m`;
+      found.explained.name = PLANTED;
+      found.warnings.push(`"${PLANTED}"`);
+      found.parts.forEach((part) => (part.part = { name: `a/${PLANTED}`, purity: 0.5 }));
+      return { found, image };
+    }
+
+    it('a page without script, network or path; text from data is text', async () => {
+      const { found, image } = await explained();
+      const page = await explanationPage(found, image);
+      expect(page).not.to.match(/<img|<script/);
+      expect(page).not.to.include('\u001b');
+      expect(page).to.include('&lt;img src=x onerror=alert(1)&gt;');
+      expect(page.replace(/data:image[^"]+/g, '')).not.to.match(/(https?:)?\/\/[a-z]/i);
+      expect(page).not.to.include(folder());
+      expect(page).to.include(basename(image).replace('<', '&lt;').replace('>', '&gt;'));
+      expect(page.match(/<figure>/g)).to.have.length(found.parts.length);
+      expect(page.match(/data:image/g), 'photograph, once').to.have.length(1);
+      expect(page).not.to.match(/NaN|undefined|Infinity/);
+    });
+
+    it('a picture of the photograph with colours of the parts', async () => {
+      const { found, image } = await explained();
+      const png = await drawExplanation(found, image);
+      const { data, info } = await sharp(png)
+        .removeAlpha()
+        .raw()
+        .toBuffer({ resolveWithObject: true });
+      expect([info.width, info.height]).to.deep.equal([Math.round((640 * 20) / 24) + 420, 640]);
+      const { place } = found.parts[0]!;
+      const [x, y] = [place.x, place.y].map((at) => Math.round(((at + 0.5) * 640) / 24));
+      const at = (y! * info.width + x!) * 3;
+      expect([...data.subarray(at, at + 3)], 'the dot of the first part').to.deep.equal([
+        230, 159, 0,
+      ]);
+    });
+  });
+});
