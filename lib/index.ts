@@ -9,6 +9,7 @@ export {
   type ExplainerMaps,
 } from './explainer/explainer.js';
 export * from './explain/explanation.js';
+export * from './export/index.js';
 export { explanationPage } from './explain/page.js';
 export { drawExplanation } from './explain/picture.js';
 export type { TrainOptions, TrainOptionsInput } from './explainer/options.js';

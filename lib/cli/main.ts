@@ -5,6 +5,7 @@ import { demoCommand } from './demo.js';
 import { devicesCommand } from './devices.js';
 import { evaluateCommand } from './evaluate.js';
 import { explainCommand } from './explain.js';
+import { exportCommand } from './export.js';
 import { inspectCommand } from './inspect.js';
 import { trainCommand } from './train.js';
 
@@ -25,6 +26,7 @@ export function buildProgram(): Command {
     trainCommand,
     evaluateCommand,
     explainCommand,
+    exportCommand,
     devicesCommand,
   ];
   for (const make of commands) program.addCommand(make());

@@ -1,5 +1,6 @@
 export { inspectModel, type ExplainableLayer, type Inspection } from './inspect.js';
 export type { FeatureInfo, Geometry, LayerInfo } from './layer_info.js';
+export { OnnxBuilder } from './onnx_builder.js';
 export {
   buildModel,
   encodeModel,
@@ -16,3 +17,4 @@ export {
   type PerformerPool,
 } from './performer.js';
 export { readSidecar, sidecarPath, type Preprocessing, type Sidecar } from './preprocessing.js';
+export { addPerformer, poolAttributes } from './to_onnx.js';

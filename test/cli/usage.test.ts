@@ -8,7 +8,7 @@ import { writeTiny, type Tiny } from '../explainer/tiny.js';
 import { NetBuilder, smallModel } from '../support/onnx_models.js';
 import { here } from './run_cli.js';
 
-const COMMANDS = ['demo', 'inspect', 'train', 'evaluate', 'explain', 'devices'];
+const COMMANDS = ['demo', 'inspect', 'train', 'evaluate', 'explain', 'export', 'devices'];
 
 describe('partlens: usage', () => {
   const folder = temporaryFolder();
@@ -61,6 +61,22 @@ describe('partlens: usage', () => {
     ],
     ['a missing argument', () => ['evaluate'], /missing required argument 'run'/],
     ['a missing photograph', () => ['explain', 'run'], /missing required argument 'image'/],
+    ['no format', () => ['export', 'run', '--out', 'x'], /--format <name>' not specified/],
+    [
+      'an unknown format',
+      () => ['export', 'run', '--format', 'h5'],
+      /choices are onnx, safetensors/,
+    ],
+    [
+      '--fused with npz',
+      () => ['export', 'run', '--format', 'npz', '--images', 'a', '--fused', '--out', 'x'],
+      /--fused with onnx only for --format npz/,
+    ],
+    [
+      'npz without photographs',
+      () => ['export', 'run', '--format', 'npz', '--out', 'x'],
+      /Expected --images for --format npz/,
+    ],
     ['--top 0', () => ['explain', 'run', 'x.png', '--top', '0'], /Expected an integer >= 1/],
     ['an unknown choice', () => ['evaluate', 'x', '--split', 'some'], /choices are all, train/],
     ['no number', () => ['demo', '--images', 'many'], /Expected an integer >= 1/],

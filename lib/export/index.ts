@@ -1,0 +1,3 @@
+export { exportMaps, type ExportMapsOptions } from './npz.js';
+export { exportOnnx, type ExportedModel, type ExportOnnxOptions } from './onnx.js';
+export { exportSafetensors } from './safetensors.js';

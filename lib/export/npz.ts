@@ -1,0 +1,115 @@
+import { stat } from 'node:fs/promises';
+import { basename, dirname } from 'node:path';
+import { fileError } from '../data/file_error.js';
+import { emptySummary, listImages, readImages, type ImageFile } from '../data/images.js';
+import { writeNpz } from '../data/npz.js';
+import { expected } from '../errors.js';
+import { frameOf } from '../explain/explain.js';
+import { toPhotograph } from '../explain/place.js';
+import type { Explainer } from '../explainer/explainer.js';
+import { stoppable } from '../explainer/stop.js';
+import { peaksOf } from '../metrics/index.js';
+
+export interface ExportMapsOptions {
+  signal?: AbortSignal | undefined;
+  onProgress?: ((done: number, total: number) => void) | undefined;
+  /** Images that are skipped. */
+  onWarning?: ((text: string) => void) | undefined;
+}
+
+/** Bytes of part maps that are held in memory. */
+const MAX_BYTES = 2 ** 31;
+
+/**
+ * Writes the part maps of photographs (files, or folders of them) as an `.npz` file; `docs/export.md`
+ * lists the arrays. Photographs that cannot be used are skipped with a warning. Throws `E_ARGUMENT` for
+ * none or too many, `E_FILE`, and `E_STATE` when the signal stops it.
+ */
+export async function exportMaps(
+  explainer: Explainer,
+  paths: readonly string[],
+  path: string,
+  options: ExportMapsOptions = {},
+): Promise<{ path: string; images: number }> {
+  const files = await imagesOf(paths);
+  const { filters, side } = explainer.config.network;
+  const bytes = files.length * filters * side * side * 8;
+  if (files.length === 0)
+    throw expected('at least one photograph', 'images', 'none', { op: 'export' });
+  if (bytes > MAX_BYTES) {
+    throw expected('photographs with at most 2 GiB of part maps', 'images', bytes, {
+      op: 'export',
+      remedy: 'Export them in several files.',
+    });
+  }
+  const stop = { op: 'export', message: 'The export was stopped.' };
+  const images = await stoppable(options.signal, stop, () =>
+    exportFiles(explainer, files, path, options),
+  );
+  return { path, images };
+}
+
+async function imagesOf(paths: readonly string[]): Promise<ImageFile[]> {
+  const lists = paths.map(async (path): Promise<ImageFile[]> => {
+    const found = await stat(path).catch((cause: unknown) => {
+      throw fileError('read', path, cause);
+    });
+    if (!found.isDirectory()) {
+      return [{ path, file: path, className: basename(dirname(path)) }];
+    }
+    const { root, images } = await listImages(path);
+    return images.map((image) => ({ ...image, path: `${root}/${image.path}` }));
+  });
+  return (await Promise.all(lists)).flat();
+}
+
+async function exportFiles(
+  explainer: Explainer,
+  files: readonly ImageFile[],
+  path: string,
+  { signal, onProgress, onWarning }: ExportMapsOptions,
+): Promise<number> {
+  const { performer, config } = explainer;
+  const { filters, side } = config.network;
+  const cells = side * side;
+  const maps = [1, 2].map(() => new Float32Array(files.length * filters * cells));
+  const peaks = new Float32Array(files.length * filters * 2);
+  const sizes = new Int32Array(files.length * 2);
+  const names: string[] = [];
+  const summary = emptySummary();
+  const batches = readImages(files, performer.preprocessing, {
+    batch: performer.batch,
+    summary,
+    signal,
+    ...(onWarning ? { onWarning } : {}),
+  });
+  for await (const { images, pixels } of batches) {
+    const { layer } = await performer.features(pixels, images.length);
+    const { layer1, layer2 } = await explainer.maps(layer, images.length);
+    [layer1, layer2].forEach((data, l) => maps[l]?.set(data, names.length * filters * cells));
+    const { cell } = peaksOf(layer2, { images: images.length, filters, cells });
+    for (const [i, image] of images.entries()) {
+      const frame = frameOf(performer, image);
+      for (let f = 0; f < filters; f++) {
+        const at = cell[i * filters + f] ?? 0;
+        const [x, y] = toPhotograph(frame, at % side, Math.floor(at / side));
+        peaks.set([y - 0.5, x - 0.5], (names.length * filters + f) * 2);
+      }
+      sizes.set([image.height, image.width], names.length * 2);
+      names.push(image.path);
+    }
+    onProgress?.(summary.used + summary.skipped.length, files.length);
+  }
+  const N = names.length;
+  const [first, second] = maps.map((data) => ({
+    shape: [N, filters, side, side],
+    data: data.subarray(0, N * filters * cells),
+  }));
+  await writeNpz(path, {
+    images: { shape: [N], data: names },
+    sizes: { shape: [N, 2], data: sizes.subarray(0, N * 2) },
+    ...(first && second ? { part_maps_1: first, part_maps_2: second } : {}),
+    peaks: { shape: [N, filters, 2], data: peaks.subarray(0, N * filters * 2) },
+  });
+  return N;
+}

@@ -1,0 +1,103 @@
+import { writeFileAtomic } from '../data/atomic.js';
+import { expected } from '../errors.js';
+import type { Explainer } from '../explainer/explainer.js';
+import { addPerformer, encodeModel, OnnxBuilder, type ValueSpec } from '../performer/index.js';
+import { sizeOf } from '../tensor.js';
+import { VERSION } from '../version.js';
+import { addDecoder, addEncoder, addPartMaps } from './onnx_explainer.js';
+
+/** ONNX opset of what is written. */
+export const OPSET = 17;
+
+/** Protobuf ends at 2^31 bytes; names and nodes need some of them. */
+const MAX_BYTES = 2 ** 31 - 2 ** 24;
+
+export interface ExportedModel {
+  path: string;
+  bytes: number;
+  inputs: ValueSpec[];
+  outputs: ValueSpec[];
+}
+
+export interface ExportOnnxOptions {
+  /** From the image to the part maps, instead of from the layer's maps to the rebuilt features. */
+  fused?: boolean | undefined;
+}
+
+/**
+ * Writes the explainer as an ONNX file (opset 17, float32, open batch dimension N):
+ *
+ * - by default from the performer's maps `features` (N, C, n, n) to `part_maps_1`, `part_maps_2`,
+ *   `masked_maps` (N, D, n, n), `x_enc` (N, D, q, q) and `rebuilt_1` ... (N, size);
+ * - fused, from `image` (N, 3, H, W), preprocessed as the performer wants it, to the three maps.
+ *
+ * `docs/export.md` tells what they hold. Throws `E_ARGUMENT` for a model that protobuf cannot hold,
+ * `E_FILE`, and for a fused one `E_STATE` when the performer's file has changed.
+ */
+export async function exportOnnx(
+  explainer: Explainer,
+  path: string,
+  { fused = false }: ExportOnnxOptions = {},
+): Promise<ExportedModel> {
+  const { performer, config } = explainer;
+  const { channels, side, filters } = config.network;
+  const builder = new OnnxBuilder();
+  const tensors = await explainer.parameters();
+  const { input } = performer;
+  const given: ValueSpec = fused
+    ? { name: 'image', dims: ['N', input.channels, input.height, input.width] }
+    : { name: 'features', dims: ['N', channels, side, side] };
+  const layer = fused ? await addPerformer(builder, performer, given.name) : given.name;
+  const source = { builder, config, tensors };
+  const maps = addPartMaps(source, layer);
+  const outputs: ValueSpec[] = [maps.layer1, maps.layer2, maps.masked].map((name) => ({
+    name,
+    dims: ['N', filters, side, side],
+  }));
+  if (!fused) {
+    const q = Math.sqrt(explainer.encodingSize / filters);
+    const encoding = addEncoder(source, maps, explainer.p);
+    outputs.push({ name: encoding, dims: ['N', filters, q, q] });
+    addDecoder(source, encoding).forEach((name, l) => {
+      outputs.push({ name, dims: ['N', config.network.targets[l]?.size ?? 0] });
+    });
+  }
+  checkSize(builder, path);
+  const bytes = encodeModel({
+    opset: OPSET,
+    graphName: fused ? 'part_maps' : 'explainer',
+    inputs: [given],
+    outputs,
+    nodes: builder.nodes,
+    initializers: builder.initializers,
+    metadata: metadataOf(explainer),
+  });
+  await writeFileAtomic(path, bytes);
+  return { path, bytes: bytes.length, inputs: [given], outputs };
+}
+
+/** What a reader of an exported file needs to know, as strings. */
+export function metadataOf({ config, performer, p, step }: Explainer): Record<string, string> {
+  const { layer, targets, preprocessing, fingerprint } = performer;
+  return {
+    partlens: VERSION,
+    performer: fingerprint,
+    layer: layer.name,
+    targets: JSON.stringify(targets.map(({ name }) => name)),
+    preprocessing: JSON.stringify(preprocessing),
+    geometry: JSON.stringify(layer.geometry),
+    network: JSON.stringify(config.network),
+    options: JSON.stringify(config.options),
+    p: String(p),
+    step: String(step),
+  };
+}
+
+function checkSize({ initializers }: OnnxBuilder, path: string): void {
+  const bytes = Object.values(initializers).reduce((sum, { dims }) => sum + 4 * sizeOf(dims), 0);
+  if (bytes <= MAX_BYTES) return;
+  throw expected('weights of fewer than 2^31 bytes', path, bytes, {
+    op: 'export',
+    remedy: 'Protobuf ends there: take the format safetensors.',
+  });
+}
