@@ -67,13 +67,13 @@ function classOf(
 
 /** The explanation for people: the first `top` parts, tracks, pairs, curves. */
 export function showExplanation(explanation: Explanation, top: number): string {
-  const { performer, rebuilt, explained, unit, parts, tracks, control, pairs } = explanation;
+  const { prediction, rebuilt, explained, unit, parts, tracks, control, pairs } = explanation;
   const percent = (share: number): string => `${(100 * share).toFixed(1)}%`;
   const listed = parts.slice(0, top);
   const rest = parts.length > top ? `; the first ${String(top)}` : '';
   const heads = table([
     ['', 'class', 'probability', unit],
-    ['performer', performer.name, percent(performer.probability), performer.score.toFixed(2)],
+    ['performer', prediction.name, percent(prediction.probability), prediction.score.toFixed(2)],
     ['rebuilt', rebuilt.name, percent(rebuilt.probability), rebuilt.score.toFixed(2)],
   ]);
   const rows = listed.map(({ filter, part, place, strength, contribution }) => [

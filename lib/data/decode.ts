@@ -193,7 +193,7 @@ async function unusable<T>(work: () => Promise<T>): Promise<T> {
 let loading: Promise<typeof import('sharp').default> | undefined;
 
 /** Loads sharp when the first image needs it: commands without images start faster. */
-function loadSharp(): Promise<typeof import('sharp').default> {
+export function loadSharp(): Promise<typeof import('sharp').default> {
   loading ??= import('sharp').then(
     (module) => module.default,
     (cause: unknown) => {

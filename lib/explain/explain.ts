@@ -67,7 +67,7 @@ async function explain(
   return {
     path: typeof image === 'string' ? image : undefined,
     frame,
-    performer: own,
+    prediction: own,
     rebuilt,
     explained: classScore(performer, measured.output, index),
     unit: performer.output.softmax ? 'log probability' : 'logit',

@@ -86,7 +86,7 @@ export interface Explanation {
   /** Size of the photograph, and where the cells of a map lie on it. */
   frame: Frame;
   /** The performer's own prediction. */
-  performer: ClassScore;
+  prediction: ClassScore;
   /** The prediction of the performer's head on rebuilt features. */
   rebuilt: ClassScore;
   /** The class that is explained, with its score on rebuilt features. */

@@ -10,6 +10,12 @@ export function colourOf(index: number): string {
   return COLOURS[index % COLOURS.length] ?? '#e69f00';
 }
 
+/** `filter 12 · dog/head`; with a question mark where fewer than half of its peaks are at that part. */
+export function labelOf({ filter, part }: Pick<ActivePart, 'filter' | 'part'>): string {
+  const name = part ? ` \u00b7 ${part.name}${part.purity < 0.5 ? '?' : ''}` : '';
+  return `filter ${String(filter)}${name}`;
+}
+
 export interface OverlayOptions {
   colour: string;
   /** Width of the line, in pixels of the photograph. */

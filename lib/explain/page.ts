@@ -1,9 +1,9 @@
 import { basename } from 'node:path';
 import { VERSION } from '../version.js';
 import { curveChart } from './chart.js';
-import type { ActivePart, Curve, Explanation } from './explanation.js';
+import type { ActivePart, ClassScore, Curve, Explanation } from './explanation.js';
 import { escapeText } from './markup.js';
-import { colourOf, partOverlay } from './overlay.js';
+import { colourOf, labelOf, partOverlay } from './overlay.js';
 import { DRAWN, overlays, photograph } from './picture.js';
 import { STYLE } from './style.js';
 
@@ -22,19 +22,20 @@ export async function explanationPage(
 ): Promise<string> {
   const { width, height } = explanation.frame;
   const scale = Math.min(1, SIDE / Math.max(width, height));
-  const size = { width: Math.round(width * scale), height: Math.round(height * scale) };
+  const side = (length: number): number => Math.max(1, Math.round(length * scale));
+  const size = { width: side(width), height: side(height) };
   const url = await photograph(image, size);
-  const { performer, path } = explanation;
+  const { prediction, path } = explanation;
   const name = path === undefined ? 'a photograph' : basename(path);
-  const title = `${performer.name}: ${name}`;
+  const title = `${prediction.name}: ${name}`;
   return [
     '<!doctype html><html lang="en"><head><meta charset="utf-8">',
     '<meta name="viewport" content="width=device-width, initial-scale=1">',
     '<meta http-equiv="Content-Security-Policy" ',
     `content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">`,
     `<title>${escapeText(title)}</title><style>${STYLE}</style></head><body>`,
-    `<header><h1>${escapeText(performer.name)}</h1><p>${escapeText(name)}</p></header><main>`,
-    prediction(explanation),
+    `<header><h1>${escapeText(prediction.name)}</h1><p>${escapeText(name)}</p></header><main>`,
+    predictions(explanation),
     `<section><h2>Where the parts are</h2>${picture(explanation, url)}</section>`,
     pictures(explanation),
     partTable(explanation),
@@ -46,14 +47,14 @@ export async function explanationPage(
   ].join('');
 }
 
-function prediction({ performer, rebuilt, unit, warnings }: Explanation): string {
-  const row = (label: string, { name, probability, score }: typeof performer): string =>
+function predictions({ prediction, rebuilt, unit, warnings }: Explanation): string {
+  const row = (label: string, { name, probability, score }: ClassScore): string =>
     `<tr><th scope="row">${label}</th><td>${escapeText(name)}</td>` +
     `<td>${percent(probability)}</td><td>${score.toFixed(2)}</td></tr>`;
   return [
     '<section><table><thead><tr><th></th><th>class</th><th>probability</th>',
     `<th>${unit}</th></tr></thead><tbody>`,
-    row('performer', performer),
+    row('performer', prediction),
     row('from rebuilt features', rebuilt),
     '</tbody></table>',
     ...warnings.map((text) => `<p class="warning" role="note">${escapeText(text)}</p>`),
@@ -73,7 +74,7 @@ function picture(explanation: Explanation, url: string): string {
     overlays(explanation, line),
     '</svg><ul class="legend">',
     ...explanation.parts.slice(0, DRAWN).map((part, i) => {
-      return `<li>${swatch(i)}${escapeText(label(part))} <b>${signed(part.contribution)}</b></li>`;
+      return `<li>${swatch(i)}${escapeText(labelOf(part))} <b>${signed(part.contribution)}</b></li>`;
     }),
     '</ul>',
   ].join('');
@@ -87,14 +88,15 @@ function pictures({ parts, frame }: Explanation): string {
     const overlay = partOverlay(part, frame, { colour: colourOf(i), line, field: true });
     return (
       `<figure><svg viewBox="0 0 ${String(width)} ${String(height)}" role="img" ` +
-      `aria-label="${escapeText(label(part))}"><use href="#photograph"/>${overlay}</svg>` +
-      `<figcaption>${escapeText(label(part))}<br><b>${signed(part.contribution)}</b></figcaption></figure>`
+      `aria-label="${escapeText(labelOf(part))}"><use href="#photograph"/>${overlay}</svg>` +
+      `<figcaption>${escapeText(labelOf(part))}<br><b>${signed(part.contribution)}</b></figcaption></figure>`
     );
   });
   if (figures.length === 0) return '';
   return (
     `<section><h2>One by one</h2><p>The contour is at half of the map's maximum; the dashed box is ` +
-    `what the strongest cell of the CNN's layer sees.</p><div class="figures">${figures.join('')}</div></section>`
+    `what the strongest cell of the CNN's layer sees. A question mark: fewer than half of the ` +
+    `filter's peaks are at this part.</p><div class="figures">${figures.join('')}</div></section>`
   );
 }
 
@@ -107,10 +109,10 @@ function partTable({ parts, filters, explained, unit }: Explanation): string {
     const width = ((100 * Math.abs(contribution)) / most).toFixed(0);
     const kind = contribution < 0 ? 'against' : 'for';
     return [
-      `<tr><td>${String(filter)}</td>`,
+      `<tr><td>${String(filter)}</td><td>${signed(contribution)}</td>`,
+      `<td class="bar"><i class="${kind}" style="width:${width}%"></i></td>`,
       `<td>${part ? `${escapeText(part.name)} ${percent(part.purity)}` : '\u2013'}</td>`,
-      `<td>${place.x.toFixed(0)}, ${place.y.toFixed(0)}</td><td>${strength.toFixed(2)}</td>`,
-      `<td>${signed(contribution)}</td><td class="bar"><i class="${kind}" style="width:${width}%"></i></td></tr>`,
+      `<td>${strength.toFixed(2)}</td><td>${place.x.toFixed(0)}, ${place.y.toFixed(0)}</td></tr>`,
     ].join('');
   };
   return [
@@ -118,7 +120,7 @@ function partTable({ parts, filters, explained, unit }: Explanation): string {
     `<p>Contribution: ${unit} of ${escapeText(explained.name)} that is lost when the filter is switched `,
     "off. Strength: 1 is the mean of the training images. Purity: share of the filter's top images ",
     'whose peak is at this part.</p><div class="scroll" tabindex="0"><table><thead><tr><th>filter</th>',
-    '<th>part, purity</th><th>x, y</th><th>strength</th><th>contribution</th><th></th></tr></thead>',
+    '<th>contribution</th><th></th><th>part, purity</th><th>strength</th><th>x, y</th></tr></thead>',
     `<tbody>${parts.map(row).join('')}</tbody></table></div></section>`,
   ].join('');
 }
@@ -159,10 +161,6 @@ function curves({ deletion, insertion, unit, explained }: Explanation): string {
     one('Insertion', insertion, 'filters switched on', 'larger is better'),
     '</div></section>',
   ].join('');
-}
-
-function label({ filter, part }: ActivePart): string {
-  return `filter ${String(filter)}${part ? ` \u00b7 ${part.name}` : ''}`;
 }
 
 function swatch(index: number): string {

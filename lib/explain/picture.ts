@@ -1,7 +1,8 @@
-import sharp from 'sharp';
-import type { ActivePart, Explanation } from './explanation.js';
+import { loadSharp } from '../data/decode.js';
+import { fileError } from '../data/file_error.js';
+import type { Explanation } from './explanation.js';
 import { shortText } from './markup.js';
-import { colourOf, partOverlay } from './overlay.js';
+import { colourOf, labelOf, partOverlay } from './overlay.js';
 
 /** Parts that are drawn on the photograph. */
 export const DRAWN = 5;
@@ -11,7 +12,7 @@ const [PHOTO, PANEL] = [640, 420];
 
 /**
  * A PNG of an explanation: the photograph with the first five parts on it, and beside it the prediction
- * and what each part gives. `image` is what was explained. Throws `E_FILE`'s cause when it is gone.
+ * and what each part gives. `image` is what was explained. Throws `E_FILE`.
  */
 export async function drawExplanation(
   explanation: Explanation,
@@ -19,8 +20,8 @@ export async function drawExplanation(
 ): Promise<Uint8Array> {
   const { width, height } = explanation.frame;
   const scale = PHOTO / Math.max(width, height);
-  const [photoWidth, photoHeight] = [width * scale, height * scale].map(Math.round);
-  const size = { width: photoWidth ?? 0, height: photoHeight ?? 0 };
+  const side = (length: number): number => Math.max(1, Math.round(length * scale));
+  const size = { width: side(width), height: side(height) };
   const canvas = { width: size.width + PANEL, height: Math.max(size.height, 400) };
   const svg = [
     `<svg xmlns="http://www.w3.org/2000/svg" width="${String(canvas.width)}" `,
@@ -33,6 +34,7 @@ export async function drawExplanation(
     overlays(explanation, 2.5 / scale),
     `</svg><g transform="translate(${String(size.width + 20)} 0)">${panel(explanation)}</g></svg>`,
   ].join('');
+  const sharp = await loadSharp();
   return sharp(Buffer.from(svg)).png().toBuffer();
 }
 
@@ -44,28 +46,32 @@ export function overlays({ parts, frame }: Explanation, line: number): string {
   return drawn.toReversed().join('');
 }
 
-/** The upright photograph as a JPEG of at most that size, as a data URL. */
+/** The upright photograph as a JPEG of that size, as a data URL. Throws `E_FILE`. */
 export async function photograph(
   image: string | Uint8Array,
   { width, height }: { width: number; height: number },
 ): Promise<string> {
+  const sharp = await loadSharp();
   const bytes = await sharp(image, { autoOrient: true, ignoreIcc: true })
     .flatten({ background: '#fff' })
     .resize(width, height, { fit: 'fill' })
     .toColourspace('srgb')
     .jpeg({ quality: 88 })
-    .toBuffer();
+    .toBuffer()
+    .catch((cause: unknown) => {
+      throw fileError('read', typeof image === 'string' ? image : 'the image', cause);
+    });
   return `data:image/jpeg;base64,${bytes.toString('base64')}`;
 }
 
 /** Prediction and contributions as text with bars. */
 function panel(explanation: Explanation): string {
-  const { performer, rebuilt, explained, unit, parts, tracks, control } = explanation;
+  const { prediction, rebuilt, explained, unit, parts, tracks, control } = explanation;
   const drawn = parts.slice(0, DRAWN);
   const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
   const rows = [
     ...drawn.map((part, i) => ({
-      name: nameOf(part),
+      name: labelOf(part),
       value: part.contribution,
       colour: colourOf(i),
     })),
@@ -74,11 +80,11 @@ function panel(explanation: Explanation): string {
   ];
   const most = Math.max(...rows.map(({ value }) => Math.abs(value)), Number.MIN_VALUE);
   const zero = rows.some(({ value }) => value < 0) ? 0.5 : 0;
-  const differs = performer.index !== rebuilt.index;
+  const differs = prediction.index !== rebuilt.index;
   return [
     text(
       36,
-      `${shortText(performer.name, 24)} ${percent(performer.probability)}`,
+      `${shortText(prediction.name, 24)} ${percent(prediction.probability)}`,
       'font-size="22"',
     ),
     text(
@@ -93,10 +99,6 @@ function panel(explanation: Explanation): string {
     ),
     ...rows.map((row, i) => bar(row, 122 + 38 * i, { most, zero })),
   ].join('');
-}
-
-function nameOf({ filter, part }: ActivePart): string {
-  return `filter ${String(filter)}${part ? ` \u00b7 ${part.name}` : ''}`;
 }
 
 function text(y: number, content: string, attributes: string): string {

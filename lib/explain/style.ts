@@ -15,13 +15,13 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: 3px 12px 3px 0; text-align: left; border-bottom: 1px solid var(--line); }
 thead th { color: var(--soft); font-weight: normal; font-size: 0.85rem; } tbody th { font-weight: normal; }
 .warning { background: var(--warning); color: var(--text); padding: 8px 12px; border-radius: 6px; }
-.photo { display: block; width: 100%; max-height: 80vh; background: var(--line); }
+.photo { display: block; width: 100%; max-width: 640px; max-height: 80vh; background: var(--line); }
 .legend { list-style: none; margin: 8px 0; padding: 0; display: flex; flex-wrap: wrap; gap: 4px 20px; }
 .swatch { display: inline-block; width: 12px; height: 12px; margin-right: 6px; border-radius: 3px; }
 .figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(140px, 1fr)); gap: 12px; }
 figure { margin: 0; overflow-wrap: anywhere; } figure svg { display: block; width: 100%; }
 .scroll { overflow: auto; max-height: 480px; } .scroll table { white-space: nowrap; }
- .bar { min-width: 90px; width: 30%; }
+ .bar { min-width: 70px; width: 25%; }
 .bar i { display: block; height: 10px; border-radius: 2px; }
 .for { background: var(--accent); } .against { background: var(--against); }
 .two { display: grid; grid-template-columns: repeat(auto-fit, minmax(280px, 1fr)); gap: 0 32px; }

@@ -46,7 +46,7 @@ describe('partlens: explain', () => {
     const json = JSON.parse(stdout) as Record<string, unknown>;
     expect(Object.keys(json)).to.deep.equal([
       'image',
-      'performer',
+      'prediction',
       'rebuilt',
       'explained',
       'unit',

@@ -74,7 +74,7 @@ describe('explain: one prediction', () => {
 
   it('each contribution is what a network without that filter loses', async () => {
     const found = await use((explainer) => explainer.explain(photo));
-    const { index } = found.performer;
+    const { index } = found.prediction;
     const whole = (await use(logits))[index]!;
     expect(found.explained.score).to.be.closeTo(whole, 1e-5);
     const without = async (layer: string, filters: readonly number[]): Promise<number> =>
@@ -155,10 +155,10 @@ describe('explain: one prediction', () => {
   it('explains another class when asked, by name or number', async () => {
     await use(async (explainer) => {
       const own = await explainer.explain(photo);
-      const other = 1 - own.performer.index;
+      const other = 1 - own.prediction.index;
       const byName = await explainer.explain(photo, { class: CLASSES[other] });
       expect(byName.explained).to.include({ index: other, name: CLASSES[other] });
-      expect(byName.performer).to.deep.equal(own.performer);
+      expect(byName.prediction).to.deep.equal(own.prediction);
       expect(await explainer.explain(photo, { class: other })).to.deep.equal(byName);
       const sum = byName.explained.probability + own.explained.probability;
       expect(sum).to.be.closeTo(1, 1e-6);
@@ -166,7 +166,7 @@ describe('explain: one prediction', () => {
   });
 
   it('warns when the rebuilt features make another class', async () => {
-    const own = await use(async (explainer) => (await explainer.explain(photo)).performer.index);
+    const own = await use(async (explainer) => (await explainer.explain(photo)).prediction.index);
     // Features that are 1 everywhere or 0 but for one: some of them make the head say otherwise.
     for (let k = 0; k < 64; k++) {
       const change = (tensors: Record<string, Float32Array>): void => {
@@ -273,7 +273,7 @@ describe('explain: one prediction', () => {
         encode: { value: explainer.encode.bind(explainer) },
         decode: { value: explainer.decode.bind(explainer) },
       }) as Explainer;
-      const found = await other.explain(photo, { class: logit.performer.index });
+      const found = await other.explain(photo, { class: logit.prediction.index });
       expect(found.unit).to.equal('log probability');
       expect(found.explained.score).to.be.closeTo(Math.log(logit.explained.probability), 1e-5);
     });
@@ -286,7 +286,7 @@ describe('explain: one prediction', () => {
       const image = join(folder(), `${PLANTED.replaceAll('/', '')}.png`);
       await writeFile(image, await readFile(photo));
       const found = await use((explainer) => explainer.explain(image));
-      found.performer.name = `${PLANTED}\u001b[31m`;
+      found.prediction.name = `${PLANTED}\u001b[31m`;
       found.explained.name = PLANTED;
       found.warnings.push(`"${PLANTED}"`);
       found.parts.forEach((part) => (part.part = { name: `a/${PLANTED}`, purity: 0.5 }));
