@@ -154,7 +154,7 @@ function curves({ deletion, insertion, unit, explained }: Explanation): string {
     return `<div><h3>${title}</h3>${curveChart(curve, what)}<p>${areas}</p></div>`;
   };
   return [
-    `<section><h2>Does the order tell the truth?</h2><p>The ${unit} of ${escapeText(explained.name)} `,
+    `<section><h2>Against random filters</h2><p>The ${unit} of ${escapeText(explained.name)} `,
     'while filters are switched <span class="key parts">in order of contribution</span> or ',
     '<span class="key random">at random</span>.</p><div class="two">',
     one('Deletion', deletion, 'filters switched off', 'smaller is better'),
