@@ -5,7 +5,7 @@ import type { ActivePart, KnownPart } from './explanation.js';
 import { placeOf, type Frame } from './place.js';
 
 /** A part whose contribution is not measured yet. */
-export type SilentPart = Omit<ActivePart, 'contribution'>;
+export type FoundPart = Omit<ActivePart, 'contribution'>;
 
 /** What `evaluate` found out about the filters, by filter; empty without it. */
 export async function knownParts(
@@ -27,12 +27,12 @@ export function activeParts(
   { layer2, masked, interp }: Encoding,
   frame: Frame,
   known: readonly (KnownPart | undefined)[],
-): SilentPart[] {
+): FoundPart[] {
   const { filters, side } = config.network;
   const cells = side * side;
   const positions = encodingSize / filters;
   const peaks = peaksOf(layer2, { images: 1, filters, cells });
-  const part = (filter: number): SilentPart => {
+  const part = (filter: number): FoundPart => {
     const sum = interp
       .subarray(filter * positions, (filter + 1) * positions)
       .reduce((total, value) => total + value, 0);

@@ -5,7 +5,7 @@ import type { Encoding, Explainer } from '../explainer/explainer.js';
 import { stoppable } from '../explainer/stop.js';
 import { firstClass, mean, probabilities } from '../metrics/index.js';
 import type { Performer } from '../performer/index.js';
-import { activeParts, knownParts, type SilentPart } from './active_parts.js';
+import { activeParts, knownParts, type FoundPart } from './active_parts.js';
 import { planCurves } from './curves.js';
 import type {
   ActivePart,
@@ -58,11 +58,11 @@ async function explain(
   const index = wanted ?? own.index;
   const encoding = await explainer.encode(layer);
   const frame = frameOf(performer, decoded);
-  const silent = activeParts(explainer, encoding, frame, await knownParts(explainer, warn));
-  const measured = await measure({ explainer, encoding, index, orders, signal }, silent);
+  const found = activeParts(explainer, encoding, frame, await knownParts(explainer, warn));
+  const measured = await measure({ explainer, encoding, index, orders, signal }, found);
   const rebuilt = classScore(performer, measured.output, firstClass(measured.output));
   if (rebuilt.index !== own.index) warn(disagreement(own, rebuilt));
-  if (silent.length === 0) warn('No part filter answers in this image.');
+  if (found.length === 0) warn('No part filter answers in this image.');
   const { parts, pairs, tracks, deletion, insertion } = measured;
   return {
     path: typeof image === 'string' ? image : undefined,
@@ -99,7 +99,7 @@ type Measured = Pick<Explanation, 'parts' | 'pairs' | 'tracks' | 'deletion' | 'i
 };
 
 /** All interventions of an image: single ones first, then what follows from their order. */
-async function measure(question: Question, silent: readonly SilentPart[]): Promise<Measured> {
+async function measure(question: Question, found: readonly FoundPart[]): Promise<Measured> {
   const { explainer, encoding, index, orders, signal } = question;
   const { performer, config } = explainer;
   const ask = async (list: readonly Intervention[]): Promise<[number[], Float32Array]> => {
@@ -109,11 +109,11 @@ async function measure(question: Question, silent: readonly SilentPart[]): Promi
   };
   const [[all = NaN, none = NaN, noOrdinary = NaN, ...single], output] = await ask([
     {},
-    { off: silent.map(({ filter }) => filter) },
+    { off: found.map(({ filter }) => filter) },
     { ordinaryOff: true },
-    ...silent.map(({ filter }) => ({ off: [filter] })),
+    ...found.map(({ filter }) => ({ off: [filter] })),
   ]);
-  const parts = silent
+  const parts = found
     .map((part, i): ActivePart => ({ ...part, contribution: all - (single[i] ?? NaN) }))
     .sort((a, b) => b.contribution - a.contribution || a.filter - b.filter);
   const pairs = pairsOf(parts.slice(0, TOP));

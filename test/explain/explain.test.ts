@@ -6,7 +6,8 @@ import { readImage, readSafetensors, writeSafetensors } from '../../lib/data/ind
 import { drawExplanation, explanationPage, type Explanation } from '../../lib/index.js';
 import { listCheckpoints } from '../../lib/explainer/checkpoint.js';
 import { Explainer } from '../../lib/explainer/explainer.js';
-import { firstClass } from '../../lib/metrics/index.js';
+import { readPartNames } from '../../lib/explainer/part_names.js';
+import { firstClass, partMetrics } from '../../lib/metrics/index.js';
 import type { Performer } from '../../lib/performer/index.js';
 import { temporaryFolder } from '../data/temporary.js';
 import { C, CLASSES, N, SIDE, tinyPerformer, withExplainer, writeTiny } from '../explainer/tiny.js';
@@ -230,6 +231,45 @@ describe('explain: one prediction', () => {
         expect(found.warnings.join()).to.match(message);
         expect(found.parts.every(({ part }) => part === undefined)).to.equal(true);
       }
+    });
+  });
+
+  it('parts.json holds what the metrics say of each filter', async () => {
+    await use(async (explainer) => {
+      const { instability } = await explainer.evaluate({ landmarks });
+      const { layer2, annotations } = instability!;
+      const { size, geometry } = performer.layer;
+      const grid = {
+        rows: size,
+        columns: size,
+        stride: geometry.stride,
+        first: geometry.firstCentre,
+      };
+      const { part, perFilter, duplicateOf } = partMetrics({
+        peaks: layer2.peaks,
+        annotations,
+        grid,
+      });
+      const told: string[] = [];
+      const { fingerprint } = explainer.config;
+      const known = await readPartNames(run, { fingerprint, step: explainer.step }, (text) =>
+        told.push(text),
+      );
+      expect(told).to.deep.equal([]);
+      expect(known).to.include({ images: layer2.images, step: explainer.step });
+      expect(known?.filters).to.have.length(C);
+      known?.filters.forEach((filter, f) => {
+        if (Number.isNaN(perFilter[f])) expect(filter).to.equal(null);
+        else {
+          expect(filter).to.deep.equal({
+            part: part[f] ?? null,
+            purity: perFilter[f],
+            instability: layer2.perFilter[f],
+            firing: layer2.firing[f],
+            duplicateOf: duplicateOf[f] === -1 ? null : duplicateOf[f],
+          });
+        }
+      });
     });
   });
 
