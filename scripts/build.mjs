@@ -6,4 +6,4 @@ import { fail } from './toolchain.mjs';
 
 const optional = process.argv.includes('--if-possible');
 if (!optional) buildNative();
-if (!buildDist() && !optional) fail('TypeScript is not installed: run npm ci first.');
+if (!(await buildDist()) && !optional) fail('TypeScript is not installed: run npm ci first.');

@@ -16,7 +16,7 @@ import {
 
 const STAMP = 'node_modules/.partlens.stamp';
 
-export function setUp() {
+export async function setUp() {
   checkToolchain();
   const stamp = hashOf('package-lock.json', 'package.json');
   if (!isStamped(STAMP, stamp) || !existsSync(join(root, 'node_modules/typescript'))) {
@@ -28,7 +28,7 @@ export function setUp() {
     writeStamp(STAMP, stamp);
   }
   buildNative();
-  buildDist();
+  await buildDist();
 }
 
-setUp();
+await setUp();

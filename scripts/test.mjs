@@ -8,11 +8,13 @@ import './setup.mjs';
 const folder = mkdtempSync(join(tmpdir(), 'partlens-test-'));
 const counts = join(folder, 'counts.json');
 const given = process.argv.slice(2);
+const TSC = 'node_modules/typescript/bin/tsc';
 const steps = [
   ['prettier', ['node_modules/prettier/bin/prettier.cjs', '--check', '--log-level', 'warn', '.']],
   ['clang-format', ['scripts/clang_format.mjs']],
   ['eslint', ['node_modules/eslint/bin/eslint.js', '.']],
-  ['types', ['node_modules/typescript/bin/tsc', '--noEmit', '-p', 'tsconfig.json']],
+  ['types', [TSC, '--noEmit', '-p', 'tsconfig.json']],
+  ['types of the pages', [TSC, '--noEmit', '-p', 'lib/report/page']],
 ];
 
 let passed = 0;

@@ -7,6 +7,7 @@ import { evaluateCommand } from './evaluate.js';
 import { explainCommand } from './explain.js';
 import { exportCommand } from './export.js';
 import { inspectCommand } from './inspect.js';
+import { reportCommand } from './report.js';
 import { trainCommand } from './train.js';
 
 /** Exit codes: wrong usage, failure. */
@@ -27,6 +28,7 @@ export function buildProgram(): Command {
     evaluateCommand,
     explainCommand,
     exportCommand,
+    reportCommand,
     devicesCommand,
   ];
   for (const make of commands) program.addCommand(make());

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import type { FeatureStore } from '../data/feature_store.js';
+import type { FeatureRow, FeatureStore } from '../data/feature_store.js';
 import { listImages } from '../data/images.js';
 import {
   annotatedImages,
@@ -23,7 +23,7 @@ import {
 } from '../metrics/index.js';
 import type { Performer } from '../performer/index.js';
 import { readBatch } from './batches.js';
-import type { Explainer } from './explainer.js';
+import type { Explainer, ExplainerMaps } from './explainer.js';
 import { chooseImages, extractFeatures, OUTPUT, rowsOf } from './features.js';
 import { namesOf, writePartNames } from './part_names.js';
 import { stoppable } from './stop.js';
@@ -38,6 +38,16 @@ export interface EvaluateOptions {
   signal?: AbortSignal | undefined;
   onProgress?: ((done: number, total: number) => void) | undefined;
   onWarning?: ((text: string) => void) | undefined;
+  /** Sees the maps of every photograph of the run, also of those that are not scored. */
+  onMaps?: ((batch: EvaluatedBatch) => void) | undefined;
+}
+
+/** Maps of some photographs on their way through `evaluate`. */
+export interface EvaluatedBatch {
+  images: readonly FeatureRow[];
+  /** The performer's maps, (images, C, n, n). */
+  features: Float32Array;
+  maps: ExplainerMaps;
 }
 
 /** Scores of one set of filters. */
@@ -117,6 +127,7 @@ async function evaluateRun(explainer: Explainer, options: EvaluateOptions): Prom
       rows: scored?.rows ?? rows,
       annotations: scored?.annotations,
       validation: new Set(rowsIn('validation')),
+      others: options.onMaps ? rowsIn('all') : [],
       options,
     });
     const { instability } = evaluation;
@@ -176,21 +187,23 @@ interface Work {
   rows: readonly number[];
   annotations: Annotations | undefined;
   validation: ReadonlySet<number>;
+  /** Rows that are only looked at. */
+  others: readonly number[];
   options: EvaluateOptions;
 }
 
-/** One pass over all rows that are scored or kept out. */
+/** One pass over all rows that are scored, kept out or looked at. */
 async function scoreRows(
   explainer: Explainer,
   store: FeatureStore,
   work: Work,
 ): Promise<Evaluation> {
   const { performer, config, p } = explainer;
-  const { rows, annotations, validation, options } = work;
+  const { rows, annotations, validation, others, options } = work;
   const { channels, side, filters, targets } = config.network;
   const cells = side * side;
   const places = new Map(rows.map((row, n) => [row, n]));
-  const all = [...new Set([...rows, ...validation])].sort((a, b) => a - b);
+  const all = [...new Set([...rows, ...validation, ...others])].sort((a, b) => a - b);
   const peaks = {
     performer: emptyPeaks(rows.length, channels),
     layer1: emptyPeaks(rows.length, filters),
@@ -206,6 +219,8 @@ async function scoreRows(
     const part = all.slice(start, start + BATCH);
     const { features, targets: wanted } = await readBatch(store, part, targets.length);
     const maps = await explainer.maps(features, part.length);
+    const images = part.map((row) => store.rows[row] ?? missingRow(row));
+    options.onMaps?.({ images, features, maps });
     part.forEach((row, i) => {
       const first = places.get(row);
       if (first === undefined) return;
@@ -294,7 +309,8 @@ function scoreFilters(
   };
 }
 
-function gridOf({ layer: { size, geometry } }: Performer): Grid {
+/** Where the cells of the explained maps lie. */
+export function gridOf({ layer: { size, geometry } }: Performer): Grid {
   return { rows: size, columns: size, stride: geometry.stride, first: geometry.firstCentre };
 }
 

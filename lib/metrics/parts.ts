@@ -116,7 +116,8 @@ function nearestPart(
   return best;
 }
 
-interface Scored {
+/** Filters whose duplicates are looked for. */
+export interface ScoredFilters {
   peaks: Peaks;
   grid: Grid;
   /** Category of each filter, -1 for those that never fire. */
@@ -125,7 +126,8 @@ interface Scored {
   tops: readonly Int32Array[];
 }
 
-function findDuplicates(scored: Scored, options: PartOptions): Int32Array {
+/** For each filter the stronger filter that it duplicates, else -1: see `partMetrics`. */
+export function findDuplicates(scored: ScoredFilters, options: PartOptions = {}): Int32Array {
   const { peaks, category, tops } = scored;
   const { sameCell = 0.8, correlation = 0.8 } = options;
   const activation = (n: number, f: number): number => peaks.value[n * peaks.filters + f] ?? 0;
@@ -152,7 +154,7 @@ function findDuplicates(scored: Scored, options: PartOptions): Int32Array {
 }
 
 /** Share of images in which the peaks of two filters are in the same or in touching cells. */
-function sharedPeaks({ peaks, grid }: Scored, images: Int32Array, f: number, g: number): number {
+function sharedPeaks({ peaks, grid }: ScoredFilters, images: Int32Array, f: number, g: number): number {
   let same = 0;
   for (const n of images) {
     const a = peaks.cell[n * peaks.filters + f] ?? 0;

@@ -1,0 +1,266 @@
+import { basename } from 'node:path';
+import { listImages } from '../data/images.js';
+import { PartlensError } from '../errors.js';
+import { gridOf, type Evaluation, type EvaluatedBatch } from '../explainer/evaluate.js';
+import type { Explainer } from '../explainer/explainer.js';
+import { readMetrics } from '../explainer/metrics_log.js';
+import { VERSION } from '../version.js';
+import { configurationOf } from './configuration.js';
+import { measureContributions, type SwitchOff } from './contributions.js';
+import { trainingCurves } from './curves.js';
+import type { FilterFacts, Picture, ReportData, Scores } from './data.js';
+import { filterFacts, finite, partsOf } from './filters.js';
+import { Gallery, SHOWN } from './gallery.js';
+import { MAX_PICTURES, shrinkPictures } from './pictures.js';
+import { ClassSample } from './sample.js';
+
+/** What a report is doing. */
+export interface ReportProgress {
+  phase: 'maps' | 'pictures' | 'contributions';
+  done: number;
+  total: number;
+}
+
+export interface CollectOptions {
+  /** CSV of landmarks; without it parts have no names and no instability. */
+  landmarks?: string | undefined;
+  /** Photographs on which contributions are measured, default 96; fewer for large networks. */
+  sample?: number | undefined;
+  /** Folder of the report: paths are relative to it. */
+  folder: string;
+  /** Without it nothing is said of contributions. */
+  switchOff?: SwitchOff | undefined;
+  signal?: AbortSignal | undefined;
+  onProgress?: ((progress: ReportProgress) => void) | undefined;
+  onWarning?: ((text: string) => void) | undefined;
+}
+
+/** Multiply-adds of all interventions: a minute or less on two cores. */
+const INTERVENTION_COST = 2e12;
+
+/**
+ * Everything that a report shows, and the evaluation that it rests on: one pass over all photographs of
+ * the run. Throws what `Explainer.evaluate` throws, `E_FILE` when a photograph cannot be read.
+ */
+export async function collectReport(
+  explainer: Explainer,
+  options: CollectOptions,
+): Promise<{ data: ReportData; evaluation: Evaluation }> {
+  const { performer, config } = explainer;
+  const { signal, onProgress, onWarning } = options;
+  const seen = new Observed(explainer, options);
+  const evaluation = await explainer.evaluate({
+    landmarks: options.landmarks,
+    signal,
+    onWarning,
+    onProgress: (done, total) => onProgress?.({ phase: 'maps', done, total }),
+    onMaps: (batch) => seen.add(batch),
+  });
+  const sets = await filterSets(seen, evaluation, explainer);
+  const pictures = await picturesOf(seen, sets.images, explainer, options);
+  const { switchOff } = options;
+  const contributions =
+    switchOff &&
+    (await measureContributions(seen.sample.items(), sets.explainer, {
+      performer,
+      switchOff,
+      signal,
+      onProgress: (done, total) => onProgress?.({ phase: 'contributions', done, total }),
+    }));
+  const { size, geometry } = performer.layer;
+  const targets = config.network.targets.map(({ name }) => name);
+  const data: ReportData = {
+    run: {
+      version: VERSION,
+      model: basename(performer.path),
+      layer: performer.layer.name,
+      targets,
+      photographs: seen.count,
+      validation: config.images.validation.length,
+      steps: explainer.step,
+    },
+    scores: { ...scoresOf(evaluation), parts: sets.parts },
+    frame: { size: performer.preprocessing.size, cells: size, field: geometry.size },
+    pictures,
+    classes: seen.classes,
+    explainer: sets.explainer,
+    performer: sets.performer,
+    contributions,
+    curves: trainingCurves(await readMetrics(explainer.run), targets),
+    configuration: configurationOf(explainer, options.folder),
+  };
+  return { data, evaluation };
+}
+
+/** What one pass over the photographs leaves. */
+class Observed {
+  readonly explainer: Gallery;
+  readonly performer: Gallery;
+  /** Path of each photograph, and its class. */
+  readonly paths: string[] = [];
+  readonly classOf: number[] = [];
+  readonly classes: string[] = [];
+  /** The performer's maps of some photographs of each class. */
+  readonly sample: ClassSample<Float32Array>;
+
+  constructor({ config }: Explainer, { sample = 96 }: CollectOptions) {
+    const { channels, side, filters } = config.network;
+    const { train, validation } = config.images;
+    const count = train.length + validation.length;
+    const cells = side * side;
+    this.explainer = new Gallery(count, { filters, cells });
+    this.performer = new Gallery(count, { filters: channels, cells });
+    const folders = new Set([...train, ...validation].map((path) => path.replace(/[^/]*$/, '')));
+    const most = Math.min(sample, INTERVENTION_COST / interventionCost(config.network));
+    this.sample = new ClassSample(
+      Math.max(1, Math.floor(most / folders.size)),
+      config.options.seed,
+    );
+  }
+
+  get count(): number {
+    return this.paths.length;
+  }
+
+  add({ images, features, maps }: EvaluatedBatch): void {
+    const first = this.count;
+    this.explainer.add(maps.layer2, first, images.length);
+    this.performer.add(features, first, images.length);
+    const size = features.length / images.length;
+    images.forEach(({ image, className }, n) => {
+      let c = this.classes.indexOf(className);
+      if (c < 0) c = this.classes.push(className) - 1;
+      this.paths.push(image);
+      this.classOf.push(c);
+      this.sample.offer(c, () => features.slice(n * size, (n + 1) * size));
+    });
+  }
+}
+
+/** Multiply-adds of the decoder for all interventions on one photograph, roughly. */
+function interventionCost({
+  filters,
+  side,
+  pool,
+  targets,
+}: Explainer['config']['network']): number {
+  const pooled = side / (pool?.stride[0] ?? 1);
+  let width = filters * pooled * pooled;
+  let cost = 0;
+  for (const { size } of targets) {
+    cost += width * size;
+    width = size;
+  }
+  return cost * filters;
+}
+
+interface FilterSets {
+  explainer: FilterFacts[];
+  performer: FilterFacts[];
+  parts: Scores['parts'];
+  /** Photographs that are shown. */
+  images: number[];
+}
+
+async function filterSets(
+  seen: Observed,
+  { instability }: Evaluation,
+  { performer }: Explainer,
+): Promise<FilterSets> {
+  const grid = gridOf(performer);
+  const scored = (of: 'layer2' | 'performer') => {
+    if (!instability) return undefined;
+    const { annotations, [of]: scores } = instability;
+    return { scores, annotations, parts: partsOf(scores, annotations, grid) };
+  };
+  const { images, shown } = shownImages([seen.explainer, seen.performer]);
+  const places = new Map(images.map((image, i) => [image, i]));
+  const common = {
+    grid,
+    size: performer.preprocessing.size,
+    classOf: Int32Array.from(seen.classOf),
+    classes: seen.classes.length,
+    pictureOf: (image: number) => places.get(image) ?? 0,
+    shown,
+  };
+  const own = scored('layer2');
+  const theirs = scored('performer');
+  const explainer = filterFacts({
+    ...common,
+    gallery: seen.explainer,
+    scored: own,
+    performer: seen.performer,
+  });
+  await new Promise(setImmediate); // two seconds of work for large networks: let others have a turn
+  const performers = filterFacts({ ...common, gallery: seen.performer, scored: theirs });
+  const parts = own &&
+    theirs && {
+      all: own.parts.landmarks,
+      explainer: own.parts.covered,
+      performer: theirs.parts.covered,
+    };
+  return { explainer, performer: performers, parts, images };
+}
+
+/** The strongest photographs of all filters, fewer of each where they would be too many. */
+function shownImages(galleries: readonly Gallery[]): { images: number[]; shown: number } {
+  for (let shown = SHOWN; ; shown--) {
+    const images = new Set(
+      galleries.flatMap(({ strongest }) =>
+        strongest.flatMap((list) => list.slice(0, shown).map(({ image }) => image)),
+      ),
+    );
+    if (images.size > MAX_PICTURES && shown > 1) continue;
+    return { images: [...images].sort((a, b) => a - b), shown };
+  }
+}
+
+async function picturesOf(
+  { paths, classOf }: Observed,
+  images: readonly number[],
+  { config }: Explainer,
+  { signal, onProgress }: CollectOptions,
+): Promise<Picture[]> {
+  const list = await listImages(config.images.folder);
+  const files = new Map(list.images.map((file) => [file.path, file]));
+  const chosen = images.map((n) => {
+    const file = files.get(paths[n] ?? '');
+    if (file) return file;
+    throw new PartlensError('E_FILE', `${paths[n] ?? ''} is gone from ${list.root}.`, {
+      op: 'report',
+    });
+  });
+  onProgress?.({ phase: 'pictures', done: 0, total: chosen.length });
+  const small = await shrinkPictures(chosen, { signal });
+  return chosen.map(({ path }, i) => ({
+    image: path,
+    class: classOf[images[i] ?? 0] ?? 0,
+    webp: small[i] ?? '',
+  }));
+}
+
+function scoresOf({ instability, p, head, reconstruction }: Evaluation): Omit<Scores, 'parts'> {
+  return {
+    instability: instability && {
+      performer: finite(instability.performer.value),
+      layer1: finite(instability.layer1.value),
+      layer2: finite(instability.layer2.value),
+      fixedPosition: finite(instability.controls.fixedPositionBest),
+      random: finite(instability.controls.random),
+      images: instability.layer2.images,
+      landmarks: instability.landmarks,
+    },
+    p,
+    head: {
+      agreement: finite(head.agreement),
+      performerError: finite(head.performerError),
+      explainerError: finite(head.explainerError),
+      kl: finite(head.kl),
+      images: head.images,
+    },
+    reconstruction: Object.entries(reconstruction).map(([name, error]) => ({
+      name,
+      error: finite(error),
+    })),
+  };
+}

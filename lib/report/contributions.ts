@@ -1,0 +1,113 @@
+import { firstClass } from '../metrics/index.js';
+import type { Performer } from '../performer/index.js';
+import type { ContributionRow, Contributions, FilterFacts } from './data.js';
+import { significant } from './filters.js';
+
+/** What is switched off before the decoder. */
+export interface SwitchedOff {
+  /** Filters whose part map is 0. */
+  off?: readonly number[];
+  /** The whole ordinary track is 0. */
+  ordinaryOff?: boolean;
+}
+
+/**
+ * Outputs (sets, classes) of the performer's head for one photograph, from features that were rebuilt
+ * with some maps switched off; `features` are the performer's maps (C, n, n).
+ */
+export type SwitchOff = (
+  features: Float32Array,
+  sets: readonly SwitchedOff[],
+) => Promise<Float32Array>;
+
+/** Columns of the matrix: the classes with the most photographs. */
+const MAX_CLASSES = 40;
+/** Smallest probability whose logarithm is taken: the smallest normal 32-bit float. */
+const TINY = 2 ** -126;
+
+/** A row of the matrix before it is measured. */
+type Row = Pick<ContributionRow, 'kind' | 'name' | 'filters'> & SwitchedOff;
+
+/**
+ * Measures by intervention what each filter, all filters of one part, all part filters together and the
+ * ordinary track give to the classes:
+ *
+ *   drop(row, k) = mean over photographs of class k of  output_k(nothing off) - output_k(row off)
+ *
+ * The class of a photograph is the one that the performer's head says of the rebuilt features; the output
+ * is the logit, or the logarithm of the probability where the performer ends in a softmax. `features` are
+ * the performer's maps of each photograph.
+ */
+export async function measureContributions(
+  features: readonly Float32Array[],
+  filters: readonly FilterFacts[],
+  {
+    performer,
+    switchOff,
+    signal,
+    onProgress,
+  }: {
+    performer: Performer;
+    switchOff: SwitchOff;
+    signal?: AbortSignal | undefined;
+    onProgress?: ((done: number, total: number) => void) | undefined;
+  },
+): Promise<Contributions> {
+  const rows = rowsOf(filters);
+  const sums = new Map<number, { drops: Float64Array; photographs: number }>();
+  const K = performer.output.size;
+  const score = (value: number): number =>
+    performer.output.softmax ? Math.log(Math.max(value, TINY)) : value;
+  for (const [n, maps] of features.entries()) {
+    signal?.throwIfAborted();
+    const outputs = await switchOff(maps, [{}, ...rows]);
+    const k = firstClass(outputs.subarray(0, K));
+    const whole = score(outputs[k] ?? NaN);
+    const sum = sums.get(k) ?? { drops: new Float64Array(rows.length), photographs: 0 };
+    sum.photographs++;
+    rows.forEach((_, r) => {
+      sum.drops[r] = (sum.drops[r] ?? 0) + whole - score(outputs[(r + 1) * K + k] ?? NaN);
+    });
+    sums.set(k, sum);
+    onProgress?.(n + 1, features.length);
+  }
+  const columns = [...sums]
+    .sort((a, b) => b[1].photographs - a[1].photographs || a[0] - b[0])
+    .slice(0, MAX_CLASSES)
+    .sort((a, b) => a[0] - b[0]);
+  return {
+    unit: performer.output.softmax ? 'log probability' : 'logit',
+    classes: columns.map(([k, { photographs }]) => ({
+      name: performer.classes?.[k] ?? `class ${String(k)}`,
+      photographs,
+    })),
+    rows: rows.map(({ kind, name, filters: own }, r) => ({
+      kind,
+      name,
+      filters: own,
+      drops: columns.map(([, { drops, photographs }]) =>
+        significant((drops[r] ?? 0) / photographs),
+      ),
+    })),
+  };
+}
+
+/** All parts and the ordinary track, each named part, each filter that fires. */
+function rowsOf(filters: readonly FilterFacts[]): Row[] {
+  const alive = filters.filter(({ dead }) => !dead);
+  const all = alive.map(({ filter }) => filter);
+  const parts = new Map<string, number[]>();
+  for (const { filter, part } of alive) {
+    if (part) parts.set(part.name, [...(parts.get(part.name) ?? []), filter]);
+  }
+  return [
+    { kind: 'control', name: 'all part filters', filters: all, off: all },
+    { kind: 'control', name: 'ordinary track', filters: [], ordinaryOff: true },
+    ...[...parts]
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([name, own]): Row => ({ kind: 'part', name, filters: own, off: own })),
+    ...all.map((f): Row => {
+      return { kind: 'filter', name: `filter ${String(f)}`, filters: [f], off: [f] };
+    }),
+  ];
+}

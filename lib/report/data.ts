@@ -1,0 +1,136 @@
+/** What a report shows: plain data, the only thing that passes from `lib/` to the page. */
+export interface ReportData {
+  run: RunFacts;
+  scores: Scores;
+  frame: Frame;
+  /** Photographs of the gallery, each once. */
+  pictures: Picture[];
+  /** Names of the classes of the photographs; filters name them by index. */
+  classes: string[];
+  explainer: FilterFacts[];
+  performer: FilterFacts[];
+  contributions: Contributions | undefined;
+  curves: Curve[];
+  /** Name and value, in groups. */
+  configuration: { group: string; entries: [name: string, value: string][] }[];
+}
+
+export interface RunFacts {
+  version: string;
+  /** File name of the performer's model. */
+  model: string;
+  layer: string;
+  targets: string[];
+  photographs: number;
+  /** Photographs that were kept out of training. */
+  validation: number;
+  /** Steps that the explainer was trained for. */
+  steps: number;
+}
+
+/** Fractions of the image diagonal, shares 0..1, nats; null where it cannot be told. */
+export interface Scores {
+  instability:
+    | {
+        performer: number | null;
+        layer1: number | null;
+        layer2: number | null;
+        fixedPosition: number | null;
+        random: number | null;
+        images: number;
+        landmarks: number;
+      }
+    | undefined;
+  p: number;
+  head: {
+    agreement: number | null;
+    performerError: number | null;
+    explainerError: number | null;
+    kl: number | null;
+    images: number;
+  };
+  /** Relative error of each rebuilt feature. */
+  reconstruction: { name: string; error: number | null }[];
+  /** Landmarks, and those that some filter covers. */
+  parts: { all: string[]; explainer: string[]; performer: string[] } | undefined;
+}
+
+/** Sizes of what is drawn. */
+export interface Frame {
+  /** Side of the network's input, pixels. */
+  size: number;
+  /** Side of the maps, cells. */
+  cells: number;
+  /** Receptive field of a cell, pixels of the network's input, [vertical, horizontal]. */
+  field: readonly [number, number];
+}
+
+export interface Picture {
+  /** Path relative to the folder of photographs, with `/`. */
+  image: string;
+  /** Index into `classes`. */
+  class: number;
+  /** The photograph as the network sees it, stretched to a square: WebP, base64. */
+  webp: string;
+}
+
+/** One filter of one set of maps. */
+export interface FilterFacts {
+  filter: number;
+  /** Location instability, fraction of the image diagonal; null without landmarks, or if it is dead. */
+  instability: number | null;
+  /** Most frequent part at its peaks, its category, and the share of peaks there. */
+  part: { name: string; category: string; purity: number } | undefined;
+  /** Mean activation in its eight strongest photographs. */
+  strength: number;
+  /** Share of photographs with an activation of at least half of `strength`. */
+  share: number;
+  /** Classes of the highest mean activation, up to three, highest first. */
+  classes: { class: number; activation: number }[];
+  /** The stronger filter of the same set that it repeats. */
+  duplicateOf: number | undefined;
+  /** It fires in no photograph. */
+  dead: boolean;
+  /** The performer's filter that most often peaks at the same place, and how often, 0..1. */
+  nearest: { filter: number; share: number } | undefined;
+  /** Its strongest photographs, strongest first. */
+  spots: Spot[];
+}
+
+/** Where a filter fires in a photograph, thousandths of the photograph's sides. */
+export interface Spot {
+  /** Index into `pictures`. */
+  picture: number;
+  activation: number;
+  x: number;
+  y: number;
+  /** SVG path of the line where the map is at half of its maximum. */
+  contour: string;
+}
+
+/**
+ * What the performer's head loses when part maps are switched off: a row for each set of filters, a
+ * column for each class, the mean over photographs of this class (as the performer says).
+ */
+export interface Contributions {
+  /** `logit` or `log probability`. */
+  unit: string;
+  classes: { name: string; photographs: number }[];
+  rows: ContributionRow[];
+}
+
+export interface ContributionRow {
+  kind: 'control' | 'part' | 'filter';
+  name: string;
+  /** Filters that are switched off together. */
+  filters: number[];
+  /** Drop of the class's output for each class. */
+  drops: number[];
+}
+
+/** Curves of one chart over training steps. */
+export interface Curve {
+  title: string;
+  steps: number[];
+  lines: { name: string; values: (number | null)[] }[];
+}

@@ -1,0 +1,114 @@
+import type { FilterFacts, ReportData } from '../data.js';
+import { h } from './dom.js';
+import { percent, short, three } from './format.js';
+import { drawSpot } from './picture.js';
+import type { Viewer } from './viewer.js';
+
+export interface CardContext {
+  data: ReportData;
+  viewer: Viewer;
+  /** Shows the card of another filter. */
+  show: (set: 'explainer' | 'performer', filter: number) => void;
+}
+
+/** One filter: its facts, its photographs and, for the explainer's, the nearest performer's filter's. */
+export function filterCard(
+  filter: FilterFacts,
+  set: 'explainer' | 'performer',
+  context: CardContext,
+): HTMLElement {
+  const { data } = context;
+  const nearest = filter.nearest && data.performer[filter.nearest.filter];
+  return h(
+    'article',
+    {
+      class: `card ${set}`,
+      id: `${set}-${String(filter.filter)}`,
+      attributes: { tabindex: -1, 'aria-label': `${set} filter ${String(filter.filter)}` },
+    },
+    facts(filter, set, context),
+    h('div', { class: 'strip' }, ...pictures(filter, set, context)),
+    filter.nearest &&
+      nearest &&
+      h(
+        'div',
+        { class: 'nearest' },
+        h(
+          'p',
+          {},
+          'performer: ',
+          filterLink('performer', nearest.filter, context),
+          `, at the same place in ${percent(filter.nearest.share)}; instability ${three(nearest.instability)}`,
+        ),
+        h('div', { class: 'strip' }, ...pictures(nearest, 'performer', context)),
+      ),
+  );
+}
+
+/** A button that leads to a filter. */
+export function filterLink(
+  set: 'explainer' | 'performer',
+  filter: number,
+  { show }: Pick<CardContext, 'show'>,
+): HTMLElement {
+  return h(
+    'button',
+    { class: 'link', on: { click: () => show(set, filter) } },
+    `filter ${String(filter)}`,
+  );
+}
+
+function facts(
+  filter: FilterFacts,
+  set: 'explainer' | 'performer',
+  context: CardContext,
+): HTMLElement {
+  const { part, classes, duplicateOf, dead } = filter;
+  const named = classes.map((one) => context.data.classes[one.class] ?? '').join(', ');
+  const entry = (name: string, value: Node | string): HTMLElement =>
+    h('div', {}, h('dt', {}, name), h('dd', {}, value));
+  return h(
+    'div',
+    { class: 'facts' },
+    h('h3', {}, `filter ${String(filter.filter)}`),
+    part && h('p', { class: 'part' }, part.name),
+    dead && h('p', { class: 'badge' }, 'never fires'),
+    duplicateOf !== undefined &&
+      h('p', { class: 'badge' }, 'repeats ', filterLink(set, duplicateOf, context)),
+    h(
+      'dl',
+      {},
+      entry('instability', three(filter.instability)),
+      part && entry('at this part', percent(part.purity)),
+      part && part.category !== '' && entry('category', part.category),
+      entry('photographs', percent(filter.share)),
+      entry('strength', short(filter.strength)),
+      named !== '' && entry('strongest in', named),
+    ),
+  );
+}
+
+function pictures(
+  filter: FilterFacts,
+  set: 'explainer' | 'performer',
+  { data, viewer }: CardContext,
+): HTMLElement[] {
+  const { frame } = data;
+  const name = `${set} filter ${String(filter.filter)}`;
+  return filter.spots.flatMap((spot, place) => {
+    const picture = data.pictures[spot.picture];
+    if (!picture) return [];
+    const label = `${picture.image}, activation ${short(spot.activation)}`;
+    return [
+      h(
+        'button',
+        {
+          class: 'picture',
+          attributes: { 'aria-label': label, title: label },
+          on: { click: () => viewer.open(filter, name, place) },
+        },
+        drawSpot({ picture, spot, frame }),
+      ),
+    ];
+  });
+}

@@ -1,0 +1,167 @@
+import type { ReportData } from '../data.js';
+import { h } from './dom.js';
+import { count, percent, three } from './format.js';
+
+/** One line of a tile: a name, a bar, a number. */
+interface Bar {
+  name: string;
+  /** Length of the bar, 0..1; undefined: none. */
+  share?: number | undefined;
+  value: string;
+  kind?: 'explainer' | 'performer' | 'control';
+}
+
+/** What was explained, and the four numbers with their controls. */
+export function overview(data: ReportData): HTMLElement {
+  const { run, scores } = data;
+  const kept = `${count(run.photographs, 'photograph')}, ${String(run.validation)} of them kept out`;
+  return h(
+    'header',
+    { id: 'overview' },
+    h('p', { class: 'kicker' }, 'partlens report'),
+    h('h1', {}, `Parts of ${run.layer} in ${run.model}`),
+    h(
+      'p',
+      { class: 'note' },
+      `${String(data.explainer.length)} part filters rebuild ${run.targets.join(', ')} · ${kept} · ${count(run.steps, 'step')}`,
+    ),
+    h(
+      'div',
+      { class: 'tiles' },
+      instabilityTile(scores.instability),
+      shareTile(scores.p, data),
+      agreementTile(scores),
+      partsTile(data),
+    ),
+  );
+}
+
+function instabilityTile(found: ReportData['scores']['instability']): HTMLElement {
+  const title = 'Location instability';
+  if (!found) {
+    return tile(title, '–', 'Needs landmarks: partlens report --landmarks FILE.', []);
+  }
+  const { performer, layer1, layer2, fixedPosition, random, images } = found;
+  const longest = Math.max(...[performer, layer2, fixedPosition, random].map((v) => v ?? 0), 1e-9);
+  const bar = (name: string, value: number | null, kind: Bar['kind']): Bar => ({
+    name,
+    share: (value ?? 0) / longest,
+    value: three(value),
+    kind: kind ?? 'control',
+  });
+  return tile(
+    title,
+    `${three(performer)} → ${three(layer2)}`,
+    `Does a filter answer at the same place of the object? Fraction of the image diagonal, lower is better; ${count(images, 'photograph')} with landmarks.`,
+    [
+      bar('performer', performer, 'performer'),
+      bar('explainer, first layer', layer1, 'explainer'),
+      bar('explainer', layer2, 'explainer'),
+      bar('best fixed position', fixedPosition, 'control'),
+      bar('random positions', random, 'control'),
+    ],
+  );
+}
+
+function shareTile(p: number, { explainer }: ReportData): HTMLElement {
+  const dead = explainer.filter((filter) => filter.dead).length;
+  return tile('Share p carried by parts', three(p), 'The rest takes the ordinary track.', [
+    { name: 'part filters', share: p, value: three(p), kind: 'explainer' },
+    { name: 'ordinary track', share: 1 - p, value: three(1 - p), kind: 'control' },
+    { name: 'filters that never fire', value: `${String(dead)} of ${String(explainer.length)}` },
+  ]);
+}
+
+function agreementTile({ head, reconstruction }: ReportData['scores']): HTMLElement {
+  const text =
+    head.images === 0
+      ? 'No photographs were kept out of training.'
+      : `Same first class from the rebuilt features, on ${count(head.images, 'photograph')} kept out of training.`;
+  const error = (name: string, value: number | null, kind: 'explainer' | 'performer'): Bar => ({
+    name,
+    share: value ?? 0,
+    value: percent(value),
+    kind,
+  });
+  return tile('Agreement of the head', percent(head.agreement), text, [
+    ...(head.performerError === null
+      ? []
+      : [
+          error('wrong: performer', head.performerError, 'performer'),
+          error('wrong: rebuilt', head.explainerError, 'explainer'),
+        ]),
+    ...reconstruction.map(({ name, error: value }): Bar => ({
+      name: `relative error of ${name}`,
+      share: Math.min(1, value ?? 0),
+      value: three(value),
+      kind: 'explainer',
+    })),
+    { name: 'KL divergence, nats', value: three(head.kl) },
+  ]);
+}
+
+function partsTile({ scores, explainer }: ReportData): HTMLElement {
+  const { parts } = scores;
+  const repeats = explainer.filter(({ duplicateOf }) => duplicateOf !== undefined).length;
+  const duplicates: Bar = {
+    name: 'duplicates',
+    value: `${String(repeats)} of ${String(explainer.length)}`,
+  };
+  if (!parts) {
+    return tile('Parts covered', '–', 'Needs landmarks: partlens report --landmarks FILE.', [
+      duplicates,
+    ]);
+  }
+  const all = parts.all.length;
+  const bar = (name: 'explainer' | 'performer'): Bar => ({
+    name,
+    share: parts[name].length / all,
+    value: String(parts[name].length),
+    kind: name,
+  });
+  const missing = parts.all.filter((name) => !parts.explainer.includes(name));
+  return tile(
+    'Parts covered',
+    `${String(parts.explainer.length)} of ${String(all)}`,
+    'Parts of a category on which at least half of some filter’s peaks lie.',
+    [bar('explainer'), bar('performer'), duplicates],
+    missing.length > 0 &&
+      h(
+        'details',
+        {},
+        h('summary', {}, `${String(missing.length)} not covered`),
+        missing.join(', '),
+      ),
+  );
+}
+
+function tile(
+  title: string,
+  value: string,
+  text: string,
+  bars: readonly Bar[],
+  more?: Node | false,
+): HTMLElement {
+  return h(
+    'section',
+    { class: 'tile' },
+    h('h2', {}, title),
+    h('p', { class: 'value' }, value),
+    h('p', { class: 'note' }, text),
+    h(
+      'dl',
+      { class: 'bars' },
+      ...bars.map(({ name, share, value: number, kind = 'control' }) =>
+        h(
+          'div',
+          { class: kind },
+          h('dt', {}, name),
+          h('dd', {}, number),
+          share !== undefined &&
+            h('span', { class: 'bar', style: { '--share': String(Math.min(1, share)) } }),
+        ),
+      ),
+    ),
+    more ?? false,
+  );
+}

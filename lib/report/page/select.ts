@@ -1,0 +1,84 @@
+import type { FilterFacts, ReportData } from '../data.js';
+
+/** What the gallery shows, and in which order. */
+export interface Selection {
+  set: 'explainer' | 'performer';
+  text: string;
+  /** Name of a part; empty: all. */
+  part: string;
+  /** Index of the class in which filters are strongest, or undefined for all. */
+  class: number | undefined;
+  /** Largest location instability, or undefined for no limit. */
+  most: number | undefined;
+  sort: SortKey;
+  duplicates: boolean;
+  dead: boolean;
+}
+
+export type SortKey = 'stability' | 'strength' | 'share' | 'purity' | 'number';
+
+export const EVERYTHING: Omit<Selection, 'set' | 'sort'> = {
+  text: '',
+  part: '',
+  class: undefined,
+  most: undefined,
+  duplicates: true,
+  dead: true,
+};
+
+/** The filters of a selection, in its order; those that cannot be compared come last. */
+export function selectFilters(
+  data: Pick<ReportData, 'explainer' | 'performer' | 'classes' | 'pictures'>,
+  selection: Selection,
+): FilterFacts[] {
+  const { part, class: wanted, most, duplicates, dead } = selection;
+  const words = selection.text.toLowerCase().split(/\s+/).filter(Boolean);
+  const chosen = data[selection.set].filter(
+    (filter) =>
+      (part === '' || filter.part?.name === part) &&
+      (wanted === undefined || filter.classes[0]?.class === wanted) &&
+      (most === undefined || (filter.instability !== null && filter.instability <= most)) &&
+      (duplicates || filter.duplicateOf === undefined) &&
+      (dead || !filter.dead) &&
+      words.every((word) => matches(filter, word, data)),
+  );
+  const key = keyOf(selection.sort);
+  return chosen.sort((a, b) => key(a) - key(b) || a.filter - b.filter);
+}
+
+/** Names of the parts of a set of filters, sorted. */
+export function partNames(filters: readonly FilterFacts[]): string[] {
+  return [...new Set(filters.flatMap(({ part }) => (part ? [part.name] : [])))].sort();
+}
+
+/** A number is a filter's number; other words are found in part, category, classes, file names. */
+function matches(
+  filter: FilterFacts,
+  word: string,
+  { classes, pictures }: Pick<ReportData, 'classes' | 'pictures'>,
+): boolean {
+  if (/^#?\d+$/.test(word) && Number(word.replace('#', '')) === filter.filter) return true;
+  if (word.startsWith('#')) return false;
+  const texts = [
+    filter.part?.name,
+    filter.part?.category,
+    ...filter.classes.map((one) => classes[one.class]),
+    ...filter.spots.map(({ picture }) => pictures[picture]?.image),
+  ];
+  return texts.some((text) => text?.toLowerCase().includes(word) ?? false);
+}
+
+function keyOf(sort: SortKey): (filter: FilterFacts) => number {
+  switch (sort) {
+    case 'stability':
+      return ({ instability, dead }) => (dead ? 2e9 : (instability ?? 1e9));
+    case 'strength':
+      return ({ strength }) => -strength;
+    case 'share':
+      return ({ share }) => -share;
+    case 'purity':
+      return ({ part }) => -(part?.purity ?? -1);
+    case 'number':
+      return ({ filter }) => filter;
+  }
+}
