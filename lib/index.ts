@@ -27,5 +27,11 @@ export {
   type LoadPerformerOptions,
   type Preprocessing,
 } from './performer/index.js';
+export {
+  writeReport,
+  type ReportOptions,
+  type ReportProgress,
+  type WrittenReport,
+} from './report/report.js';
 export type { BackendChoice, DeviceOptions, SessionInfo } from './session.js';
 export { VERSION } from './version.js';

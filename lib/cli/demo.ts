@@ -48,7 +48,7 @@ export function demoCommand(): Command {
   });
 }
 
-function summary({ accuracy, evaluation, run, model }: DemoResult, seconds: number): string {
+function summary({ accuracy, evaluation, report, model }: DemoResult, seconds: number): string {
   const three = (value: number | undefined): string => (value ?? NaN).toFixed(3);
   const { instability, p, head, reconstruction } = evaluation;
   const { performer, layer2, controls } = instability ?? {};
@@ -60,6 +60,6 @@ function summary({ accuracy, evaluation, run, model }: DemoResult, seconds: numb
     `instability    performer ${three(performer?.value)} -> explainer ${three(layer2?.value)}  (${fixed})`,
     `parts carry    p = ${three(p)} of the features, ${String(evaluation.deadFilters)} filters never fire`,
     `rebuilt        agreement ${three(head.agreement)}, relative error ${rebuilt.join(', ')}`,
-    `run folder     ${here(run)}  (${seconds.toFixed(0)} s)`,
+    `report         ${here(report)}  (${seconds.toFixed(0)} s)`,
   ].join('\n');
 }

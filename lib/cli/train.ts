@@ -1,5 +1,7 @@
 import { Command, Option } from 'commander';
 import type { z } from 'zod';
+import { PartlensError } from '../errors.js';
+import type { Explainer } from '../explainer/explainer.js';
 import { trainOptions, type TrainOptionsInput } from '../explainer/options.js';
 import { trainExplainer } from '../explainer/train.js';
 import { loadPerformer } from '../performer/index.js';
@@ -11,6 +13,8 @@ import {
   type DeviceFlags,
   type ImageFlags,
 } from './flags.js';
+import { writeReport } from '../report/report.js';
+import { showReport, showReporting } from './report.js';
 import { ProgressLine, showTraining, withInterrupt } from './progress.js';
 import { deviceOptions, type SessionInfo } from '../session.js';
 
@@ -23,6 +27,8 @@ interface TrainFlags extends DeviceFlags, ImageFlags {
   classes?: string[];
   out: string;
   resume?: boolean;
+  report: boolean;
+  landmarks?: string;
 }
 
 const EXAMPLE = `
@@ -43,6 +49,8 @@ export function trainCommand(): Command {
     .option('--classes <names>', 'only these sub-folders, with commas', names)
     .option('--out <folder>', 'run folder', 'partlens-run')
     .option('--resume', 'go on with the run in --out')
+    .option('--landmarks <file.csv>', 'part positions, for the report alone: training sees none')
+    .option('--no-report', 'write no report.html at the end')
     .addHelpText('after', EXAMPLE);
   addOptionFlags(command);
   return addImageFlags(addDeviceFlags(command)).action((flags: TrainFlags) =>
@@ -85,16 +93,47 @@ async function train(flags: TrainFlags, options: TrainOptionsInput): Promise<voi
       () => line.note('stopping after this step; press Ctrl-C again to stop at once'),
     );
     line.clear();
-    const { run, step, p, summary } = explainer;
-    const skipped = summary?.skipped.length ?? 0;
-    const images = `${String(summary?.used ?? 0)} images used, ${String(skipped)} skipped`;
-    console.log(`${run}: ${String(step)} steps, p ${p.toFixed(3)}, ${images}`);
-    console.log(computedOn(performer.info()));
-    explainer.dispose();
+    try {
+      console.log(showRun(explainer));
+      console.log(computedOn(performer.info()));
+      if (flags.report) await report(explainer, flags, line);
+    } finally {
+      explainer.dispose();
+    }
   } finally {
     line.clear();
     performer.dispose();
   }
+}
+
+/** Writes the report; without it the run is as good as before, so what goes wrong is a warning. */
+async function report(
+  explainer: Explainer,
+  { landmarks }: TrainFlags,
+  line: ProgressLine,
+): Promise<void> {
+  try {
+    const written = await withInterrupt(
+      (signal) =>
+        writeReport(explainer, {
+          ...{ landmarks, signal, onWarning: (text) => line.note(`warning: ${text}`) },
+          onProgress: (progress) => line.show(showReporting(progress)),
+        }),
+      () => line.note('stopping'),
+    );
+    line.clear();
+    console.log(showReport(written));
+  } catch (error) {
+    if (!(error instanceof PartlensError)) throw error;
+    line.note(`warning: no report: ${error.message}`);
+  }
+}
+
+/** `run/: 8 steps, p 0.612, 20 images used, 0 skipped`. */
+function showRun({ run, step, p, summary }: Explainer): string {
+  const skipped = summary?.skipped.length ?? 0;
+  const images = `${String(summary?.used ?? 0)} images used, ${String(skipped)} skipped`;
+  return `${run}: ${String(step)} steps, p ${p.toFixed(3)}, ${images}`;
 }
 
 /** `computed on cpu (avx2, 8 threads); no CUDA: no driver`: what `auto` took, and why. */

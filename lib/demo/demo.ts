@@ -6,6 +6,7 @@ import { parseTrainOptions } from '../explainer/options.js';
 import { stoppable } from '../explainer/stop.js';
 import { trainExplainer } from '../explainer/train.js';
 import { loadPerformer } from '../performer/index.js';
+import { writeReport } from '../report/report.js';
 import { deviceOptions, type DeviceOptions } from '../session.js';
 import { BIRD_CLASSES, writeBirds } from './bird_images.js';
 import { DEMO_LAYER, DEMO_SIDE, DEMO_TARGETS, trainCnn } from './cnn.js';
@@ -24,7 +25,7 @@ export interface DemoProgress {
     | 'training the CNN'
     | 'extracting features'
     | 'training the explainer'
-    | 'scoring';
+    | 'writing the report';
   share: number;
   detail: string;
 }
@@ -52,6 +53,8 @@ export interface DemoResult {
   /** Share of validation images that the CNN classifies right. */
   accuracy: number;
   evaluation: Evaluation;
+  /** Path of the report. */
+  report: string;
 }
 
 type Settled = DemoOptions & Required<Pick<DemoOptions, 'images' | 'size' | 'seed' | 'epochs'>>;
@@ -125,10 +128,12 @@ async function runIn(folder: string, options: Settled): Promise<DemoResult> {
       ...device,
     });
     const landmarks = join(pictures, 'landmarks.csv');
-    const evaluation = await explainer
-      .evaluate({ landmarks, signal, onProgress: (done, total) => tell('scoring', done, total) })
-      .finally(() => explainer.dispose());
-    return { pictures, model, run, accuracy, evaluation };
+    const { evaluation, path } = await writeReport(explainer, {
+      landmarks,
+      signal,
+      onProgress: ({ phase, done, total }) => tell('writing the report', done, total, phase),
+    }).finally(() => explainer.dispose());
+    return { pictures, model, run, accuracy, evaluation, report: path };
   } finally {
     performer.dispose();
   }

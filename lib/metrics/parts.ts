@@ -154,7 +154,12 @@ export function findDuplicates(scored: ScoredFilters, options: PartOptions = {})
 }
 
 /** Share of images in which the peaks of two filters are in the same or in touching cells. */
-function sharedPeaks({ peaks, grid }: ScoredFilters, images: Int32Array, f: number, g: number): number {
+function sharedPeaks(
+  { peaks, grid }: ScoredFilters,
+  images: Int32Array,
+  f: number,
+  g: number,
+): number {
   let same = 0;
   for (const n of images) {
     const a = peaks.cell[n * peaks.filters + f] ?? 0;

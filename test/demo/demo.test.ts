@@ -80,7 +80,7 @@ describe('demo: runDemo', () => {
         'training the CNN',
         'extracting features',
         'training the explainer',
-        'scoring',
+        'writing the report',
       ]);
       expect(seen.every(({ share }) => share >= 0 && share <= 1)).to.equal(true);
       if (!(await loadOnnxRuntime())) {

@@ -1,6 +1,6 @@
 import type { FilterFacts, ReportData } from '../data.js';
 import { h } from './dom.js';
-import { percent, short, three } from './format.js';
+import { count, percent, short, three } from './format.js';
 import { drawSpot } from './picture.js';
 import type { Viewer } from './viewer.js';
 
@@ -65,6 +65,7 @@ function facts(
 ): HTMLElement {
   const { part, classes, duplicateOf, dead } = filter;
   const named = classes.map((one) => context.data.classes[one.class] ?? '').join(', ');
+  const repeats = context.data[set].filter((other) => other.duplicateOf === filter.filter).length;
   const entry = (name: string, value: Node | string): HTMLElement =>
     h('div', {}, h('dt', {}, name), h('dd', {}, value));
   return h(
@@ -84,6 +85,7 @@ function facts(
       entry('photographs', percent(filter.share)),
       entry('strength', short(filter.strength)),
       named !== '' && entry('strongest in', named),
+      repeats > 0 && entry('repeated by', count(repeats, 'filter')),
     ),
   );
 }

@@ -36,7 +36,10 @@ export class CurveChart {
   update(curve: Curve): void {
     const same = curve.lines.length === this.#curve.lines.length;
     this.#curve = curve;
-    if (!this.#plot || !same) return this.#draw();
+    if (!this.#plot || !same) {
+      this.#draw();
+      return;
+    }
     const whole = this.#isWhole();
     this.#plot.setData(dataOf(curve), whole);
     if (!whole) this.#plot.redraw();
@@ -73,7 +76,7 @@ export class CurveChart {
         width,
         height: 220,
         scales: { x: { time: false } },
-        axes: [axis, { ...axis, size: 58, values: (_, values) => values.map(shortOrEmpty) }],
+        axes: [axis, { ...axis, size: 58 }],
         series: [
           { label: 'step' },
           ...this.#curve.lines.map(({ name }, i) => ({

@@ -22,7 +22,7 @@ export class FilterGallery {
     this.#data = data;
     this.#context = context;
     const sort: SortKey = data.scores.instability ? 'stability' : 'strength';
-    this.#selection = { ...EVERYTHING, set: 'explainer', sort };
+    this.#selection = { ...EVERYTHING, set: 'explainer', sort, duplicates: false };
     this.#sight = new IntersectionObserver((entries) => this.#fill(entries), {
       rootMargin: '800px',
     });
@@ -72,12 +72,12 @@ export class FilterGallery {
     });
     this.#list.replaceChildren(...places);
     for (const place of places) this.#sight.observe(place);
-    const all = this.#data[set].length;
-    this.#status.replaceChildren(
-      filters.length === 0
-        ? 'No filter is like this.'
-        : `${String(filters.length)} of ${count(all, 'filter')}`,
-    );
+    const all = count(this.#data[set].length, 'filter');
+    const shown = filters.length === 0 ? `None of ${all}` : `${String(filters.length)} of ${all}`;
+    const hidden = this.#selection.duplicates
+      ? ''
+      : '; those that repeat a stronger one are hidden';
+    this.#status.replaceChildren(shown + hidden);
   }
 
   /** Draws the cards that come near the screen. */
@@ -97,54 +97,54 @@ export class FilterGallery {
 
   #drawControls(): void {
     const { scores, classes } = this.#data;
-    const { set, sort, text } = this.#selection;
+    const { set, sort, text, duplicates, dead } = this.#selection;
     const parts = partNames(this.#data[set]);
+    const sets = [
+      ['explainer', 'the explainer'],
+      ['performer', 'the performer'],
+    ] as const;
+    const numbered = classes.map((name, c) => [String(c), name] as const);
     this.#controls.replaceChildren(
       field(
         'filters of',
-        choice(
-          [
-            ['explainer', 'the explainer'],
-            ['performer', 'the performer'],
-          ],
-          set,
-          (value) => this.#change({ set: value }),
-        ),
+        'set',
+        choice(sets, set, (value) => this.#change({ set: value })),
       ),
-      field('search', this.#searchBox(text)),
-      ...(parts.length > 0
-        ? [
-            field(
-              'part',
-              choice([['', 'all'], ...parts.map((name) => [name, name] as const)], '', (part) =>
-                this.#change({ part }),
-              ),
+      field('search', 'search', this.#searchBox(text)),
+      parts.length > 0
+        ? field(
+            'part',
+            'part',
+            choice([['', 'all'], ...parts.map((name) => [name, name] as const)], '', (part) =>
+              this.#change({ part }),
             ),
-          ]
-        : []),
+          )
+        : '',
       field(
         'strongest in',
-        choice(
-          [['', 'all classes'], ...classes.map((name, c) => [String(c), name] as const)],
-          '',
-          (value) => this.#change({ class: value === '' ? undefined : Number(value) }),
+        'class',
+        choice([['', 'all classes'], ...numbered], '', (value) =>
+          this.#change({ class: value === '' ? undefined : Number(value) }),
         ),
       ),
-      ...(scores.instability ? [this.#limit()] : []),
+      scores.instability ? this.#limit() : '',
       field(
         'sort by',
+        'sort',
         choice(sortKeys(this.#data), sort, (value) => this.#change({ sort: value })),
       ),
-      tick('duplicates', (duplicates) => this.#change({ duplicates })),
-      tick('dead', (dead) => this.#change({ dead })),
+      h(
+        'div',
+        { class: 'ticks' },
+        tick('duplicates', duplicates, (on) => this.#change({ duplicates: on })),
+        tick('dead filters', dead, (on) => this.#change({ dead: on })),
+      ),
     );
   }
 
   #searchBox(text: string): HTMLElement {
-    const box = h('input', {
-      id: 'search',
-      attributes: { type: 'search', placeholder: 'number, part, class, file', value: text },
-    });
+    const attributes = { type: 'search', placeholder: 'number, part, class, file', value: text };
+    const box = h('input', { attributes });
     box.addEventListener('input', () => this.#change({ text: box.value }));
     return box;
   }
@@ -154,16 +154,13 @@ export class FilterGallery {
     const known = this.#data[this.#selection.set].flatMap(({ instability }) => instability ?? []);
     const most = Math.max(...known, 0.001);
     const shown = h('output', {}, 'any');
-    const box = h('input', {
-      id: 'limit',
-      attributes: { type: 'range', min: 0, max: 100, value: 100 },
-    });
+    const box = h('input', { attributes: { type: 'range', min: 0, max: 100, value: 100 } });
     box.addEventListener('input', () => {
       const limit = box.value === '100' ? undefined : (Number(box.value) / 100) * most;
       shown.replaceChildren(limit === undefined ? 'any' : three(limit));
       this.#change({ most: limit });
     });
-    return field('instability up to', h('span', { class: 'slider' }, box, shown));
+    return field('instability up to', 'limit', box, shown);
   }
 }
 
@@ -188,13 +185,16 @@ function legend({ frame }: ReportData): string {
   );
 }
 
-/** A labelled control. */
-function field(name: string, control: HTMLElement): HTMLElement {
-  return h('label', { class: 'field' }, h('span', {}, name), control);
+/** A control with its name above and, behind it, what it says. */
+function field(name: string, id: string, control: HTMLElement, output?: Node): HTMLElement {
+  control.id = id;
+  const label = h('label', { attributes: { for: id } }, name);
+  return h('div', { class: 'field' }, label, h('div', {}, control, output));
 }
 
-function tick(name: string, change: (on: boolean) => void): HTMLElement {
-  const box = h('input', { attributes: { type: 'checkbox', checked: '' } });
+function tick(name: string, on: boolean, change: (on: boolean) => void): HTMLElement {
+  const checked = on ? '' : undefined;
+  const box = h('input', { attributes: { type: 'checkbox', checked } });
   box.addEventListener('change', () => change(box.checked));
   return h('label', { class: 'tick' }, box, name);
 }

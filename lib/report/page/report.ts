@@ -47,7 +47,7 @@ function navigation({ contributions }: ReportData): HTMLElement {
   return h(
     'nav',
     { attributes: { 'aria-label': 'sections' } },
-    ...places.map(([id, name]) => h('a', { attributes: { href: `#${id ?? ''}` } }, name)),
+    ...places.map(([id, name]) => h('a', { attributes: { href: `#${id}` } }, name)),
   );
 }
 

@@ -57,8 +57,7 @@ function matches(
   word: string,
   { classes, pictures }: Pick<ReportData, 'classes' | 'pictures'>,
 ): boolean {
-  if (/^#?\d+$/.test(word) && Number(word.replace('#', '')) === filter.filter) return true;
-  if (word.startsWith('#')) return false;
+  if (/^#?\d+$/.test(word)) return Number(word.replace('#', '')) === filter.filter;
   const texts = [
     filter.part?.name,
     filter.part?.category,

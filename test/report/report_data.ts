@@ -1,0 +1,85 @@
+import { readFile } from 'node:fs/promises';
+import sharp from 'sharp';
+import type { FilterFacts, Picture, ReportData } from '../../lib/report/data.js';
+
+/** The data that a written report carries. */
+export async function readReport(path: string): Promise<{ html: string; data: ReportData }> {
+  const html = await readFile(path, 'utf8');
+  const json = /<script type="application\/json" id="data">(.*?)<\/script>/s.exec(html)?.[1] ?? '';
+  return { html, data: JSON.parse(json) as ReportData };
+}
+
+/** A filter as nothing but its number; the rest may be given. */
+export function filter(number: number, facts: Partial<FilterFacts> = {}): FilterFacts {
+  return {
+    filter: number,
+    instability: null,
+    part: undefined,
+    strength: 1,
+    share: 0.5,
+    classes: [{ class: 0, activation: 1 }],
+    duplicateOf: undefined,
+    dead: false,
+    nearest: undefined,
+    spots: [],
+    ...facts,
+  };
+}
+
+/** A report of `filters` filters, each on eight of `pictures` pictures of one colour. */
+export async function madeUpReport(filters: number, pictures: number): Promise<ReportData> {
+  const webp = await sharp({
+    create: { width: 96, height: 96, channels: 3, background: '#7a9' },
+  })
+    .webp()
+    .toBuffer();
+  const list = Array.from({ length: pictures }, (_, n): Picture => {
+    return { image: `class/${String(n)}.png`, class: n % 2, webp: webp.toString('base64') };
+  });
+  const contour = 'M400 400l200 0 40 60 0 90 -60 60 -180 0 -50 -60z';
+  const make = (f: number): FilterFacts =>
+    filter(f, {
+      instability: 0.02 + 0.0001 * ((f * 7) % filters),
+      part: { name: f % 2 ? 'head' : 'legs', category: 'dog', purity: 0.5 },
+      nearest: { filter: (f * 5) % filters, share: 0.4 },
+      spots: Array.from({ length: 8 }, (_, i) => {
+        const picture = (f * 8 + i) % pictures;
+        return { picture, activation: 8 - i, x: 500, y: 480, contour };
+      }),
+    });
+  const all = Array.from({ length: filters }, (_, f) => make(f));
+  const rows = all.map(({ filter: f }) => ({
+    kind: 'filter' as const,
+    name: `filter ${String(f)}`,
+    filters: [f],
+    drops: [f / filters, -f / filters],
+  }));
+  return {
+    run: {
+      ...{ version: '1', model: 'net.onnx', layer: 'conv5', targets: ['fc6'] },
+      ...{ photographs: pictures, validation: 2, steps: 100 },
+    },
+    scores: {
+      instability: {
+        ...{ performer: 0.1, layer1: 0.06, layer2: 0.05, fixedPosition: 0.08, random: 0.15 },
+        ...{ images: pictures, landmarks: 2 * pictures },
+      },
+      p: 0.8,
+      head: { agreement: 0.9, performerError: 0.1, explainerError: 0.12, kl: 0.1, images: 2 },
+      reconstruction: [{ name: 'fc6', error: 0.3 }],
+      parts: { all: ['dog/head', 'dog/legs'], explainer: ['dog/head'], performer: [] },
+    },
+    frame: { size: 224, cells: 14, field: [196, 196] },
+    pictures: list,
+    classes: ['cat', 'dog'],
+    explainer: all,
+    performer: all.map((one) => ({ ...one, nearest: undefined })),
+    contributions: {
+      unit: 'logit',
+      classes: ['cat', 'dog'].map((name) => ({ name, photographs: 8 })),
+      rows,
+    },
+    curves: [{ title: 'loss', steps: [1, 2, 3], lines: [{ name: 'fc6', values: [3, 2, 1] }] }],
+    configuration: [{ group: 'options', entries: [['seed', '1']] }],
+  };
+}
