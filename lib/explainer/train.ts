@@ -21,6 +21,7 @@ import { readRunConfig, writeRunConfig, type RunConfig } from './run_folder.js';
 import { splitImages } from './split.js';
 import { stoppable, stoppedError } from './stop.js';
 import { Trainer, type StepReport } from './trainer.js';
+import { watchedImages, Watcher, type TrainWatch } from './watch.js';
 
 /** Where a run is. */
 export type TrainProgress =
@@ -48,6 +49,8 @@ export interface TrainExplainerOptions extends TrainOptionsInput, DeviceOptions 
   /** Stops after the steps under way (two at most) with a checkpoint; the promise rejects: `E_STATE`. */
   signal?: AbortSignal | undefined;
   onProgress?: (progress: TrainProgress) => void;
+  /** Part maps while the training goes on. */
+  watch?: TrainWatch | undefined;
   /** Images that are skipped, checkpoints that cannot be read. */
   onWarning?: (text: string) => void;
 }
@@ -211,9 +214,11 @@ async function runSteps(
     batch,
     steps,
     targetPower,
+    watched: watchedImages(config, given.watch),
     ...deviceOptions(given),
   });
   try {
+    const watcher = given.watch && (await Watcher.create(given.watch, { trainer, store, config }));
     const checkpoint = given.resume
       ? await loadCheckpoint(run, config.fingerprint, given.onWarning)
       : undefined;
@@ -222,7 +227,8 @@ async function runSteps(
       const first = await readBatch(store, batchRows(reading, 0), reading.targets);
       await trainer.initialise(first, await initialDirections(store, rows, config));
     }
-    await trainSteps(run, config, { trainer, reading, from: checkpoint?.step ?? 0, given });
+    const from = checkpoint?.step ?? 0;
+    await trainSteps(run, config, { trainer, reading, from, given, watcher });
   } finally {
     trainer.dispose();
   }
@@ -236,9 +242,10 @@ async function trainSteps(
     reading: BatchOptions;
     from: number;
     given: TrainExplainerOptions;
+    watcher: Watcher | undefined;
   },
 ): Promise<void> {
-  const { trainer, reading, from, given } = at;
+  const { trainer, reading, from, given, watcher } = at;
   const { options, steps, fingerprint: key } = config;
   const { signal, onProgress } = given;
   const save = async (step: number): Promise<void> => {
@@ -248,7 +255,10 @@ async function trainSteps(
   const log = await MetricsLog.open(run, from);
   const started = performance.now();
   const pause = (step: number): boolean =>
-    step % options.checkpointEvery === 0 || step === steps || signal?.aborted === true;
+    step % options.checkpointEvery === 0 ||
+    step === steps ||
+    signal?.aborted === true ||
+    watcher?.isDue(step) === true;
   let step = from;
   try {
     for await (const { report, settled } of takeSteps(trainer, reading, { from, steps, pause })) {
@@ -265,6 +275,7 @@ async function trainSteps(
         report,
       });
       if (!settled) continue;
+      await watcher?.look(step);
       if (signal?.aborted && !last) {
         await save(step);
         throw stoppedError(

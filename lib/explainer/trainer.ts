@@ -1,4 +1,5 @@
 import { PartlensError } from '../errors.js';
+import type { Graph } from '../graph.js';
 import { hyperParameters, cosine } from '../optimizer/index.js';
 import { createSession, deviceOptions, type DeviceOptions, type Session } from '../session.js';
 import type { TensorData } from '../tensor.js';
@@ -38,6 +39,8 @@ export interface TrainerOptions extends DeviceOptions {
   steps: number;
   /** mean(x*_l^2) over the training features. */
   targetPower: readonly number[];
+  /** Images of `partMaps`, default 0: none. */
+  watched?: number;
 }
 
 /** The network in training: one session, its initial weights, its steps, its state. */
@@ -60,8 +63,13 @@ export class Trainer {
     calibration.z.forEach((z, l) => {
       calibration.graph.output(`z_${String(l + 1)}`, z);
     });
+    const watched = options.watched ?? 0;
     const session = await createSession({
-      programs: { train: training.graph, calibrate: calibration.graph },
+      programs: {
+        train: training.graph,
+        calibrate: calibration.graph,
+        ...(watched > 0 ? { watch: watchGraph(options, watched) } : {}),
+      },
       ...deviceOptions(options),
     });
     return new Trainer(session, options, [...training.graph.outputs.keys()]);
@@ -118,6 +126,15 @@ export class Trainer {
     return report;
   }
 
+  /**
+   * Part maps of conv_interp_2 (watched, D, n, n) as they are now, from the performer's maps (watched, C,
+   * n, n). Changes nothing. Throws `E_ARGUMENT` when the trainer was made without `watched`.
+   */
+  async partMaps(features: Float32Array): Promise<Float32Array> {
+    const { layer2 } = await this.session.run('watch', { inputs: { features }, fetch: ['layer2'] });
+    return toFloats(layer2);
+  }
+
   /** All parameters and states by name, row-major. */
   async state(): Promise<Record<string, TensorData>> {
     return this.session.read([...this.session.persistent().keys()]);
@@ -138,6 +155,13 @@ export class Trainer {
   dispose(): void {
     this.session.dispose();
   }
+}
+
+/** The way to the part maps alone, with the running means as they are. */
+function watchGraph({ spec, options }: TrainerOptions, batch: number): Graph {
+  const { graph, a2 } = buildNetwork(spec, options, { batch, mode: 'evaluate' });
+  graph.output('layer2', a2);
+  return graph;
 }
 
 function readReport(
