@@ -24,7 +24,7 @@ export async function buildDist() {
 async function buildPages() {
   const { build } = await import('esbuild'); // not there before npm ci
   await build({
-    entryPoints: ['report'].map((name) => join(root, `lib/report/page/${name}.ts`)),
+    entryPoints: ['report', 'live'].map((name) => join(root, `lib/report/page/${name}.ts`)),
     outdir: join(root, 'dist/page'),
     bundle: true,
     minify: true,

@@ -4,7 +4,7 @@ import { PartlensError } from '../errors.js';
 import type { Explainer } from '../explainer/explainer.js';
 import { trainOptions, type TrainOptionsInput } from '../explainer/options.js';
 import { trainExplainer } from '../explainer/train.js';
-import { loadPerformer } from '../performer/index.js';
+import { loadPerformer, type Performer } from '../performer/index.js';
 import {
   addDeviceFlags,
   addImageFlags,
@@ -13,6 +13,7 @@ import {
   type DeviceFlags,
   type ImageFlags,
 } from './flags.js';
+import { LiveView } from '../report/live.js';
 import { writeReport } from '../report/report.js';
 import { showReport, showReporting } from './report.js';
 import { ProgressLine, showTraining, withInterrupt } from './progress.js';
@@ -28,6 +29,7 @@ interface TrainFlags extends DeviceFlags, ImageFlags {
   out: string;
   resume?: boolean;
   report: boolean;
+  serve?: boolean;
   landmarks?: string;
 }
 
@@ -50,6 +52,7 @@ export function trainCommand(): Command {
     .option('--out <folder>', 'run folder', 'partlens-run')
     .option('--resume', 'go on with the run in --out')
     .option('--landmarks <file.csv>', 'part positions, for the report alone: training sees none')
+    .option('--serve', 'show the run on a local page while it goes on; pause and stop it there')
     .option('--no-report', 'write no report.html at the end')
     .addHelpText('after', EXAMPLE);
   addOptionFlags(command);
@@ -76,22 +79,7 @@ async function train(flags: TrainFlags, options: TrainOptionsInput): Promise<voi
     ...deviceOptions(flags),
   });
   try {
-    const explainer = await withInterrupt(
-      (signal) =>
-        trainExplainer({
-          ...options,
-          performer,
-          images: flags.images,
-          ...(flags.classes ? { classes: flags.classes } : {}),
-          out: flags.out,
-          resume: flags.resume ?? false,
-          ...deviceOptions(flags),
-          signal,
-          onProgress: (progress) => line.show(showTraining(progress)),
-          onWarning: (text) => line.note(`warning: ${text}`),
-        }),
-      () => line.note('stopping after this step; press Ctrl-C again to stop at once'),
-    );
+    const explainer = await trainWatched(flags, options, { performer, line });
     line.clear();
     try {
       console.log(showRun(explainer));
@@ -103,6 +91,46 @@ async function train(flags: TrainFlags, options: TrainOptionsInput): Promise<voi
   } finally {
     line.clear();
     performer.dispose();
+  }
+}
+
+/** Trains, with a live view if one is asked for; it is closed when the training ends. */
+async function trainWatched(
+  flags: TrainFlags,
+  options: TrainOptionsInput,
+  { performer, line }: { performer: Performer; line: ProgressLine },
+): Promise<Explainer> {
+  const { images, out, resume = false } = flags;
+  const view = flags.serve
+    ? await LiveView.open({
+        ...{ performer, images },
+        onPause: (url) => line.note(`paused; go on at ${url}, or press Ctrl-C to stop`),
+      })
+    : undefined;
+  if (view) line.note(`live view: ${view.url}`);
+  try {
+    return await withInterrupt(
+      (signal) => {
+        signal.addEventListener('abort', () => view?.stop());
+        return trainExplainer({
+          ...options,
+          ...{ performer, images, out, resume },
+          ...(flags.classes ? { classes: flags.classes } : {}),
+          ...deviceOptions(flags),
+          signal: view?.signal ?? signal,
+          watch: view?.watch,
+          onProgress: (progress) => {
+            const text = showTraining(progress);
+            line.show(text);
+            view?.progress(progress, text);
+          },
+          onWarning: (text) => line.note(`warning: ${text}`),
+        });
+      },
+      () => line.note('stopping after this step; press Ctrl-C again to stop at once'),
+    );
+  } finally {
+    await view?.close();
   }
 }
 

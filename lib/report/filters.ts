@@ -11,7 +11,7 @@ import {
 import type { Annotations } from '../data/landmarks.js';
 import type { FilterScores } from '../explainer/evaluate.js';
 import { contourPath, thousandths } from './contour.js';
-import type { FilterFacts } from './data.js';
+import type { FilterFacts, Spot } from './data.js';
 import type { Gallery, Strong } from './gallery.js';
 
 /** Everything that is known of one set of filters. */
@@ -77,7 +77,12 @@ function partOf(
   return { name: category === '' ? name : name.slice(category.length + 1), category, purity };
 }
 
-function spotOf({ image, activation, map }: Strong, f: number, sources: FilterSources) {
+/** Where filter `f` fires in one of its strongest photographs. */
+export function spotOf(
+  { image, activation, map }: Strong,
+  f: number,
+  sources: Pick<FilterSources, 'gallery' | 'grid' | 'size' | 'pictureOf'>,
+): Spot {
   const { gallery, grid, size, pictureOf } = sources;
   const [y, x] = cellCentre(grid, gallery.peaks.cell[image * gallery.peaks.filters + f] ?? 0);
   return {
