@@ -28,8 +28,7 @@ export interface CollectOptions {
   sample?: number | undefined;
   /** Folder of the report: paths are relative to it. */
   folder: string;
-  /** Without it nothing is said of contributions. */
-  switchOff?: SwitchOff | undefined;
+  switchOff: SwitchOff;
   signal?: AbortSignal | undefined;
   onProgress?: ((progress: ReportProgress) => void) | undefined;
   onWarning?: ((text: string) => void) | undefined;
@@ -58,15 +57,12 @@ export async function collectReport(
   });
   const sets = await filterSets(seen, evaluation, explainer);
   const pictures = await picturesOf(seen, sets.images, explainer, options);
-  const { switchOff } = options;
-  const contributions =
-    switchOff &&
-    (await measureContributions(seen.sample.items(), sets.explainer, {
-      performer,
-      switchOff,
-      signal,
-      onProgress: (done, total) => onProgress?.({ phase: 'contributions', done, total }),
-    }));
+  const contributions = await measureContributions(seen.sample.items(), sets.explainer, {
+    performer,
+    switchOff: options.switchOff,
+    signal,
+    onProgress: (done, total) => onProgress?.({ phase: 'contributions', done, total }),
+  });
   const { size, geometry } = performer.layer;
   const targets = config.network.targets.map(({ name }) => name);
   const data: ReportData = {

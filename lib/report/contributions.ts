@@ -1,15 +1,8 @@
+import type { Intervention } from '../explain/interventions.js';
 import { firstClass } from '../metrics/index.js';
 import type { Performer } from '../performer/index.js';
 import type { ContributionRow, Contributions, FilterFacts } from './data.js';
 import { significant } from './filters.js';
-
-/** What is switched off before the decoder. */
-export interface SwitchedOff {
-  /** Filters whose part map is 0. */
-  off?: readonly number[];
-  /** The whole ordinary track is 0. */
-  ordinaryOff?: boolean;
-}
 
 /**
  * Outputs (sets, classes) of the performer's head for one photograph, from features that were rebuilt
@@ -17,7 +10,7 @@ export interface SwitchedOff {
  */
 export type SwitchOff = (
   features: Float32Array,
-  sets: readonly SwitchedOff[],
+  sets: readonly Intervention[],
 ) => Promise<Float32Array>;
 
 /** Columns of the matrix: the classes with the most photographs. */
@@ -26,7 +19,7 @@ const MAX_CLASSES = 40;
 const TINY = 2 ** -126;
 
 /** A row of the matrix before it is measured. */
-type Row = Pick<ContributionRow, 'kind' | 'name' | 'filters'> & SwitchedOff;
+type Row = Pick<ContributionRow, 'kind' | 'name' | 'filters'> & Intervention;
 
 /**
  * Measures by intervention what each filter, all filters of one part, all part filters together and the

@@ -9,7 +9,7 @@ export interface ReportData {
   classes: string[];
   explainer: FilterFacts[];
   performer: FilterFacts[];
-  contributions: Contributions | undefined;
+  contributions: Contributions;
   curves: Curve[];
   /** Name and value, in groups. */
   configuration: { group: string; entries: [name: string, value: string][] }[];

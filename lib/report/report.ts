@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { writeTextAtomic } from '../data/atomic.js';
+import { intervene } from '../explain/interventions.js';
 import type { Evaluation } from '../explainer/evaluate.js';
 import type { Explainer } from '../explainer/explainer.js';
 import { stoppable } from '../explainer/stop.js';
@@ -43,6 +44,8 @@ export async function writeReport(
     const { data, evaluation } = await collectReport(explainer, {
       ...options,
       folder: dirname(path),
+      switchOff: async (features, sets) =>
+        intervene(explainer, await explainer.encode(features), sets, options.signal),
     });
     await writeTextAtomic(path, htmlPage(page, { title: titleOf(data), data }));
     return { path, bytes: (await stat(path)).size, evaluation };

@@ -50,6 +50,7 @@ describe('report: in a browser, of the demo', () => {
     await overview(wide.page);
     await gallery(wide.page);
     await charts(wide.page);
+    await matrix(wide.page);
     await viewer(wide.page);
     quiet(wide);
     const phone = await open(url, { width: 390, dark: true });

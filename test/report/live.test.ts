@@ -17,14 +17,11 @@ const LONG = { ...QUICK, batch: 2, epochs: 400, checkpointEvery: 1000 } as const
 /** What a page that opens now would see. */
 async function look(url: string): Promise<LiveData> {
   const response = await fetch(`${url}events`);
-  const reader = response.body?.getReader();
   let text = '';
-  while (!text.includes('\n\n')) {
-    const { value, done } = (await reader?.read()) ?? { done: true };
-    if (done || !value) break;
-    text += Buffer.from(value).toString();
+  for await (const part of response.body ?? []) {
+    text += Buffer.from(part as Uint8Array).toString();
+    if (text.includes('\n\n')) break;
   }
-  await reader?.cancel();
   return JSON.parse(/^event: all\ndata: (.*)$/m.exec(text)?.[1] ?? '{}') as LiveData;
 }
 

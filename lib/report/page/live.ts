@@ -38,8 +38,8 @@ class LivePage {
         this.#status,
         h('div', { class: 'buttons' }, this.#pause, this.#stop),
       ),
-      h('section', {}, h('h2', {}, 'Curves'), this.#charts),
       h('section', {}, h('h2', {}, 'Parts now'), this.#step, this.#parts),
+      h('section', {}, h('h2', {}, 'Curves'), this.#charts),
     );
   }
 

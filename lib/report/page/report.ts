@@ -21,9 +21,9 @@ function draw(data: ReportData): void {
   const gallery = new FilterGallery(data, context);
   byId('page').replaceChildren(
     overview(data),
-    navigation(data),
+    navigation(),
     gallery.element,
-    ...(data.contributions ? [contributionTable(data.contributions, context)] : []),
+    contributionTable(data.contributions, context),
     trainingSection(data),
     duplicatesSection(data, context),
     configurationSection(data),
@@ -36,10 +36,10 @@ function draw(data: ReportData): void {
   });
 }
 
-function navigation({ contributions }: ReportData): HTMLElement {
+function navigation(): HTMLElement {
   const places = [
     ['filters', 'Filters'],
-    ...(contributions ? [['classes', 'Classes']] : []),
+    ['classes', 'Classes'],
     ['training', 'Training'],
     ['duplicates', 'Duplicates'],
     ['run', 'The run'],
