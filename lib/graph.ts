@@ -233,9 +233,10 @@ export const registry = new Map<string, OpDefinition>();
  * Defines an op: its kernel's name, shape rules and gradient.
  *
  * A signature is `[i32] layout[?] letters`: `maps N C H W`, `rows? O` (optional), `i32 rows N`,
- * `rows` (a scalar), `any` (rows or maps of any size), or `= x` (the type of input x). A letter that
- * occurs twice must have one size; a digit is that size. A flattened (C, H, W) travels with the last
- * letter of rows and linear weights. An output called `w_out` lives in the memory of input `w`.
+ * `rows` (a scalar), `any` (rows or maps of any size), `= x` (the type of input x), or `=? x` (that
+ * type, optional). A letter that occurs twice must have one size; a digit is that size. A flattened
+ * (C, H, W) travels with the last letter of rows and linear weights. An output called `w_out` lives in
+ * the memory of input `w`.
  */
 export function defineOp<I extends string, O extends string, A extends string = never>(
   name: string,

@@ -1,20 +1,22 @@
 import { PartlensError } from './errors.js';
-import type { Graph, Node, Value, ValueType } from './graph.js';
-import { fuseSteps } from './ops/linear_step.js';
+import { groupSteps, type StepGroup } from './flat_steps.js';
+import { fuseCalls } from './fuse.js';
+import type { Graph, Node, Value } from './graph.js';
+import {
+  align,
+  ALIGN,
+  PersistentMemory,
+  placeBuffers,
+  typeOf,
+  type Buffer,
+  type BytesOf,
+  type Slot,
+} from './memory.js';
 import { isOptional } from './signature.js';
 import { sizeOf } from './tensor.js';
 
-/** Bytes of a tensor in a backend's memory, padding included. */
-export type BytesOf = (type: ValueType) => number;
 /** A kernel's number in the addon's table. */
 export type KernelIndex = (name: string) => number;
-
-/** One tensor of a compiled program: a type at a place of the session's arena. */
-export interface Slot extends ValueType {
-  /** Bytes from the start of the arena, a multiple of 64. */
-  offset: number;
-  bytes: number;
-}
 
 export interface PlannedOp {
   kernel: string;
@@ -42,44 +44,25 @@ export interface Plan {
   persistentBytes: number;
 }
 
-const ALIGN = 64;
-const align = (bytes: number): number => Math.ceil(bytes / ALIGN) * ALIGN;
-
 /**
  * Compiles the graphs of one session. Parameters and states of one name share one place in all
  * programs; the rest of the arena is planned by lifetime, for each program anew.
  */
 export function planPrograms(graphs: ReadonlyMap<string, Graph>, bytesOf: BytesOf): Plan {
-  const persistent = new Map<string, Slot>();
-  let top = 0;
-  const keep = (value: Value): Slot => {
-    const { name, kind } = value.node;
-    const known = persistent.get(name);
-    if (known) {
-      if (describe(known) === describe(value)) return known;
-      throw new PartlensError(
-        'E_SHAPE',
-        `Expected one shape for ${kind} ${name} in all programs but received ${describe(known)} and ${describe(value)}.`,
-      );
-    }
-    const slot = { ...typeOf(value), offset: top, bytes: bytesOf(typeOf(value)) };
-    top += align(slot.bytes);
-    persistent.set(name, slot);
-    return slot;
-  };
-
+  const persistent = new PersistentMemory(bytesOf);
   const compiled = [...graphs].map(
     ([name, graph]) => [name, new Compiler(graph, bytesOf)] as const,
   );
-  for (const [, compiler] of compiled) compiler.keepLeaves(keep);
+  for (const [, compiler] of compiled) compiler.keepGroups(persistent);
+  for (const [, compiler] of compiled) compiler.keepLeaves(persistent);
   const programs = new Map<string, Program>();
-  let arenaBytes = top;
+  let arenaBytes = persistent.bytes;
   for (const [name, compiler] of compiled) {
-    const { program, end } = compiler.finish(top);
+    const { program, end } = compiler.finish(persistent.bytes);
     programs.set(name, program);
     arenaBytes = Math.max(arenaBytes, end);
   }
-  return { programs, arenaBytes, persistentBytes: top };
+  return { programs, arenaBytes, persistentBytes: persistent.bytes };
 }
 
 /** A program in the encoding that `native/program.cpp` reads: see ARCHITECTURE.md. */
@@ -104,25 +87,10 @@ export function encodeProgram(program: Program, kernelIndex: KernelIndex): Int32
   return Int32Array.from(words);
 }
 
-function typeOf({ shape, dtype, layout, chw }: ValueType): ValueType {
-  return { shape, dtype, layout, chw };
-}
-
-function describe({ shape, dtype, layout, chw }: ValueType): string {
-  return `${dtype} ${layout} (${shape.join(', ')})${chw ? ` of (${chw.join(', ')})` : ''}`;
-}
-
-/** One stretch of memory of a program with the ops between which it is in use. */
-interface Buffer {
-  bytes: number;
-  first: number;
-  last: number;
-  offset: number;
-}
-
 /** Turns one graph into a program: needed nodes in order, lifetimes, offsets. */
 class Compiler {
-  readonly #nodes: Node[];
+  readonly #nodes: readonly Node[];
+  #groups: readonly StepGroup[];
   readonly #buffers = new Map<Value, Buffer>();
   readonly #kept = new Map<Value, Slot>();
   readonly #readers: ReadonlyMap<Value, number>;
@@ -131,15 +99,24 @@ class Compiler {
     readonly graph: Graph,
     readonly bytesOf: BytesOf,
   ) {
-    this.#nodes = scheduledNodes(graph);
+    const { nodes, groups } = schedule(graph);
+    this.#nodes = nodes;
+    this.#groups = groups;
     this.#readers = countReaders(this.#nodes, wantedOf(graph));
     checkOrder(this.#nodes);
   }
 
-  keepLeaves(keep: (value: Value) => Slot): void {
+  /** Comes before any program's `keepLeaves`: a group whose tensors lie elsewhere steps one by one. */
+  keepGroups(memory: PersistentMemory): void {
+    this.#groups = this.#groups.filter(({ members }) =>
+      keptOperands(members).every((values) => memory.keepTogether(values)),
+    );
+  }
+
+  keepLeaves(memory: PersistentMemory): void {
     for (const node of this.#nodes) {
       if (!isPersistent(node)) continue;
-      for (const value of node.outputs) this.#kept.set(value, keep(value));
+      for (const value of node.outputs) this.#kept.set(value, memory.keep(value));
     }
   }
 
@@ -153,9 +130,15 @@ class Compiler {
       persistent: new Map(),
     };
     const slotOf = this.#slotTable(program);
+    const flat = new Map(
+      this.#groups.flatMap((group) => group.members.map((node) => [node, group])),
+    );
     for (const node of this.#nodes) {
       const [value] = node.outputs;
-      if (node.kind === 'op') program.ops.push(this.#op(node, slotOf));
+      const group = flat.get(node);
+      if (group && node !== group.members[0]) continue;
+      if (group) program.ops.push(this.#flatOp(node, group, program, slotOf));
+      else if (node.kind === 'op') program.ops.push(this.#op(node, slotOf));
       else if (node.kind === 'input' && value) program.inputs.set(node.name, slotOf(value));
       else if (isPersistent(node) && value) {
         program.persistent.set(node.name, { slot: slotOf(value), node });
@@ -168,16 +151,43 @@ class Compiler {
   #op(node: Node, slotOf: (value: Value) => number): PlannedOp {
     const { op } = node;
     if (!op) throw new PartlensError('E_INTERNAL', `${node.name} has no kernel`);
-    const signatures = Object.values(op.outputs);
     const inputs = node.inputs.map((value) => (value ? slotOf(value) : -1));
-    const outputs = node.outputs.map((value, i) =>
-      isOptional(signatures[i] ?? '') && !this.#readers.has(value) ? -1 : slotOf(value),
-    );
+    const outputs = Object.values(op.outputs).map((signature, i) => {
+      const value = node.outputs[i];
+      return !value || (isOptional(signature) && !this.#readers.has(value)) ? -1 : slotOf(value);
+    });
     const attrs = Object.entries(op.attrs).map(([name, type]) => ({
       type,
       value: node.attrs[name] ?? 0,
     }));
     return { kernel: op.name, slots: [...inputs, ...outputs], attrs };
+  }
+
+  /** One step over the memory of all members: their tensors lie one after the other. */
+  #flatOp(
+    node: Node,
+    { members }: StepGroup,
+    program: Program,
+    slotOf: (value: Value) => number,
+  ): PlannedOp {
+    const whole = (place: { offset: number }, values: readonly (Value | undefined)[]): number => {
+      const bytes = values.reduce((sum, value) => sum + (value ? this.#bytes(value) : 0), 0);
+      const type = { shape: [bytes / 4], dtype: 'f32', layout: 'rows', chw: undefined } as const;
+      return program.slots.push({ ...type, offset: place.offset, bytes }) - 1;
+    };
+    const { slots, ...rest } = this.#op(node, slotOf);
+    const operands = [...node.inputs, ...node.outputs];
+    const hyper = node.inputs.length - 1;
+    const flat = slots.map((slot, i) => {
+      const place = program.slots[slot];
+      const values = members.map(({ inputs, outputs }) => [...inputs, ...outputs][i]);
+      return i === hyper || !place || !operands[i] ? slot : whole(place, values);
+    });
+    return { ...rest, slots: flat };
+  }
+
+  #bytes(value: Value): number {
+    return align(this.bytesOf(typeOf(value)));
   }
 
   #slotTable(program: Program): (value: Value) => number {
@@ -205,7 +215,7 @@ class Compiler {
         known.last = Math.max(known.last, position);
         return;
       }
-      const bytes = align(this.bytesOf(typeOf(root)));
+      const bytes = this.#bytes(root);
       const first = root.node.kind === 'input' ? -1 : position;
       this.#buffers.set(root, { bytes, first, last: position, offset: 0 });
     };
@@ -214,29 +224,13 @@ class Compiler {
       for (const value of node.outputs) touch(value, position);
     });
     for (const value of this.graph.outputs.values()) touch(value, end);
-    return placeBuffers([...this.#buffers.values()], start);
+    const groups = this.#groups.map(({ members }) =>
+      members.flatMap(
+        ({ inputs: [, gradient] }) => (gradient && this.#buffers.get(gradient)) ?? [],
+      ),
+    );
+    return placeBuffers([...this.#buffers.values()], groups, start);
   }
-}
-
-/** Gives every buffer the lowest offset free during its life; returns the end of the last. */
-function placeBuffers(buffers: Buffer[], start: number): number {
-  const placed: Buffer[] = [];
-  let end = start;
-  const order = buffers.map((buffer, i) => ({ buffer, i }));
-  order.sort((a, b) => b.buffer.bytes - a.buffer.bytes || a.i - b.i);
-  for (const { buffer } of order) {
-    const rivals = placed.filter((p) => p.first <= buffer.last && buffer.first <= p.last);
-    rivals.sort((a, b) => a.offset - b.offset);
-    let offset = start;
-    for (const rival of rivals) {
-      if (offset + buffer.bytes <= rival.offset) break;
-      offset = Math.max(offset, rival.offset + rival.bytes);
-    }
-    buffer.offset = offset;
-    placed.push(buffer);
-    end = Math.max(end, offset + buffer.bytes);
-  }
-  return end;
 }
 
 function isPersistent({ kind }: Node): boolean {
@@ -262,10 +256,17 @@ function wantedOf({ outputs, updates }: Graph): Value[] {
   return [...outputs.values(), ...updates];
 }
 
-/** The nodes that a program of the graph calls or holds, fused, in order. */
-export function scheduledNodes(graph: Graph): Node[] {
-  const nodes = reachable(wantedOf(graph));
-  return fuseSteps(nodes, countReaders(nodes, wantedOf(graph)));
+/** The nodes that a program of the graph calls or holds, fused, in order; steps that run as one. */
+export function schedule(graph: Graph): { nodes: readonly Node[]; groups: StepGroup[] } {
+  return groupSteps(fuseCalls(reachable(wantedOf(graph)), wantedOf(graph)));
+}
+
+/** What an optimizer's steps update, operand by operand: all w, all m ... */
+function keptOperands(members: readonly Node[]): Value[][] {
+  const operands = (members[0]?.inputs ?? []).map((_, i) =>
+    members.flatMap(({ inputs }) => inputs[i] ?? []),
+  );
+  return operands.filter((values) => values.every(({ node }) => isPersistent(node)));
 }
 
 /** Nodes that the wanted values need, in order of creation. */

@@ -29,7 +29,7 @@ export function parseSignature(text: string): Signature {
 
 /** True for an input or output that may be absent. */
 export function isOptional(signature: string): boolean {
-  return parseSignature(signature).optional;
+  return signature.startsWith('=? ') || parseSignature(signature).optional;
 }
 
 /** The letters of one op call with the sizes they stand for. */
@@ -46,8 +46,9 @@ export class SignatureBinding {
   }
 
   match(name: string, text: string, value: Value | undefined): void {
-    if (text.startsWith('= ')) {
-      this.#matchSame(name, text.slice(2), value);
+    const [like, source = ''] = text.split(' ');
+    if (like === '=' || like === '=?') {
+      if (value || like === '=') this.#matchSame(name, source, value);
       return;
     }
     const { dtype, layout, optional, letters } = parseSignature(text);

@@ -81,8 +81,10 @@ class OpCheck {
 
   void types() {
     for (const Argument& a : arguments_) {
-      const bool same = a.type.rfind("= ", 0) == 0;
-      if (same ? !is_like(a.tensor, argument(a.type.substr(2)).tensor) : !fits(a)) refuse(a);
+      const auto words = split(a.type, " ");
+      const bool same = words[0][0] == '=', absent = words[0] == "=?" && !a.tensor.data;
+      if (absent) continue;
+      if (same ? !is_like(a.tensor, argument(words[1]).tensor) : !fits(a)) refuse(a);
     }
   }
 
@@ -104,7 +106,8 @@ class OpCheck {
   void attributes() {
     const std::string name = op_.kernel->attrs;
     if (name == "Conv2dAttrs") convolution(read<Conv2dAttrs>());
-    if (name == "Pool2dAttrs") pooling(read<Pool2dAttrs>());
+    if (name == "Pool2dAttrs") pooling(read<Pool2dAttrs>(), "H", "W");
+    if (name == "MaskPoolAttrs") pooling(read<MaskPoolAttrs>(), "n", "n");
     if (name == "LrnAttrs") {
       const int32_t size = read<LrnAttrs>().size;
       require(size >= 1 && size <= MAX_SIDE, "has a wrong window");
@@ -216,11 +219,12 @@ class OpCheck {
   }
 
   // Every window holds a cell of the map.
-  void pooling(const Pool2dAttrs& a) const {
+  template <class Attrs>
+  void pooling(const Attrs& a, const char* height, const char* width) const {
     const int64_t rows = span("P", a.stride_h, a.kernel_h, a.pad_top);
     const int64_t columns = span("Q", a.stride_w, a.kernel_w, a.pad_left);
-    require(rows - a.kernel_h - a.pad_top < size("H") && a.pad_top < a.kernel_h &&
-                columns - a.kernel_w - a.pad_left < size("W") && a.pad_left < a.kernel_w,
+    require(rows - a.kernel_h - a.pad_top < size(height) && a.pad_top < a.kernel_h &&
+                columns - a.kernel_w - a.pad_left < size(width) && a.pad_left < a.kernel_w,
             "has a window beside the map");
     require(a.pad_bottom >= 0 && a.pad_bottom < a.kernel_h && a.pad_right >= 0 &&
                 a.pad_right < a.kernel_w,

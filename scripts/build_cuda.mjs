@@ -8,7 +8,13 @@ const STAMP = 'build/cuda.stamp';
 
 /** True when the library is there and up to date. */
 export function buildCuda() {
-  const stamp = hashOf('cuda', 'native/backend.h', 'native/kernels.def', 'CMakeLists.txt');
+  const stamp = hashOf(
+    'cuda',
+    'native/backend.h',
+    'native/kernels.def',
+    'native/attrs.def',
+    'CMakeLists.txt',
+  );
   if (isStamped(STAMP, stamp) && existsSync(join(root, 'build/cuda/libpartlens_cuda.so')))
     return true;
   const builder = join(root, 'node_modules/cmake-js/bin/cmake-js');

@@ -294,7 +294,7 @@ describe('native: calls', () => {
     if (!pool) throw new Error('no pooling');
     const dx = program.inputs.get('x') ?? -1;
     pool.kernel = 'maxpool2d_backward';
-    pool.slots = [program.inputs.get('g') ?? -1, program.inputs.get('index') ?? -1, dx];
+    pool.slots = [program.inputs.get('g') ?? -1, program.inputs.get('index') ?? -1, -1, dx];
     await use(arenaBytes, async (session) => {
       const id = session.addProgram(encode(program));
       const slots = ['before', 'g', 'index'].map(

@@ -22,7 +22,8 @@ def operations(call: Call) -> int:
     if kernel.name.startswith('conv2d_') and not kernel.name.endswith('bias'):
         return 2 * int(np.prod([sizes[x] for x in 'NOPQCRS'], dtype=np.int64))
     if kernel.name.startswith('linear_') and not kernel.name.endswith('bias'):
-        return 2 * sizes['N'] * sizes['F'] * sizes['O']
+        products = 2 if kernel.name.endswith('_step') and call.outputs[-1] else 1
+        return products * 2 * sizes['N'] * sizes['F'] * sizes['O']
     if kernel.name.startswith('filter_loss_'):
         return 2 * sizes['N'] * sizes['D'] * sizes['T'] * sizes['n'] ** 2
     return 0
@@ -31,6 +32,9 @@ def operations(call: Call) -> int:
 def depth(call: Call) -> int:
     """Terms in each sum of a matrix product; 0 for all else."""
     output = call.outputs[0]
+    if call.kernel.name.startswith('linear_') and call.kernel.name.endswith('_step'):
+        g = call.inputs[0]  # dw sums over rows, dx over columns
+        return max(g.type.shape) if g and call.outputs[-1] else g.type.shape[0] if g else 0
     return operations(call) // (2 * output.type.count) if output else 0
 
 

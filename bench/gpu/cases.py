@@ -58,8 +58,9 @@ def _linear(N: int, F: int, O: int, chw: tuple[int, int, int] | None = None,
     yield case('linear_backward_data', sizes, chw=flat)
     yield case('linear_backward_weight', sizes, chw=flat)
     yield case('linear_backward_bias', sizes)
-    yield case('linear_adam_step', sizes, chw=flat, attrs=ADAM)
-    yield case('linear_sgd_step', sizes, chw=flat, attrs=SGD)
+    for absent in ((), ('dx',)):
+        yield case('linear_adam_step', sizes, chw=flat, attrs=ADAM, absent=absent)
+        yield case('linear_sgd_step', sizes, chw=flat, attrs=SGD, absent=absent)
 
 
 def _products() -> Iterator[Call]:
@@ -81,6 +82,8 @@ def _products() -> Iterator[Call]:
     yield from _linear(3, 12, 130, (3, 2, 2))
     yield from _linear(2, 54, 5, (6, 3, 3), relu=1)
     yield from _linear(3, 1030, 10)                             # K split over blocks
+    yield from _linear(64, 70, 200)                             # one pass over several stages
+    yield from _linear(65, 12, 9)                               # a batch too large for one pass
 
 
 def hopper_tiles() -> Iterator[Call]:
@@ -98,8 +101,9 @@ def _pointwise() -> Iterator[Call]:
         yield case('relu_backward', any_=any_)
         yield case('clip_backward', any_=any_, attrs=dict(lo=-0.5, hi=0.75))
         yield case('scale_forward', any_=any_, attrs=dict(factor=-1.7))
-        yield case('add_forward', any_=any_)
-        yield case('add_scaled', any_=any_)
+        for absent in ((), ('gate',)):
+            yield case('add_forward', any_=any_, absent=absent)
+            yield case('add_scaled', any_=any_, absent=absent)
         yield case('dropout_forward', any_=any_, attrs=dict(rate=0.3, salt=5))
         yield case('mean_square_forward', any_=any_, attrs=dict(weight=0.7))
         yield case('mean_square_backward', any_=any_, attrs=dict(weight=0.7))
@@ -137,10 +141,20 @@ def _pools() -> Iterator[Call]:
         yield case('maxpool2d_forward', sizes, attrs=attrs)
         yield case('maxpool2d_forward', sizes, attrs=attrs, absent=('index',))
         yield case('maxpool2d_backward', sizes, attrs=attrs)
+        yield case('maxpool2d_backward', sizes, attrs=attrs, absent=('gate',))
+        if H == W:
+            yield from _mask_pools(dict(N=N, D=C, n=H, P=P, Q=Q), {**attrs, 'beta': 4})
         for included in (0, 1):
             attrs = {**attrs, 'count_include_pad': included}
             yield case('avgpool2d_forward', sizes, attrs=attrs)
             yield case('avgpool2d_backward', sizes, attrs=attrs)
+
+
+def _mask_pools(sizes: Mapping[str, int], attrs: Mapping[str, float]) -> Iterator[Call]:
+    yield case('mask_pool_forward', sizes, attrs=attrs)
+    yield case('mask_pool_forward', sizes, attrs=attrs, absent=('index',))
+    yield case('mask_pool_backward', sizes, attrs=attrs)
+    yield case('mask_pool_backward', sizes, attrs=attrs, absent=('gate',))
 
 
 def _rows() -> Iterator[Call]:
@@ -156,16 +170,19 @@ def _explainer() -> Iterator[Call]:
         sizes = dict(N=N, D=D, n=n, P=n, Q=n, T=n * n + 1)
         yield case('mask_layer_forward', sizes, attrs=dict(beta=4))
         yield case('mask_layer_backward', sizes, attrs=dict(beta=4))
+        yield case('mask_layer_backward', sizes, attrs=dict(beta=4), absent=('gate',))
         for training, absent in ((1, ()), (1, ('alpha_out',)), (0, ('alpha_out',))):
-            yield case('norm_layer_forward', sizes, absent=absent,
-                       attrs=dict(training=training, momentum=0.9, floor=0.05, scale=n,
-                                  silent=1e-3))
+            attrs = dict(training=training, momentum=0.9, floor=0.05, scale=n, silent=1e-3)
+            yield case('norm_layer_forward', sizes, absent=absent, attrs=attrs)
+            both = ('alpha_interp_out', 'alpha_ordin_out') if absent else ()
+            yield case('norm_mix_forward', sizes, absent=both, attrs=attrs)
         yield case('norm_layer_forward', sizes,  # every filter counts as dead
                    attrs=dict(training=1, momentum=0.9, floor=0.05, scale=n, silent=1e6))
         yield case('norm_layer_backward', sizes)
         yield case('mix_tracks_forward', sizes)
         yield case('mix_tracks_forward', sizes, absent=('p',))
         yield case('mix_tracks_backward', sizes)
+        yield case('norm_mix_backward', sizes)
         if N == 1:
             continue  # one image tells nothing: the loss is 0 but for rounding
         for peak_scale, training, tau in ((1, 1, 1.0), (1, 0, 1.0), (0, 1, 0.5 / (n * n))):

@@ -47,8 +47,9 @@ def _labels(rng: np.random.Generator, shape: Shape, call: Call, _: Inputs) -> np
     return rng.integers(0, rows.type.shape[1] if rows else 1, shape)
 
 
-def _cells(rng: np.random.Generator, shape: Shape, call: Call, found: Inputs) -> np.ndarray:
-    return rng.integers(0, found['g'].shape[2] ** 2, shape)
+def _cells(rng: np.random.Generator, shape: Shape, call: Call, _: Inputs) -> np.ndarray:
+    n = call.outputs[0].type.shape[2] if call.outputs[0] else 1
+    return rng.integers(0, n * n, shape)
 
 
 def _pool_index(rng: np.random.Generator, shape: Shape, call: Call, _: Inputs) -> np.ndarray:
@@ -79,6 +80,16 @@ SPECIAL: dict[tuple[str, str], Draw] = {
     ('relu_backward', 'y'): _relu,
     ('mask_layer_forward', 'x'): lambda *given: np.maximum(_coarse(*given), 0),
     ('mask_layer_backward', 'peak'): _cells,
+    ('mask_pool_forward', 'x'): _relu,  # no ties: products may round apart in float64
+    ('mask_pool_backward', 'index'): _pool_index,
+    ('mask_pool_backward', 'peak'): _cells,
+    ('norm_mix_forward', 'alpha_interp'): _running,
+    ('norm_mix_forward', 'alpha_ordin'): _running,
+    ('norm_mix_backward', 'g'): _positive,  # else the sum dw_p cancels
+    ('norm_mix_backward', 'x_interp'): lambda *given: 2 + _positive(*given),
+    ('norm_mix_backward', 'x_ordin'): _positive,
+    ('norm_mix_backward', 'factor_interp'): lambda *given: 1 + _positive(*given),
+    ('norm_mix_backward', 'factor_ordin'): lambda *given: 0.5 * _positive(*given),
     ('norm_layer_forward', 'alpha'): _running,
     ('norm_layer_backward', 'factor'): _positive,
     ('mix_tracks_backward', 'g'): _positive,  # else the sum dw_p cancels

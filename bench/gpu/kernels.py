@@ -29,7 +29,7 @@ class TensorType:
 
 @dataclass(frozen=True)
 class Pattern:
-    """One operand of signatures.def: `i32 maps? N C P Q`, `any`, `= x`."""
+    """One operand of signatures.def: `i32 maps? N C P Q`, `any`, `= x`, `=? x`."""
 
     layout: str
     letters: tuple[str, ...] = ()
@@ -40,8 +40,8 @@ class Pattern:
     @staticmethod
     def parse(text: str) -> Pattern:
         words = text.split()
-        if words[0] == '=':
-            return Pattern('', like=words[1])
+        if words[0] in ('=', '=?'):
+            return Pattern('', like=words[1], optional=words[0] == '=?')
         dtype = words.pop(0) if words[0] == 'i32' else 'f32'
         layout = words.pop(0)
         return Pattern(layout.rstrip('?'), tuple(words), dtype, layout.endswith('?'))
@@ -118,7 +118,7 @@ def _read() -> dict[str, Kernel]:
     return {name: Kernel(name, _names(inputs), _names(outputs), attrs, fields[attrs],
                          patterns[name])
             for name, inputs, outputs, attrs in re.findall(
-                r'^KERNEL\((\w+), \(([^)]*)\), \(([^)]*)\), (\w+)\)',
+                r'^KERNEL\((\w+), \(([^)]*)\),\s+\(([^)]*)\), (\w+)\)',
                 (native / 'kernels.def').read_text(), re.M)}
 
 

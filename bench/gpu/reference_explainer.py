@@ -5,7 +5,7 @@ from types import SimpleNamespace as Names
 
 import numpy as np
 
-from .reference_ops import Arrays, Shapes
+from .reference_ops import Arrays, Shapes, gated, maxpool2d_backward, maxpool2d_forward
 
 
 def unit_templates(n: int, beta: float) -> np.ndarray:
@@ -24,7 +24,17 @@ def mask_layer_forward(t: Names, a: Names, shape: Shapes) -> Arrays:
 
 def mask_layer_backward(t: Names, a: Names, shape: Shapes) -> Arrays:
     mask = np.maximum(unit_templates(t.g.shape[2], a.beta), 0)[t.peak]
-    return {'dx': t.g * mask.reshape(t.g.shape)}
+    return {'dx': gated(t.g * mask.reshape(t.g.shape), t)}
+
+
+def mask_pool_forward(t: Names, a: Names, shape: Shapes) -> Arrays:
+    masked = mask_layer_forward(t, a, shape)
+    return maxpool2d_forward(Names(x=masked['y']), a, shape) | {'peak': masked['peak']}
+
+
+def mask_pool_backward(t: Names, a: Names, shape: Shapes) -> Arrays:
+    g = maxpool2d_backward(Names(g=t.g, index=t.index), a, shape)['dx']
+    return mask_layer_backward(Names(g=g, peak=t.peak, gate=t.gate), a, shape)
 
 
 def _running(old: np.ndarray, batch: np.ndarray, a: Names) -> np.ndarray:
@@ -64,6 +74,25 @@ def mix_tracks_backward(t: Names, a: Names, shape: Shapes) -> Arrays:
     p = _sigmoid(t.w_p)
     dw_p = p * (1 - p) * (t.g * (t.x_interp - t.x_ordin)).sum()
     return {'dx_interp': p * t.g, 'dx_ordin': (1 - p) * t.g, 'dw_p': dw_p}
+
+
+def norm_mix_forward(t: Names, a: Names, shape: Shapes) -> Arrays:
+    found: Arrays = {}
+    tracks = {}
+    for track in ('interp', 'ordin'):
+        given = Names(x=getattr(t, f'x_{track}'), alpha=getattr(t, f'alpha_{track}'))
+        norm = norm_layer_forward(given, a, shape)
+        tracks[f'x_{track}'] = norm['y']
+        found |= {f'factor_{track}': norm['factor'], f'alpha_{track}_out': norm['alpha_out']}
+    return found | mix_tracks_forward(Names(w_p=t.w_p, **tracks), a, shape)
+
+
+def norm_mix_backward(t: Names, a: Names, shape: Shapes) -> Arrays:
+    f_interp, f_ordin = t.factor_interp[:, None, None], t.factor_ordin[:, None, None]
+    given = Names(g=t.g, x_interp=t.x_interp * f_interp, x_ordin=t.x_ordin * f_ordin, w_p=t.w_p)
+    found = mix_tracks_backward(given, a, shape)
+    return found | {'dx_interp': found['dx_interp'] * f_interp,
+                    'dx_ordin': found['dx_ordin'] * f_ordin}
 
 
 def mean_forward(t: Names, a: Names, shape: Shapes) -> Arrays:
@@ -148,11 +177,11 @@ def _with_gradient(t: Names) -> Names:
 
 
 def linear_adam_step(t: Names, a: Names, shape: Shapes) -> Arrays:
-    return adam_step(_with_gradient(t), a, shape)
+    return adam_step(_with_gradient(t), a, shape) | {'dx': t.g @ t.w}
 
 
 def linear_sgd_step(t: Names, a: Names, shape: Shapes) -> Arrays:
-    return sgd_step(_with_gradient(t), a, shape)
+    return sgd_step(_with_gradient(t), a, shape) | {'dx': t.g @ t.w}
 
 
 def project_norm(t: Names, a: Names, shape: Shapes) -> Arrays:

@@ -96,6 +96,12 @@ def linear_backward_bias(t: Names, a: Names, shape: Shapes) -> Arrays:
     return {'db': t.g.sum(axis=0)}
 
 
+def gated(values: np.ndarray, t: Names) -> np.ndarray:
+    """Cut where the ReLU behind the optional input `gate` is closed."""
+    gate = getattr(t, 'gate', None)
+    return values if gate is None else np.where(gate > 0, values, 0)
+
+
 def relu_forward(t: Names, a: Names, shape: Shapes) -> Arrays:
     return {'y': np.maximum(t.x, 0)}
 
@@ -117,11 +123,11 @@ def scale_forward(t: Names, a: Names, shape: Shapes) -> Arrays:
 
 
 def add_forward(t: Names, a: Names, shape: Shapes) -> Arrays:
-    return {'y': t.a + t.b}
+    return {'y': gated(t.a + t.b, t)}
 
 
 def add_scaled(t: Names, a: Names, shape: Shapes) -> Arrays:
-    return {'y': t.a + t.s * t.b}
+    return {'y': gated(t.a + t.s * t.b, t)}
 
 
 def concat_forward(t: Names, a: Names, shape: Shapes) -> Arrays:
@@ -161,7 +167,7 @@ def maxpool2d_backward(t: Names, a: Names, shape: Shapes) -> Arrays:
     for p in range(t.g.shape[2]):
         for q in range(t.g.shape[3]):
             dx[n, c, t.index[:, :, p, q]] += t.g[:, :, p, q]
-    return {'dx': dx.reshape(N, C, H, W)}
+    return {'dx': gated(dx.reshape(N, C, H, W), t)}
 
 
 def _divisor(a: Names, H: int, W: int, top: int, left: int, rows: slice, columns: slice) -> int:

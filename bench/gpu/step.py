@@ -53,11 +53,10 @@ class _Builder:
     """Appends forward pass, losses, backward pass and optimizer, in this order."""
 
     def __init__(self, setting: Setting, traced: bool) -> None:
-        self.s, self.step, self.traced = setting, Step(setting), traced
+        self.s, self.step, self.fused = setting, Step(setting), not traced
         self.p, self.out = self.step.program, self.step.outputs
         self.parameters: dict[str, Value] = {}
         self.gradients: dict[str, Value] = {}
-        self.weight_operands: dict[str, tuple[Value, Value]] = {}  # g, x of the decoder
         self.mean_gradient: Value | None = None
         chw: tuple[int, int, int] | None = (setting.D, setting.q, setting.q)
         for name, shape in setting.shapes().items():
@@ -93,6 +92,16 @@ class _Builder:
         y, peak = self.p.call('mask_layer_forward', a, attrs=dict(beta=self.s.beta))
         return y, peak
 
+    def mask_pool(self, a: Value) -> tuple[Value, Value | None, Value]:
+        """Pooled maps, places, peaks; the masked maps are kept where they are wanted."""
+        if self.fused and self.s.pool > 1:
+            q = self.s.q
+            y, index, peak = self.p.call('mask_pool_forward', a, P=q, Q=q,
+                                         attrs=self.pool_attrs | dict(beta=self.s.beta))
+            return y, index, peak
+        self.m2, peak = self.mask(a)
+        return *self.pool(self.m2), peak
+
     def pool(self, x: Value) -> tuple[Value, Value | None]:
         if self.s.pool == 1:
             return x, None
@@ -100,12 +109,22 @@ class _Builder:
                                Q=self.s.q)
         return y, index
 
-    def norm(self, name: str, x: Value) -> tuple[Value, Value]:
-        attrs = dict(training=1, momentum=self.s.momentum, floor=self.s.floor, scale=self.s.q,
-                     silent=self.s.silent)
-        y, factor, _ = self.p.call('norm_layer_forward', x, self.state(f'{name}.alpha'),
-                                   attrs=attrs)
-        return y, factor
+    def norm_mix(self, interp: Value, ordin: Value) -> Value:
+        p, attrs = self.p, dict(training=1, momentum=self.s.momentum, floor=self.s.floor,
+                                scale=self.s.q, silent=self.s.silent)
+        w_p = self.parameters['mix.w_p']
+        alphas = self.state('norm_interp.alpha'), self.state('norm_ordin.alpha')
+        if self.fused:
+            self.tracks = interp, ordin
+            y, self.out['p'], *factors, _, _ = p.call('norm_mix_forward', interp, ordin, *alphas,
+                                                      w_p, attrs=attrs)
+            self.factors = tuple(factors)
+            return y
+        norms = [p.call('norm_layer_forward', x, alpha, attrs=attrs)
+                 for x, alpha in zip((interp, ordin), alphas)]
+        self.tracks, self.factors = zip(*(norm[:2] for norm in norms))
+        y, self.out['p'] = p.call('mix_tracks_forward', *self.tracks, w_p)
+        return y
 
     def forward(self) -> None:
         s, p = self.s, self.p
@@ -113,20 +132,18 @@ class _Builder:
         self.a1 = self.convolution('conv_interp_1', self.c)
         self.m1, self.mu1 = self.mask(self.a1)
         self.a2 = self.convolution('conv_interp_2', self.m1)
-        self.m2, self.mu2 = self.mask(self.a2)
-        pooled, self.index_interp = self.pool(self.m2)
-        self.x_interp, self.factor_interp = self.norm('norm_interp', pooled)
+        interp, self.index_interp, self.mu2 = self.mask_pool(self.a2)
         self.a_ordin = self.convolution('conv_ordin', self.c)
-        pooled, self.index_ordin = self.pool(self.a_ordin)
-        self.x_ordin, self.factor_ordin = self.norm('norm_ordin', pooled)
-        self.x_enc, self.out['p'] = p.call('mix_tracks_forward', self.x_interp, self.x_ordin,
-                                           self.parameters['mix.w_p'])
+        ordin, self.index_ordin = self.pool(self.a_ordin)
+        self.x_enc = self.norm_mix(interp, ordin)
         flat = TensorType('rows', (s.B, s.D * s.q ** 2), chw=(s.D, s.q, s.q))
         self.h = [p.view(self.x_enc, flat)]  # the input of each layer, then the last output
         for l in range(1, len(s.targets) + 1):
             w, b = self.parameters[f'fc_dec_{l}.weight'], self.parameters[f'fc_dec_{l}.bias']
             self.h.append(p.op('linear_forward', self.h[-1], w, b, attrs=dict(relu=1)))
-        self.out.update(a1=self.a1, m2=self.m2, x_enc=self.x_enc, mu1=self.mu1, mu2=self.mu2)
+        self.out.update(a1=self.a1, x_enc=self.x_enc, mu1=self.mu1, mu2=self.mu2)
+        if not self.fused:
+            self.out['m2'] = self.m2
         self.out.update({f'h_{l}': h for l, h in enumerate(self.h) if l})
 
     # Losses, and where their gradients start.
@@ -159,16 +176,25 @@ class _Builder:
         return self.p.op('filter_loss_backward', self.mean_gradient, dscore, factor, n=self.s.n,
                          attrs=dict(beta=self.s.beta, tau=self.s.tau))
 
-    def add_filter_gradient(self, l: int, rec: Value, arriving: Value) -> Value:
-        """arriving + lambda * gradient of layer l's filter loss; `rec`: that of the rest alone."""
+    def add_filter_gradient(self, l: int, rec: Value, arriving: Value, y: Value) -> Value:
+        """arriving + lambda * gradient of layer l's filter loss, through the ReLU that ends in y;
+        `rec`: the gradient of the rest alone."""
         s, p = self.s, self.p
         if s.lambda_filter is not None:
             seed = p.leaf('lambda', SCALAR)
-            return p.op('add_forward', self.filter_gradient(l, seed), arriving)
+            return self.through_relu('add_forward', self.filter_gradient(l, seed), arriving, y=y)
         direct = self.filter_gradient(l, self.one)
         weight = p.op('balance_gradient', rec, direct, attrs=dict(rho=s.rho))
         self.out[f'lambda_{l + 1}'] = weight
-        return p.op('add_scaled', arriving, direct, weight)
+        return self.through_relu('add_scaled', arriving, direct, weight, y=y)
+
+    def through_relu(self, name: str, *inputs: Value, y: Value,
+                     attrs: dict[str, float] | None = None, **sizes: int) -> Value:
+        """The call `name`, cut where the ReLU that ends in y is closed."""
+        if self.fused:
+            return self.p.op(name, *inputs, y, attrs=attrs, **sizes)
+        found = self.p.op(name, *inputs, None, attrs=attrs, **sizes)
+        return self.p.op('relu_backward', found, y)
 
     # Backward.
 
@@ -178,20 +204,46 @@ class _Builder:
         for l in range(last, 0, -1):
             own = self.p.op('mean_square_backward', self.one, self.h[l], self.targets[l - 1],
                             attrs=self.rec_attrs[l - 1])
-            g = own if l == last else self.p.op('add_forward', own, g)
-            g = self.p.op('relu_backward', g, self.h[l])
-            w = self.parameters[f'fc_dec_{l}.weight']
-            self.weight_operands[f'fc_dec_{l}.weight'] = (g, self.h[l - 1])
+            if l == last:
+                g = self.p.op('relu_backward', own, self.h[l])
+            else:
+                g = self.through_relu('add_forward', own, g, y=self.h[l])
+            name, x = f'fc_dec_{l}.weight', self.h[l - 1]
             self.gradients[f'fc_dec_{l}.bias'] = self.p.op('linear_backward_bias', g)
-            g = self.p.op('linear_backward_data', g, w)
+            if self.fused:
+                operands, attrs = self.update_of(name)
+                g = self.p.call(f'linear_{self.s.optimizer}_step', g, x, *operands, attrs=attrs)[-1]
+            else:
+                self.gradients[name] = self.p.op('linear_backward_weight', g, x)
+                g = self.p.op('linear_backward_data', g, self.parameters[name])
         return self.p.view(g, self.x_enc.type)
 
-    def track_backward(self, g: Value, factor: Value, index: Value | None) -> Value:
-        g = self.p.op('norm_layer_backward', g, factor)
-        if index is None:
-            return g
-        return self.p.op('maxpool2d_backward', g, index, attrs=self.pool_attrs, H=self.s.n,
-                         W=self.s.n)
+    def mix_backward(self, g: Value) -> tuple[Value, Value, Value]:
+        """Gradients of the pooled tracks and of the share."""
+        p, w_p = self.p, self.parameters['mix.w_p']
+        if self.fused:
+            interp, ordin, dw_p = p.call('norm_mix_backward', g, *self.tracks, *self.factors, w_p)
+            return interp, ordin, dw_p
+        *found, dw_p = p.call('mix_tracks_backward', g, *self.tracks, w_p)
+        interp, ordin = (p.op('norm_layer_backward', d, factor)
+                         for d, factor in zip(found, self.factors))
+        return interp, ordin, dw_p
+
+    def interp_backward(self, g: Value) -> Value:
+        s = self.s
+        if self.fused and self.index_interp:
+            return self.p.op('mask_pool_backward', g, self.index_interp, self.mu2, None, n=s.n,
+                             attrs=self.pool_attrs | dict(beta=s.beta))
+        if self.index_interp:
+            g = self.p.op('maxpool2d_backward', g, self.index_interp, None, attrs=self.pool_attrs,
+                          H=s.n, W=s.n)
+        return self.p.op('mask_layer_backward', g, self.mu2, None, attrs=dict(beta=s.beta))
+
+    def ordin_backward(self, g: Value) -> Value:
+        if self.index_ordin is None:
+            return self.p.op('relu_backward', g, self.a_ordin)
+        return self.through_relu('maxpool2d_backward', g, self.index_ordin, y=self.a_ordin,
+                                 attrs=self.pool_attrs, H=self.s.n, W=self.s.n)
 
     def convolution_backward(self, name: str, g: Value, x: Value) -> None:
         k = self.s.kernel
@@ -203,49 +255,42 @@ class _Builder:
         """From the second interpretable layer's convolution back to the first one's maps."""
         w, n = self.parameters['conv_interp_2.weight'], self.s.n
         g = self.p.op('conv2d_backward_data', g, w, attrs=self.conv_attrs, H=n, W=n)
-        return self.p.op('mask_layer_backward', g, self.mu1, attrs=dict(beta=self.s.beta))
+        return self.p.op('mask_layer_backward', g, self.mu1, None, attrs=dict(beta=self.s.beta))
 
     def backward(self) -> None:
         p, w_p = self.p, self.parameters['mix.w_p']
         g = self.decoder_backward()
-        dx_interp, dx_ordin, dw_p = p.call('mix_tracks_backward', g, self.x_interp, self.x_ordin,
-                                           w_p)
+        dx_interp, dx_ordin, dw_p = self.mix_backward(g)
         own = p.op('contribution_loss_backward', self.one, w_p, attrs=dict(eta=self.s.eta))
-        self.gradients['mix.w_p'] = p.op('add_forward', own, dw_p)
-        g = self.track_backward(dx_ordin, self.factor_ordin, self.index_ordin)
-        self.convolution_backward('conv_ordin', p.op('relu_backward', g, self.a_ordin), self.c)
-        g = self.track_backward(dx_interp, self.factor_interp, self.index_interp)
-        rec_2 = p.op('mask_layer_backward', g, self.mu2, attrs=dict(beta=self.s.beta))
-        all_2 = self.add_filter_gradient(1, rec_2, rec_2)
-        at_2 = p.op('relu_backward', all_2, self.a2)
+        self.gradients['mix.w_p'] = p.op('add_forward', own, dw_p, None)
+        self.convolution_backward('conv_ordin', self.ordin_backward(dx_ordin), self.c)
+        rec_2 = self.interp_backward(dx_interp)
+        at_2 = self.add_filter_gradient(1, rec_2, rec_2, self.a2)
         self.convolution_backward('conv_interp_2', at_2, self.m1)
         all_1 = rec_1 = self.through_second(at_2)
         if self.s.lambda_filter is None:  # the reconstruction alone, which the balance asks for
             rec_1 = self.through_second(p.op('relu_backward', rec_2, self.a2))
-        all_1 = self.add_filter_gradient(0, rec_1, all_1)
-        self.convolution_backward('conv_interp_1', p.op('relu_backward', all_1, self.a1), self.c)
-        if self.traced:
-            for name, (g, x) in self.weight_operands.items():
-                self.gradients[name] = p.op('linear_backward_weight', g, x)
+        at_1 = self.add_filter_gradient(0, rec_1, all_1, self.a1)
+        self.convolution_backward('conv_interp_1', at_1, self.c)
         self.out.update({f'grad {name}': g for name, g in self.gradients.items()})
 
     # Update.
 
+    def update_of(self, name: str) -> tuple[list[Value], dict[str, float]]:
+        """What the step of a parameter reads, its gradient left out: w, moments, hyper; attributes."""
+        s, w = self.s, self.parameters[name]
+        moments = ('m', 'v') if s.optimizer == 'adam' else ('v',)
+        states = [self.p.leaf(f'{s.optimizer}.{m}/{name}', w.type) for m in moments]
+        attrs = dict(lr_scale=s.lr_scale(name), weight_decay=s.weight_decay)
+        attrs |= (dict(beta1=s.beta1, beta2=s.beta2, eps=s.eps) if s.optimizer == 'adam' else
+                  dict(momentum=s.sgd_momentum))
+        return [w, *states, self.p.leaf('hyper', TensorType('rows', (3,)))], attrs
+
     def update(self) -> None:
         s, p = self.s, self.p
-        hyper = p.leaf('hyper', TensorType('rows', (3,)))
-        moments = ('m', 'v') if s.optimizer == 'adam' else ('v',)
-        for name, w in self.parameters.items():
-            states = [p.leaf(f'{s.optimizer}.{m}/{name}', w.type) for m in moments]
-            attrs = dict(lr_scale=s.lr_scale(name), weight_decay=s.weight_decay)
-            attrs |= (dict(beta1=s.beta1, beta2=s.beta2, eps=s.eps) if s.optimizer == 'adam' else
-                      dict(momentum=s.sgd_momentum))
-            if name in self.weight_operands and not self.traced:
-                g, x = self.weight_operands[name]
-                p.call(f'linear_{s.optimizer}_step', g, x, w, *states, hyper, attrs=attrs)
-            else:
-                p.call(f'{s.optimizer}_step', w, self.gradients[name], *states, hyper,
-                       attrs=attrs)
+        for name, gradient in self.gradients.items():
+            (w, *rest), attrs = self.update_of(name)
+            p.call(f'{s.optimizer}_step', w, gradient, *rest, attrs=attrs)
         if s.peak_scale:
             for layer in ('conv_interp_1', 'conv_interp_2'):
                 p.call('project_norm', self.parameters[f'{layer}.weight'],
@@ -253,8 +298,8 @@ class _Builder:
 
 
 def training_step(setting: Setting, traced: bool = False) -> Step:
-    """The whole step of one setting. `traced`: with the decoder's weight gradients in memory, which
-    the optimizer's step computes on its way otherwise."""
+    """The whole step of one setting, its calls fused as lib/fuse.ts does. `traced`: every activation
+    and gradient in memory, no call fused."""
     builder = _Builder(setting, traced)
     builder.forward()
     builder.losses()

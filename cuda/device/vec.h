@@ -27,6 +27,12 @@ __device__ __forceinline__ float4 scale4(float s, float4 a) {
 __device__ __forceinline__ float4 add4(float4 a, float4 b) {
   return make_float4(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w);
 }
+// v where the ReLU whose output is `gate` lets it through, 0 elsewhere; all of it without a gate.
+__device__ __forceinline__ float4 gate4(float4 v, const float* gate, long at) {
+  if (!gate) return v;
+  const float4 y = load4(gate + at);
+  return make_float4(y.x > 0 ? v.x : 0, y.y > 0 ? v.y : 0, y.z > 0 ? v.z : 0, y.w > 0 ? v.w : 0);
+}
 __device__ __forceinline__ float4 times4(float4 a, float4 b) {
   return make_float4(a.x * b.x, a.y * b.y, a.z * b.z, a.w * b.w);
 }

@@ -1,6 +1,7 @@
-// add: y = a + b; add_scaled: y = a + s b with a number s on the device.
-//   in   a, b of one layout                 out  y like a
-//   cost reads two, writes one element each; memory bound
+// add: y = a + b; add_scaled: y = a + s b with a number s on the device. With a gate: 0 where that
+// is not above 0.
+//   in   a, b, gate or none, of one layout  out  y like a
+//   cost reads two or three, writes one element each; memory bound
 #include "../cuda_kernels.h"
 
 namespace partlens {
@@ -8,20 +9,20 @@ namespace cuda {
 
 struct Add {
   const float *a, *b;
-  const float* s;  // or nullptr for 1
+  const float *s, *gate;  // or nullptr: 1, open
   float* y;
   __device__ void operator()(long i) const {
     const float4 b4 = load4(b + i * 4);
-    store4(y + i * 4, add4(load4(a + i * 4), s ? scale4(*s, b4) : b4));
+    store4(y + i * 4, gate4(add4(load4(a + i * 4), s ? scale4(*s, b4) : b4), gate, i * 4));
   }
 };
 
 void add_forward(Device& device, const add_forward_args& t, const NoAttrs&) {
-  for_each(device, elements(t.y) / 4, Add{f32(t.a), f32(t.b), nullptr, f32(t.y)});
+  for_each(device, elements(t.y) / 4, Add{f32(t.a), f32(t.b), nullptr, f32(t.gate), f32(t.y)});
 }
 
 void add_scaled(Device& device, const add_scaled_args& t, const NoAttrs&) {
-  for_each(device, elements(t.y) / 4, Add{f32(t.a), f32(t.b), f32(t.s), f32(t.y)});
+  for_each(device, elements(t.y) / 4, Add{f32(t.a), f32(t.b), f32(t.s), f32(t.gate), f32(t.y)});
 }
 
 }  // namespace cuda

@@ -1,20 +1,17 @@
 // mix_tracks: y = p x_interp + (1 - p) x_ordin, p = sigmoid(w_p).    [Zhang 2018]
 //   in   x_interp, x_ordin (N, D, P, Q)  w_p ()        out  y (N, D, P, Q)  p ()
 //   cost reads two maps, writes one; backward reads three, writes two; memory bound
-#include "../cuda_kernels.h"
+#include "mix_tracks.h"
 
 namespace partlens {
 namespace cuda {
-
-__device__ inline double sigmoid(double w) { return 1 / (1 + exp(-w)); }
 
 struct MixTracks {
   const float *interp, *ordin, *w_p;
   float *y, *p;  // p: or nullptr
   __device__ void operator()(long i) const {
     const double share = sigmoid(*w_p);
-    const float4 a = scale4((float)share, load4(interp + i * 4));
-    store4(y + i * 4, add4(a, scale4((float)(1 - share), load4(ordin + i * 4))));
+    store4(y + i * 4, mix4(share, load4(interp + i * 4), load4(ordin + i * 4)));
     if (i == 0 && p) store4(p, make_float4((float)share, 0, 0, 0));
   }
 };
@@ -24,27 +21,16 @@ void mix_tracks_forward(Device& device, const mix_tracks_forward_args& t, const 
            MixTracks{f32(t.x_interp), f32(t.x_ordin), f32(t.w_p), f32(t.y), f32(t.p)});
 }
 
-// Writes both gradients; its value is what four elements add to sum g (x_interp - x_ordin).
+// Writes both gradients; its value is what four elements add to dw_p.
 struct MixTracksGradient {
   const float *g, *interp, *ordin, *w_p;
   float *d_interp, *d_ordin;
   __device__ double operator()(long i) const {
     const double share = sigmoid(*w_p);
-    const float4 v = load4(g + i * 4), a = load4(interp + i * 4), b = load4(ordin + i * 4);
+    const float4 v = load4(g + i * 4);
     store4(d_interp + i * 4, scale4((float)share, v));
     store4(d_ordin + i * 4, scale4((float)(1 - share), v));
-    return (double)v.x * (a.x - b.x) + (double)v.y * (a.y - b.y) + (double)v.z * (a.z - b.z) +
-           (double)v.w * (a.w - b.w);
-  }
-};
-
-// dw_p = p (1 - p) sum g (x_interp - x_ordin)
-struct StoreShareGradient {
-  const float* w_p;
-  float* dw_p;
-  __device__ void operator()(double sum) const {
-    const double share = sigmoid(*w_p);
-    store4(dw_p, make_float4((float)(share * (1 - share) * sum), 0, 0, 0));
+    return share_term(v, load4(interp + i * 4), load4(ordin + i * 4));
   }
 };
 

@@ -2,7 +2,7 @@ import { expected } from '../errors.js';
 import { defineOp, type Value } from '../graph.js';
 
 const backward = defineOp('mask_layer_backward', {
-  inputs: { g: 'maps N D n n', peak: 'i32 rows N D' },
+  inputs: { g: 'maps N D n n', peak: 'i32 rows N D', gate: '=? g' },
   outputs: { dx: '= g' },
   attrs: { beta: 'f32' },
 });
@@ -11,7 +11,9 @@ const forward = defineOp('mask_layer_forward', {
   inputs: { x: 'maps N D n n' },
   outputs: { y: '= x', peak: 'i32 rows N D' },
   attrs: { beta: 'f32' },
-  vjp: ({ outputs: { peak }, grad, attrs }) => ({ x: () => backward({ g: grad, peak }, attrs).dx }),
+  vjp: ({ outputs: { peak }, grad, attrs }) => ({
+    x: () => backward({ g: grad, peak, gate: undefined }, attrs).dx,
+  }),
 });
 
 /**

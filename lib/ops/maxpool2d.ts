@@ -2,7 +2,7 @@ import { defineOp, type Value } from '../graph.js';
 import { poolPlan, POOL_ATTRS, type Pool2dOptions } from './pool.js';
 
 const backward = defineOp('maxpool2d_backward', {
-  inputs: { g: 'maps N C P Q', index: 'i32 maps N C P Q' },
+  inputs: { g: 'maps N C P Q', index: 'i32 maps N C P Q', gate: 'maps? N C H W' },
   outputs: { dx: 'maps N C H W' },
   attrs: POOL_ATTRS,
 });
@@ -13,7 +13,7 @@ const forward = defineOp('maxpool2d_forward', {
   attrs: POOL_ATTRS,
   vjp({ inputs: { x }, outputs: { index }, grad, attrs }) {
     const [, , H = 1, W = 1] = x.shape;
-    return { x: () => backward({ g: grad, index }, attrs, { H, W }).dx };
+    return { x: () => backward({ g: grad, index, gate: undefined }, attrs, { H, W }).dx };
   },
 });
 

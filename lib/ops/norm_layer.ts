@@ -1,5 +1,13 @@
 import { defineOp, type Value } from '../graph.js';
 
+export const NORM_ATTRS = {
+  training: 'i32',
+  momentum: 'f32',
+  floor: 'f32',
+  scale: 'f32',
+  silent: 'f32',
+} as const;
+
 const backward = defineOp('norm_layer_backward', {
   inputs: { g: 'maps N D P Q', factor: 'rows D' },
   outputs: { dx: '= g' },
@@ -8,7 +16,7 @@ const backward = defineOp('norm_layer_backward', {
 const forward = defineOp('norm_layer_forward', {
   inputs: { x: 'maps N D P Q', alpha: 'rows D' },
   outputs: { y: '= x', factor: 'rows D', alpha_out: 'rows? D' },
-  attrs: { training: 'i32', momentum: 'f32', floor: 'f32', scale: 'f32', silent: 'f32' },
+  attrs: NORM_ATTRS,
   vjp: ({ outputs: { factor }, grad }) => ({ x: () => backward({ g: grad, factor }, {}).dx }),
 });
 

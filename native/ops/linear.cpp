@@ -11,14 +11,6 @@
 namespace partlens {
 namespace PL_ISA {
 
-static constexpr int TURN_BLOCKS = 32;  // blocks of 16 outputs that are turned at a time
-
-// Offsets of the blocks of a matrix in blocked rows.
-static const int* block_offsets(int* offsets, int blocks, int N) {
-  for (int b = 0; b < blocks; b++) offsets[b] = b * N * BLOCK;
-  return offsets;
-}
-
 // Sums the parts in order, adds the bias, applies the ReLU.
 static void join_parts(Device& device, const linear_forward_args& t, const float* parts, int count,
                        bool relu) {
@@ -76,55 +68,19 @@ void linear_forward(Device& device, const linear_forward_args& t, const LinearAt
   if (parts > 1) join_parts(device, t, y, parts, a.relu);
 }
 
-// dx[n][f] = sum_o g[n][o] w[o][f]: each task turns the w of some features and a stretch of outputs
-// into panels [o][f], which stay in L2, and adds their products to dx.
 void linear_backward_data(Device& device, const linear_backward_data_args& t, const NoAttrs&) {
-  const int N = row_count(t.g), out = row_stride(t.g), stride = row_stride(t.dx);
-  const int blocks = out / BLOCK, panels = stride / BLOCK;
-  float* g = device.scratch(G_SLOT, (size_t)N * out);
-  block_rows(device, f32(t.g), N, out, g);
-  // 128 features are 8 KB of neighbours in w; fewer where there would be too few tasks.
-  const int group = panels >= 128 ? 8 : TILE_PANELS;
-  const long panel_size = (long)TURN_BLOCKS * BLOCK * BLOCK;
-  float* turned = device.scratch(TURN_SLOT, device.threads() * group * panel_size);
-  int* offsets = reinterpret_cast<int*>(device.scratch(PART_SLOT, TURN_BLOCKS));
-  block_offsets(offsets, TURN_BLOCKS, N);
-  const float* w = f32(t.w);
-  float* dx = f32(t.dx);
-  parallel_for(device, (panels + group - 1) / group, [=](int task, int worker) {
-    const int first = task * group, last = first + group < panels ? first + group : panels;
-    float* mine = turned + worker * group * panel_size;
-    Tile tile;
-    tile.offsets = offsets;
-    tile.w_panel = panel_size;
-    tile.c_row = stride;
-    tile.c_panel = BLOCK;
-    for (int o = 0; o < blocks; o += TURN_BLOCKS) {
-      tile.a = g + (long)o * N * BLOCK;
-      tile.full = blocks - o < TURN_BLOCKS ? blocks - o : TURN_BLOCKS;
-      tile.add = o > 0;
-      for (int b = 0; b < tile.full; b++) {
-        const float* row = w + ((long)(o + b) * stride + first * BLOCK) * BLOCK;
-        for (int p = 0; p < last - first; p++) {
-          const long block = (long)p * BLOCK * BLOCK;
-          transpose_block(row + block, mine + p * panel_size + (long)b * BLOCK * BLOCK);
-        }
-      }
-      for (int panel = first; panel < last; panel += TILE_PANELS) {
-        tile.w = mine + (panel - first) * panel_size;
-        tile.c = dx + panel * BLOCK;
-        tile_rows(tile, N, panels_at(panel, last));
-      }
-    }
-  });
+  const BlockedRows g(device, t.g, G_SLOT);
+  data_gradient(device, g, f32(t.w), t.dx, [](int, int, int, int) {});
 }
 
 void linear_backward_weight(Device& device, const linear_backward_weight_args& t, const NoAttrs&) {
-  const long panel = (long)row_stride(t.x) * BLOCK;
+  const BlockedRows g(device, t.g, G_SLOT), x(device, t.x, X_SLOT);
+  const long stride = x.stride;
   float* dw = f32(t.dw);
-  for_gradient_blocks(device, t.g, t.x, [=](Outer outer, long at, int panels) {
-    outer.g = dw + at;
-    outer.g_panel = panel;
+  for_gradient_blocks(device, g, x, [=](int panel, int panels, int b) {
+    Outer outer = gradient_block(g, x, panel, b);
+    outer.g = dw + (panel * stride + b * BLOCK) * BLOCK;
+    outer.g_panel = stride * BLOCK;
     outer_product(outer, BLOCK, panels);
   });
 }

@@ -1,19 +1,12 @@
 // mix_tracks: y = p x_interp + (1 - p) x_ordin, p = sigmoid(w_p).    [Zhang 2018]
 //   in   x_interp, x_ordin (N, D, P, Q)  w_p ()        out  y (N, D, P, Q)  p ()
 //   cost reads two maps, writes one; backward reads three, writes two; memory bound
-#include "../cpu_kernels.h"
+#include "mix_tracks.h"
+
 #include "../simd/chunks.h"
 
 namespace partlens {
 namespace PL_ISA {
-
-static inline double sigmoid(double w) { return 1 / (1 + exp(-w)); }
-
-static void write_scalar(const PlTensor& t, double value) {
-  if (!t.data) return;
-  memset(t.data, 0, sizeof(float) * BLOCK);
-  f32(t)[0] = (float)value;
-}
 
 void mix_tracks_forward(Device& device, const mix_tracks_forward_args& t, const NoAttrs&) {
   const double share = sigmoid(f32(t.w_p)[0]);

@@ -20,7 +20,10 @@ void relu_backward(Device& device, const relu_backward_args& t, const NoAttrs&) 
   const float* y = f32(t.y);
   float* dx = f32(t.dx);
   for_chunks(device, elements(t.dx), [=](long begin, long end, int) {
-    for (long i = begin; i < end; i++) dx[i] = y[i] > 0 ? g[i] : 0;
+    for (long i = begin; i < end; i++) {
+      const float slope = g[i];  // read whatever y is: no branch
+      dx[i] = y[i] > 0 ? slope : 0;
+    }
   });
 }
 

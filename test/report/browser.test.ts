@@ -87,10 +87,10 @@ async function gallery(page: Page): Promise<void> {
   expect(await page.locator('.status').textContent()).to.match(/^64 of 64 filters/);
 
   const stable = await first.locator('dd').first().textContent();
-  await page.getByLabel('sort by').selectOption('number');
+  await page.getByLabel('sort by', { exact: true }).selectOption('number');
   await page.locator('.card').first().waitFor();
   expect((await cards(page)).slice(0, 3)).to.deep.equal([0, 1, 2]);
-  await page.getByLabel('sort by').selectOption('stability');
+  await page.getByLabel('sort by', { exact: true }).selectOption('stability');
   expect(await first.locator('dd').first().textContent()).to.equal(stable);
 
   await page.locator('#filters-title').click(); // away from the select

@@ -29,7 +29,7 @@ import { adam, sgd } from '../../lib/optimizer/index.js';
 
 /**
  * A training step in which every kernel occurs: inputs `x` (N, 5, 12, 12), `labels` (N), `seed` (2),
- * `hyper` (3), `target` (N, 7); outputs `loss`, `filter`, `lambda`, `rest`, `contribution`, `dw`.
+ * `hyper` (3), `target` (N, 7); outputs `loss`, `filter`, `lambda`, `rest`, `contribution`, `dw`, `norm`.
  */
 export function everyOp(N = 2): Graph {
   const graph = new Graph();
@@ -72,7 +72,8 @@ export function everyOp(N = 2): Graph {
 function encoder(graph: Graph, x: Value, seed: Value): { a: Value; y: Value; wP: Value } {
   const a = relu(convolution(graph, 'conv1', scale(x, { factor: 0.9 }), 6));
   const { y: masked } = maskLayer(a, { beta: 3 });
-  const pooled = maxpool2d(lrn(masked, { size: 3 }), { kernel: 3, stride: 2, ceil: true });
+  const pool = { kernel: 3, stride: 2, ceil: true };
+  const pooled = maxpool2d(lrn(masked, { size: 3 }), pool);
   const mixed = dropout(convolution(graph, 'conv2', x, 6, 2), seed, { rate: 0.1, salt: 1 });
   const averaged = avgpool2d(concat(mixed, clip(mixed, { lo: -2, hi: 2 })), {
     kernel: 3,
@@ -83,8 +84,10 @@ function encoder(graph: Graph, x: Value, seed: Value): { a: Value; y: Value; wP:
   const norm = (name: string, maps: Value): Value =>
     normLayer(maps, graph.state(name, [6], { fill: -1 }), { training: true });
   const wP = graph.parameter('w_p', []);
-  const interp = norm('alpha_1', add(pooled, joined));
-  return { a, y: mixTracks(interp, norm('alpha_2', joined), wP).y, wP };
+  const { y } = mixTracks(norm('alpha_1', add(pooled, joined)), norm('alpha_2', joined), wP);
+  const fetched = norm('alpha_3', maxpool2d(maskLayer(a, { beta: 2 }).y, pool));
+  graph.output('norm', fetched); // keeps this norm_layer and its mix_tracks apart
+  return { a, y: mixTracks(fetched, y, wP).y, wP };
 }
 
 function convolution(graph: Graph, name: string, x: Value, filters: number, stride = 1): Value {

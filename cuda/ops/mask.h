@@ -1,0 +1,104 @@
+// The mask of an interpretable map, max(1 - beta |[i,j] - mu|_1 / n, 0), for mask_layer and
+// mask_pool: blocks of 8 lanes of four maps and 32 groups of cells. [Zhang 2018]
+#pragma once
+#include "../cuda_kernels.h"
+
+namespace partlens {
+namespace cuda {
+
+constexpr int MASK_LANES = 8, MASK_GROUPS = 32, MASK_MAPS = MASK_LANES * 4;
+
+struct Peak {
+  float value;
+  int cell;
+  // The first of equal cells wins.
+  __device__ void take(float v, int i) {
+    if (v > value || (v == value && i < cell)) {
+      value = v;
+      cell = i;
+    }
+  }
+};
+
+// The first largest cells of this thread's four maps, of image blockIdx.x from channel `first` on.
+// All threads of a block call this.
+__device__ inline int4 find_peaks(const float* x, int first, int maps, int pitch, int cells) {
+  PL_SHARED(Peak, found, [MASK_GROUPS][MASK_MAPS]);
+  const int lane = threadIdx.x, group = threadIdx.y;
+  const float* image = x + (long)blockIdx.x * cells * pitch + first;
+  Peak best[4];
+#pragma unroll
+  for (int c = 0; c < 4; c++) best[c] = {-INFINITY, cells};
+  for (int cell = group; first < pitch && cell < cells; cell += MASK_GROUPS) {
+    const float4 v = load4(image + (long)cell * pitch);
+    best[0].take(v.x, cell);
+    best[1].take(v.y, cell);
+    best[2].take(v.z, cell);
+    best[3].take(v.w, cell);
+  }
+#pragma unroll
+  for (int c = 0; c < 4; c++) found[group][lane * 4 + c] = best[c];
+  __syncthreads();
+  if (group == 0) {
+#pragma unroll
+    for (int c = 0; c < 4; c++) {
+      Peak top = found[0][lane * 4 + c];
+      for (int g = 1; g < MASK_GROUPS; g++) {
+        const Peak other = found[g][lane * 4 + c];
+        top.take(other.value, other.cell);
+      }
+      // Maps of nothing but NaN have no peak; padding has its first cell, but stays unsaid.
+      found[0][lane * 4 + c].cell = top.cell < cells && first + c < maps ? top.cell : 0;
+    }
+  }
+  __syncthreads();
+  const Peak* own = found[0] + lane * 4;
+  return make_int4(own[0].cell, own[1].cell, own[2].cell, own[3].cell);
+}
+
+// The masks of four maps whose peaks are mu.
+struct Masks {
+  int4 row, column;
+  float slope;
+
+  __device__ Masks(int4 mu, int n, float beta)
+      : row(make_int4(mu.x / n, mu.y / n, mu.z / n, mu.w / n)),
+        column(make_int4(mu.x % n, mu.y % n, mu.z % n, mu.w % n)),
+        slope(beta / n) {}
+  __device__ float4 at(int i, int j) const {
+    return make_float4(at(row.x, column.x, i, j), at(row.y, column.y, i, j),
+                       at(row.z, column.z, i, j), at(row.w, column.w, i, j));
+  }
+
+ private:
+  __device__ float at(int y, int x, int i, int j) const {
+    return fmaxf(1 - slope * (abs(i - y) + abs(j - x)), 0);
+  }
+};
+
+// dx = gradient.at(image, cell, channel) * mask, cut by the gate; blocks as above.
+template <class Gradient>
+__global__ void __launch_bounds__(MASK_LANES* MASK_GROUPS)
+    mask_gradient_kernel(Gradient gradient, const int* peak, const float* gate, float* dx,
+                         int pitch, int n, float beta) {
+  const int first = (blockIdx.y * MASK_LANES + threadIdx.x) * 4;
+  if (first >= pitch) return;
+  const Masks masks(load4(peak + (long)blockIdx.x * pitch + first), n, beta);
+  for (int cell = threadIdx.y; cell < n * n; cell += MASK_GROUPS) {
+    const long at = ((long)blockIdx.x * n * n + cell) * pitch + first;
+    const float4 g = gradient.at((int)blockIdx.x, cell, first);
+    store4(dx + at, gate4(times4(g, masks.at(cell / n, cell % n)), gate, at));
+  }
+}
+
+template <class Gradient>
+void mask_gradient(Device& device, const Gradient& gradient, const PlTensor& peak,
+                   const PlTensor& gate, const PlTensor& dx, float beta) {
+  const int pitch = padded(dx.dims[1]);
+  launch(device, mask_gradient_kernel<Gradient>, dim3(dx.dims[0], tiles_of(pitch, MASK_MAPS)),
+         dim3(MASK_LANES, MASK_GROUPS), 0, gradient, (const int*)i32(peak), (const float*)f32(gate),
+         f32(dx), pitch, dx.dims[2], beta);
+}
+
+}  // namespace cuda
+}  // namespace partlens
