@@ -17,7 +17,9 @@ namespace PL_ISA {
 constexpr long ROUND_FLOATS = 2l << 20;  // of the planes of one round, inputs and products
 constexpr int GROUP_PANELS = 8;          // panels of 16 filters of one task
 
-bool winograd_pays(const WinogradShape& s, int R, int S, int stride_h, int stride_w) {
+bool winograd_pays(const Device& device, const WinogradShape& s, int R, int S, int stride_h,
+                   int stride_w) {
+  if (device.accuracy() == PL_DIRECT) return false;
   const long tiles = (long)s.images * ((s.P + 3) / 4) * ((s.Q + 3) / 4);
   return R == 3 && S == 3 && stride_h == 1 && stride_w == 1 && s.K >= 32 && s.N >= 32 &&
          tiles >= 32 && s.P >= 3 && s.Q >= 3;

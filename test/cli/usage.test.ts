@@ -81,6 +81,7 @@ describe('partlens: usage', () => {
     ['an unknown choice', () => ['evaluate', 'x', '--split', 'some'], /choices are all, train/],
     ['no number', () => ['demo', '--images', 'many'], /Expected an integer >= 1/],
     ['threads 0', () => train('--threads', '0'), /Expected an integer >= 1/],
+    ['an accuracy', () => train('--accuracy', 'best'), /choices are fast, high, direct/],
     [
       'too few images',
       () => ['demo', '--images', '5', '--out', folder()],

@@ -255,7 +255,7 @@ int main(int count, char** arguments) {
   int failed = 0, passed = 0;
   const char* const precisions[] = {"fp32", "tf32", "bf16"};
   for (int precision = PL_FP32; precision <= PL_BF16; precision++) {
-    const PlOptions options = {0, 0, precision};
+    const PlOptions options = {0, 0, precision, PL_FAST};
     PlDevice* device = nullptr;
     if (backend->open(&options, &device) != PL_OK) {
       fprintf(stderr, "open: %s\n", backend->last_error());
