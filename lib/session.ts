@@ -29,9 +29,9 @@ export interface DeviceOptions {
    */
   precision?: Precision | undefined;
   /**
-   * Of 3x3 convolutions with stride 1 on the CPU, default `fast`: Winograd F(4x4, 3x3), relative error
-   * about 2e-6 of the largest value at 256 channels. `high`: Winograd F(2x2, 3x3), about 4e-7, and
-   * `direct`: no transform, about 3e-7. CUDA knows no transform: no effect there.
+   * Of 3x3 convolutions with stride 1 on the CPU, default `fast`: Winograd F(4x4, 3x3), largest error
+   * about 3e-6 of the largest value at 256 channels. `high`: F(2x2, 3x3), about 8e-7; `direct`: no
+   * transform, about 7e-7. No effect on CUDA, which has no transform.
    */
   accuracy?: Accuracy | undefined;
 }

@@ -20,7 +20,10 @@ export function addDeviceFlags(command: Command): Command {
         .default('tf32'),
     )
     .addOption(
-      new Option('--accuracy <name>', 'of 3x3 convolutions on the CPU: Winograd F(4x4), F(2x2), or no transform')
+      new Option(
+        '--accuracy <name>',
+        'of 3x3 convolutions on the CPU: Winograd F(4x4), F(2x2), or no transform',
+      )
         .choices(ACCURACIES)
         .default('fast'),
     );
