@@ -3,7 +3,12 @@
 {
   'variables': {
     'kernel_sources': ['native/cpu_backend.cpp', '<!@(node scripts/sources.mjs native/ops)'],
-    'x86%': '<!(node -p "process.arch === \'x64\' ? 1 : 0")',
+    # What every machine of the architecture has.
+    'conditions': [
+      ['target_arch=="x64"', { 'baseline': 'sse2' }],
+      ['target_arch=="arm64"', { 'baseline': 'neon' }],
+      ['target_arch!="x64" and target_arch!="arm64"', { 'baseline': 'baseline' }],
+    ],
   },
   'target_defaults': {
     'cflags!': ['-fno-exceptions'],
@@ -27,23 +32,26 @@
         '<!@(node scripts/sources.mjs native/simd)',
       ],
       'sources!': ['native/cpu_backend.cpp'],
+      'dependencies': ['kernels_baseline'],
       'include_dirs': ['<!(node -p "require(\'node-addon-api\').include_dir")'],
       'defines': ['NAPI_VERSION=8', 'NODE_ADDON_API_CPP_EXCEPTIONS'],
       'conditions': [
-        ['x86==1', {
-          'dependencies': ['kernels_avx512', 'kernels_avx2', 'kernels_sse2'],
-        }, {
-          'dependencies': ['kernels_baseline'],
-        }],
+        ['target_arch=="x64"', { 'dependencies': ['kernels_avx512', 'kernels_avx2'] }],
         ['OS=="linux"', {
           'ldflags': ['-static-libstdc++', '-static-libgcc', '-Wl,-z,now'],
           'libraries': ['-ldl', '-lpthread'],
         }],
       ],
     },
+    {
+      'target_name': 'kernels_baseline',
+      'type': 'static_library',
+      'sources': ['<@(kernel_sources)'],
+      'defines': ['PL_ISA=<(baseline)', 'PL_VL=4'],
+    },
   ],
   'conditions': [
-    ['x86==1', {
+    ['target_arch=="x64"', {
       'targets': [
         {
           'target_name': 'kernels_avx512',
@@ -61,21 +69,6 @@
           'sources': ['<@(kernel_sources)'],
           'defines': ['PL_ISA=avx2', 'PL_VL=8'],
           'cflags_cc': ['-mavx2', '-mfma'],
-        },
-        {
-          'target_name': 'kernels_sse2',
-          'type': 'static_library',
-          'sources': ['<@(kernel_sources)'],
-          'defines': ['PL_ISA=sse2', 'PL_VL=4'],
-        },
-      ],
-    }, {
-      'targets': [
-        {
-          'target_name': 'kernels_baseline',
-          'type': 'static_library',
-          'sources': ['<@(kernel_sources)'],
-          'defines': ['PL_ISA=baseline', 'PL_VL=4'],
         },
       ],
     }],

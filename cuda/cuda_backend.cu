@@ -56,6 +56,7 @@ static PlStatus guarded(PlDevice* handle, Body body) noexcept {
 namespace partlens {
 namespace cuda {
 
+// Of the options, threads and accuracy mean nothing here.
 static PlStatus open(const PlOptions* options, PlDevice** device) {
   return caught([&] { *device = new Device(options->index, (PlPrecision)options->precision); });
 }

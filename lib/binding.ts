@@ -22,6 +22,7 @@ export interface NativeSession {
     backend: string;
     isa: string;
     precision: Precision;
+    accuracy: Accuracy;
     threads: number;
     arenaBytes: number;
     scratchBytes: number;
@@ -66,11 +67,15 @@ interface Addon {
     threads: number,
     arenaBytes: number,
     precision: string,
+    accuracy: string,
   ): NativeSession;
 }
 
 export type Backend = 'cpu' | 'cuda';
-export type Precision = 'fp32' | 'tf32' | 'bf16';
+export const PRECISIONS = ['fp32', 'tf32', 'bf16'] as const;
+export type Precision = (typeof PRECISIONS)[number];
+export const ACCURACIES = ['fast', 'high', 'direct'] as const;
+export type Accuracy = (typeof ACCURACIES)[number];
 
 /** The addon behind typed calls that throw `PartlensError`. */
 export class Binding {
@@ -115,9 +120,12 @@ export class Binding {
     threads: number;
     arenaBytes: number;
     precision?: Precision;
+    accuracy?: Accuracy;
   }): NativeSession {
-    const { backend, threads, arenaBytes, precision = 'fp32' } = options;
-    return wrapped(() => this.#addon.createSession(backend, threads, arenaBytes, precision));
+    const { backend, threads, arenaBytes, precision = 'fp32', accuracy = 'fast' } = options;
+    return wrapped(() =>
+      this.#addon.createSession(backend, threads, arenaBytes, precision, accuracy),
+    );
   }
 
   /** Numbers of the kernels of a backend, checked once against the ops defined in TypeScript. */

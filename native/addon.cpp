@@ -103,10 +103,11 @@ Napi::Value bytes_of(const Napi::CallbackInfo& info) {
   });
 }
 
-// createSession(backend, threads, arenaBytes, precision); threads: 0 = all that are allowed
+// createSession(backend, threads, arenaBytes, precision, accuracy); threads: 0 = all that are
+// allowed
 Napi::Value create_session(const Napi::CallbackInfo& info) {
   auto& data = *info.Env().GetInstanceData<AddonData>();
-  return data.session_class.New({info[0], info[1], info[2], info[3]});
+  return data.session_class.New({info[0], info[1], info[2], info[3], info[4]});
 }
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {

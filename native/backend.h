@@ -7,7 +7,7 @@
 extern "C" {
 #endif
 
-#define PL_CONTRACT_VERSION 2
+#define PL_CONTRACT_VERSION 3
 
 typedef enum { PL_F32 = 0, PL_I32 = 1 } PlDType;
 
@@ -35,10 +35,15 @@ typedef enum { PL_OK = 0, PL_ERROR = 1, PL_OUT_OF_MEMORY = 2, PL_DEVICE_LOST = 3
 // without tensor cores has float32 only.
 typedef enum { PL_FP32 = 0, PL_TF32 = 1, PL_BF16 = 2 } PlPrecision;
 
+// How convolutions are computed where a backend knows a faster way that rounds more: with it, with
+// a milder form of it, or without. No effect on CUDA.
+typedef enum { PL_FAST = 0, PL_HIGH = 1, PL_DIRECT = 2 } PlAccuracy;
+
 typedef struct {
   int32_t index;      // of the device
   int32_t threads;    // 0 = all that are allowed
   int32_t precision;  // PlPrecision
+  int32_t accuracy;   // PlAccuracy
 } PlOptions;
 
 typedef struct PlDevice PlDevice;        // opaque: threads or a stream, scratch memory

@@ -37,7 +37,7 @@ namespace partlens {
 namespace PL_ISA {
 
 static PlStatus open(const PlOptions* options, PlDevice** device) {
-  return guarded([&] { *device = new Device(options->threads); });
+  return guarded([&] { *device = new Device(options->threads, (PlAccuracy)options->accuracy); });
 }
 
 static void close(PlDevice* device) { delete static_cast<Device*>(device); }

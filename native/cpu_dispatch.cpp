@@ -6,6 +6,8 @@
 
 #if defined(__x86_64__)
 #define PL_ISAS(X) X(avx512) X(avx2) X(sse2)
+#elif defined(__aarch64__)
+#define PL_ISAS(X) X(neon)
 #else
 #define PL_ISAS(X) X(baseline)
 #endif
@@ -52,7 +54,9 @@ const PlBackend* cpu_backend(const char** reason) {
       return nullptr;
     }
   }
-  *reason = "PARTLENS_ISA names no instruction set of this build (avx512, avx2, sse2)";
+#define X(isa) " " #isa
+  *reason = "PARTLENS_ISA names no instruction set of this build, which has" PL_ISAS(X);
+#undef X
   return nullptr;
 }
 

@@ -157,24 +157,30 @@ static int32_t to_threads(const Napi::Value& value) {
 
 static const char* const PRECISIONS[] = {"fp32", "tf32", "bf16"};  // as PlPrecision
 
-static int32_t to_precision(const Napi::Value& value) {
-  const std::string name = value.As<Napi::String>();
+static const char* const ACCURACIES[] = {"fast", "high", "direct"};  // as PlAccuracy
+
+// The place of an option's value in the list of its three names.
+static int32_t to_choice(const Napi::Value& value, const char* const (&names)[3],
+                         const char* option) {
+  const std::string given = value.As<Napi::String>();
   for (int32_t i = 0; i < 3; i++) {
-    if (name == PRECISIONS[i]) return i;
+    if (given == names[i]) return i;
   }
-  throw Error(
-      "E_ARGUMENT",
-      "[createSession] Expected fp32, tf32 or bf16 for precision but received " + name + ".");
+  const std::string known = std::string(names[0]) + ", " + names[1] + " or " + names[2];
+  throw Error("E_ARGUMENT", "[createSession] Expected " + known + " for " + option +
+                                " but received " + given + ".");
 }
 
 SessionWrap::SessionWrap(const Napi::CallbackInfo& info) : ObjectWrap(info) {
   guard(info.Env(), [&] {
-    const bool typed =
-        info[0].IsString() && info[1].IsNumber() && info[2].IsNumber() && info[3].IsString();
-    check(typed, "E_ARGUMENT", "[createSession] Expected backend, threads, arenaBytes, precision.");
+    const bool typed = info[0].IsString() && info[1].IsNumber() && info[2].IsNumber() &&
+                       info[3].IsString() && info[4].IsString();
+    check(typed, "E_ARGUMENT",
+          "[createSession] Expected backend, threads, arenaBytes, precision, accuracy.");
     const PlBackend* backend = find_backend(info[0].As<Napi::String>());
     const double bytes = info[2].As<Napi::Number>().DoubleValue();
-    const PlOptions options = {0, to_threads(info[1]), to_precision(info[3])};
+    const PlOptions options = {0, to_threads(info[1]), to_choice(info[3], PRECISIONS, "precision"),
+                               to_choice(info[4], ACCURACIES, "accuracy")};
     session_ = std::make_shared<Session>(backend, options, to_size(bytes));
     reported_ = session_->arena_bytes();
     Napi::MemoryManagement::AdjustExternalMemory(info.Env(), reported_);
@@ -286,6 +292,7 @@ Napi::Value SessionWrap::info(const Napi::CallbackInfo& info) {
     result.Set("backend", backend.name);
     result.Set("isa", backend.isa);
     result.Set("precision", PRECISIONS[device.options().precision]);
+    result.Set("accuracy", ACCURACIES[device.options().accuracy]);
     result.Set("threads", device.options().threads);
     result.Set("arenaBytes", static_cast<double>(session()->arena_bytes()));
     result.Set("scratchBytes", static_cast<double>(backend.scratch_bytes(device.handle())));

@@ -65,7 +65,8 @@ Worker::~Worker() {
 
 std::shared_ptr<OpenDevice> Worker::device(const PlBackend* backend, const PlOptions& options) {
   std::lock_guard<std::mutex> lock(mutex_);
-  auto& known = devices_[DeviceKey(backend, options.index, options.threads, options.precision)];
+  const DeviceKey key(backend, options.index, options.threads, options.precision, options.accuracy);
+  auto& known = devices_[key];
   auto device = known.lock();
   if (!device) known = device = std::make_shared<OpenDevice>(backend, options);
   return device;

@@ -77,7 +77,7 @@ class Worker {
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<Entry> queue_;
-  typedef std::tuple<const PlBackend*, int32_t, int32_t, int32_t> DeviceKey;
+  typedef std::tuple<const PlBackend*, int32_t, int32_t, int32_t, int32_t> DeviceKey;
   std::map<DeviceKey, std::weak_ptr<OpenDevice>> devices_;
   bool stop_ = false;
   const size_t depth_;  // jobs that may have started and not finished

@@ -1,11 +1,11 @@
 // node scripts/build_emulated.mjs [plain|asan|tsan]: builds cuda/ with g++ against the emulator of
 // test/cuda/emulator, to build/emulated/<variant>/libpartlens_cuda.so, and small_shapes beside it.
-import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { mkdirSync, readdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { basename, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { hashOf, isStamped, root, writeStamp } from './toolchain.mjs';
+import { compile, inParallel } from './compile.mjs';
+import { hashOf, isStamped, root, which, writeStamp } from './toolchain.mjs';
 
 const FLAGS = {
   plain: ['-O2', '-g1'],
@@ -15,8 +15,8 @@ const FLAGS = {
 const INPUTS = [
   'cuda',
   'test/cuda/emulator',
-  'test/cuda/small_shapes.cpp',
-  'test/cuda/small_shapes.h',
+  'test/native/small_shapes.cpp',
+  'test/native/small_shapes.h',
   'native/backend.h',
   'native/backend_table.inc',
   'native/kernels.def',
@@ -24,28 +24,6 @@ const INPUTS = [
   'scripts/build_emulated.mjs',
 ];
 const COMMON = ['-std=c++17', '-fPIC', '-Wall', '-Wextra', '-Wno-unknown-pragmas', '-pthread'];
-
-/** Runs g++; resolves with its exit code and what it wrote. */
-function compile(args) {
-  return new Promise((resolve, reject) => {
-    const child = spawn('g++', args, { cwd: root, stdio: ['ignore', 'ignore', 'pipe'] });
-    let output = '';
-    child.stderr.on('data', (chunk) => (output += String(chunk)));
-    child.on('error', reject);
-    child.on('close', (code) =>
-      code === 0 ? resolve() : reject(new Error(`g++ ${args.join(' ')}\n${output}`)),
-    );
-  });
-}
-
-/** Runs at most `width` of the tasks at once. */
-async function inParallel(width, tasks) {
-  const waiting = [...tasks];
-  const next = async () => {
-    for (let task = waiting.shift(); task; task = waiting.shift()) await task();
-  };
-  await Promise.all(Array.from({ length: width }, next));
-}
 
 const sources = () =>
   ['cuda', 'cuda/ops'].flatMap((folder) =>
@@ -57,12 +35,22 @@ const sources = () =>
 /** Compiles one file of cuda/ (or a changed copy of it, whose headers are looked for beside the original). */
 function object(variant, source, target, include = []) {
   const paths = ['test/cuda/emulator', 'native', ...include].map((path) => `-I${path}`);
-  return compile([...COMMON, ...FLAGS[variant], ...paths, '-x', 'c++', '-c', source, '-o', target]);
+  return compile('g++', [
+    ...COMMON,
+    ...FLAGS[variant],
+    ...paths,
+    '-x',
+    'c++',
+    '-c',
+    source,
+    '-o',
+    target,
+  ]);
 }
 
 function link(variant, objects, target) {
   const options = ['-shared', '-Wl,--no-undefined'];
-  return compile([...COMMON, ...FLAGS[variant], ...options, ...objects, '-o', target]);
+  return compile('g++', [...COMMON, ...FLAGS[variant], ...options, ...objects, '-o', target]);
 }
 
 const objectName = (source) => `${basename(source, '.cu')}.o`;
@@ -74,10 +62,16 @@ export async function buildEmulated(variant) {
   if (isStamped(`${folder}/stamp`, stamp)) return join(root, folder);
   mkdirSync(join(root, folder), { recursive: true });
   const files = sources();
-  const runner = ['-Inative', 'test/cuda/small_shapes.cpp', '-o', `${folder}/small_shapes`, '-ldl'];
+  const runner = [
+    '-Inative',
+    'test/native/small_shapes.cpp',
+    '-o',
+    `${folder}/small_shapes`,
+    '-ldl',
+  ];
   await inParallel(availableParallelism(), [
     ...files.map((source) => () => object(variant, source, `${folder}/${objectName(source)}`)),
-    () => compile([...COMMON, ...FLAGS[variant], ...runner]),
+    () => compile('g++', [...COMMON, ...FLAGS[variant], ...runner]),
   ]);
   const objects = files.map((source) => `${folder}/${objectName(source)}`);
   await link(variant, objects, `${folder}/libpartlens_cuda.so`);
@@ -100,8 +94,7 @@ export async function buildChanged(variant, { changed, source, target }) {
 
 /** True where the emulator can be built: Linux on x86-64 with g++. */
 export function canEmulate() {
-  const found = (process.env.PATH ?? '').split(':').some((folder) => existsSync(`${folder}/g++`));
-  return process.platform === 'linux' && process.arch === 'x64' && found;
+  return process.platform === 'linux' && process.arch === 'x64' && which('g++') !== undefined;
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {

@@ -131,7 +131,7 @@ describe('native: processes', () => {
     const script = `
       const native = require(${JSON.stringify(addon)});
       console.log(native.devices()[0].available);
-      try { native.createSession('cpu', 1, 64, 'fp32'); } catch (e) { console.log(e.code, e.message); }`;
+      try { native.createSession('cpu', 1, 64, 'fp32', 'fast'); } catch (e) { console.log(e.code, e.message); }`;
     const env = { ...process.env, PARTLENS_ISA: 'mmx' };
     const { stdout } = spawnSync(process.execPath, ['-e', script], { env });
     expect(String(stdout)).to.match(/^false\nE_BACKEND PARTLENS_ISA names no instruction set/);

@@ -10,7 +10,7 @@ import numpy as np
 from .kernels import KERNELS, TensorType
 from .program import Call, Program, Value
 
-CONTRACT_VERSION = 2
+CONTRACT_VERSION = 3
 PRECISIONS = ('fp32', 'tf32', 'bf16')
 LAYOUTS = ('rows', 'maps', 'conv_weight', 'linear_weight')
 DTYPES = {'f32': np.dtype(np.float32), 'i32': np.dtype(np.int32)}
@@ -25,7 +25,8 @@ class TensorView(Structure):
 
 
 class Options(Structure):
-    _fields_ = [('index', c_int32), ('threads', c_int32), ('precision', c_int32)]
+    _fields_ = [('index', c_int32), ('threads', c_int32), ('precision', c_int32),
+                ('accuracy', c_int32)]
 
 
 _TENSOR = POINTER(TensorView)
@@ -101,7 +102,7 @@ class Device:
         self.library, self.precision = library, precision
         self.table = library.table
         self.handle = c_void_p()
-        options = Options(0, 0, PRECISIONS.index(precision))
+        options = Options(0, 0, PRECISIONS.index(precision), 0)
         self.check(self.table.open(byref(options), byref(self.handle)), 'open')
 
     def check(self, status: int, what: str) -> None:

@@ -69,13 +69,13 @@ def _run(command: list[str]) -> str:
 
 
 def small_shapes(folder: Path) -> Path | None:
-    """The runner of test/cuda/small_shapes.cpp, or None where g++ is missing."""
+    """The runner of test/native/small_shapes.cpp, or None where g++ is missing."""
     if not shutil.which('g++'):
         return None
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / 'small_shapes'
     _run(['g++', '-std=c++17', '-O1', f'-I{ROOT / "native"}',
-          str(ROOT / 'test/cuda/small_shapes.cpp'), '-o', str(target), '-ldl'])
+          str(ROOT / 'test/native/small_shapes.cpp'), '-o', str(target), '-ldl'])
     return target
 
 

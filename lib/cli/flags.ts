@@ -1,4 +1,5 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
+import { ACCURACIES, PRECISIONS } from '../binding.js';
 import type { Preprocessing } from '../performer/index.js';
 import type { DeviceOptions } from '../session.js';
 
@@ -15,8 +16,16 @@ export function addDeviceFlags(command: Command): Command {
     .option('--threads <count>', 'CPU threads (default: all that are allowed)', positiveInteger)
     .addOption(
       new Option('--precision <name>', 'of matrix products on CUDA (the CPU computes fp32)')
-        .choices(['fp32', 'tf32', 'bf16'])
+        .choices(PRECISIONS)
         .default('tf32'),
+    )
+    .addOption(
+      new Option(
+        '--accuracy <name>',
+        'of 3x3 convolutions on the CPU: Winograd F(4x4), F(2x2), or no transform',
+      )
+        .choices(ACCURACIES)
+        .default('fast'),
     );
 }
 

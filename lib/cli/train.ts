@@ -165,10 +165,12 @@ function showRun({ run, step, p, summary }: Explainer): string {
 }
 
 /** `computed on cpu (avx2, 8 threads); no CUDA: no driver`: what `auto` took, and why. */
-function computedOn({ backend, reason, isa, threads, precision }: SessionInfo): string {
+function computedOn(info: SessionInfo): string {
+  const { backend, reason, isa, threads, precision, accuracy } = info;
   if (backend === 'cuda') return `computed on cuda (${isa}, ${precision})`;
   const why = reason === '' ? '' : `; no CUDA: ${reason}`;
-  return `computed on ${backend} (${isa}, ${String(threads)} threads${why})`;
+  const how = accuracy === 'fast' ? '' : `, ${accuracy} accuracy`;
+  return `computed on ${backend} (${isa}${how}, ${String(threads)} threads${why})`;
 }
 
 /** One flag for each option of the method, with the default that the schema states. */

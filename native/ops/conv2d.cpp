@@ -33,7 +33,7 @@ void conv2d_forward(Device& device, const conv2d_forward_args& t, const Conv2dAt
   const float* x = f32(t.x);
   float* y = f32(t.y);
   const WinogradShape tiled = {N, C, t.x.dims[2], t.x.dims[3], O, P, Q, a.pad_top, a.pad_left};
-  if (winograd_pays(tiled, R, S, a.stride_h, a.stride_w)) {
+  if (winograd_pays(device, tiled, R, S, a.stride_h, a.stride_w)) {
     return winograd_convolve(device, tiled, x, f32(t.w), false, bias, a.relu, y);
   }
   const Copy copy = copy_of(C, t.x.dims[2], t.x.dims[3], (P - 1) * a.stride_h + R,
@@ -155,7 +155,7 @@ void conv2d_backward_data(Device& device, const conv2d_backward_data_args& t,
   const WinogradShape tiled = {t.g.dims[0],  t.g.dims[1],   t.g.dims[2],
                                t.g.dims[3],  t.dx.dims[1],  t.dx.dims[2],
                                t.dx.dims[3], 2 - a.pad_top, 2 - a.pad_left};
-  if (winograd_pays(tiled, t.w.dims[2], t.w.dims[3], a.stride_h, a.stride_w)) {
+  if (winograd_pays(device, tiled, t.w.dims[2], t.w.dims[3], a.stride_h, a.stride_w)) {
     return winograd_convolve(device, tiled, f32(t.g), f32(t.w), true, nullptr, false, f32(t.dx));
   }
   backward_phases(device, t, a);

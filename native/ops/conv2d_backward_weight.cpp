@@ -94,7 +94,7 @@ void conv2d_backward_weight(Device& device, const conv2d_backward_weight_args& t
   const int N = t.x.dims[0], C = t.x.dims[1], O = t.g.dims[1], P = t.g.dims[2], Q = t.g.dims[3];
   const int R = t.dw.dims[2], S = t.dw.dims[3];
   const WinogradShape tiled = {N, C, t.x.dims[2], t.x.dims[3], O, P, Q, a.pad_top, a.pad_left};
-  if (winograd_pays(tiled, R, S, a.stride_h, a.stride_w)) {
+  if (winograd_pays(device, tiled, R, S, a.stride_h, a.stride_w)) {
     return winograd_backward_weight(device, tiled, f32(t.x), f32(t.g), f32(t.dw));
   }
   const Copy copy = copy_of(C, t.x.dims[2], t.x.dims[3], (P - 1) * a.stride_h + R,

@@ -2,11 +2,14 @@
 //   in   x (N, C, H, W)  w (O, C, 3, 3)  b (O) or none                        out  y (N, O, P, Q)
 //   grid rounds of tile rows; transforms: one task per tile row; products: one task per cell of the
 //        transform and 128 filters
-//   tile 4x4 outputs; 14 tiles by 32 filters in registers (AVX-512)
-//   cost 36/16 multiply-adds per output, channel and filter instead of 9; filters take 4 times
-//        their memory once per call
-//   one core with AVX-512: 256x14x14, N=32: 24 ms, 2 times PyTorch 1.13
-//   relative error about 1.2e-6 for 256 channels, 3e-7 for the direct kernel
+//   tile 4x4 outputs, 2x2 where the device's accuracy is high; 14 tiles by 32 filters in registers
+//        (AVX-512)
+//   cost 36/16 multiply-adds per output, channel and filter instead of 9, with high accuracy 16/4;
+//        filters take 4 times their memory once per call, with high accuracy 16/9
+//   one core with AVX-512: 256x14x14, N=32: 20 ms, with high accuracy 23 ms, direct 39 ms; 2 times
+//        PyTorch 1.13
+//   largest error for 256 channels, of the largest output: 3e-6, with high accuracy 8e-7, direct
+//        7e-7
 #include "conv2d_winograd.h"
 
 #include "../simd/winograd.h"
@@ -17,17 +20,21 @@ namespace PL_ISA {
 constexpr long ROUND_FLOATS = 2l << 20;  // of the planes of one round, inputs and products
 constexpr int GROUP_PANELS = 8;          // panels of 16 filters of one task
 
-bool winograd_pays(const WinogradShape& s, int R, int S, int stride_h, int stride_w) {
+bool winograd_pays(const Device& device, const WinogradShape& s, int R, int S, int stride_h,
+                   int stride_w) {
+  if (device.accuracy() == PL_DIRECT) return false;
+  // Tiles of 4x4 outputs; with high accuracy there are four times as many, and they pay as early.
   const long tiles = (long)s.images * ((s.P + 3) / 4) * ((s.Q + 3) / 4);
   return R == 3 && S == 3 && stride_h == 1 && stride_w == 1 && s.K >= 32 && s.N >= 32 &&
          tiles >= 32 && s.P >= 3 && s.Q >= 3;
 }
 
-// Filters [N/16][K/16][9][16][16] to planes of panels [36][N/16][K/16][16][16].
+// Filters [N/16][K/16][9][16][16] to planes of panels [F::CELLS][N/16][K/16][16][16].
+template <class F>
 static float* transform_filters(Device& device, const WinogradShape& s, const float* w, bool turn) {
   const int kb = blocks_of(s.K), nb = blocks_of(s.N);
   const long cells = BLOCK * BLOCK, plane = (long)nb * kb * cells;
-  float* filters = device.scratch(FILTER_SLOT, TILE_CELLS * plane);
+  float* filters = device.scratch(FILTER_SLOT, F::CELLS * plane);
   parallel_for(device, nb * kb, [=](int task, int) {
     alignas(64) float turned[TILE_TAPS * TILE_TAPS * cells];
     const int n = task / kb, k = task % kb;
@@ -41,31 +48,32 @@ static float* transform_filters(Device& device, const WinogradShape& s, const fl
     for (int i = 0; i < cells; i += VL) {
       const float* from = taps + i;
       float* to = filters + task * cells + i;
-      transform_tile<FilterTransform>(
+      transform_tile<typename F::Filters, TILE_TAPS, F::IN>(
           [=](int r, int c) { return load(from + (r * TILE_TAPS + c) * cells); },
-          [=](int r, int c, Vec v) { store(to + (r * TILE_IN + c) * plane, v); });
+          [=](int r, int c, Vec v) { store(to + (r * F::IN + c) * plane, v); });
     }
   });
   return filters;
 }
 
 // Products of tile row `row` back to outputs.
+template <class F>
 static void restore_row(const WinogradShape& s, const TileRound& r, int row, const float* products,
                         const float* bias, bool relu, float* y) {
-  const int image = (r.first + row) / r.down, p0 = (r.first + row) % r.down * TILE_OUT;
-  const int nb = blocks_of(s.N), rows = s.P - p0 < TILE_OUT ? s.P - p0 : TILE_OUT;
+  const int image = (r.first + row) / r.down, p0 = (r.first + row) % r.down * F::OUT;
+  const int nb = blocks_of(s.N), rows = s.P - p0 < F::OUT ? s.P - p0 : F::OUT;
   const long plane = r.plane(nb);
   for (int block = 0; block < nb; block++) {
     float* map = y + (((long)image * nb + block) * s.P + p0) * s.Q * BLOCK;
     for (int lane = 0; lane < BLOCK; lane += VL) {
       const Vec shift = bias ? load(bias + block * BLOCK + lane) : Vec{};
       for (int across = 0; across < r.across; across++) {
-        const int q0 = across * TILE_OUT, columns = s.Q - q0 < TILE_OUT ? s.Q - q0 : TILE_OUT;
+        const int q0 = across * F::OUT, columns = s.Q - q0 < F::OUT ? s.Q - q0 : F::OUT;
         const float* from =
             products + block * r.block() + ((long)row * r.across + across) * BLOCK + lane;
         float* to = map + q0 * BLOCK + lane;
-        transform_tile<OutputTransform>(
-            [=](int i, int j) { return load(from + (i * TILE_IN + j) * plane); },
+        transform_tile<typename F::Outputs, F::IN, F::OUT>(
+            [=](int i, int j) { return load(from + (i * F::IN + j) * plane); },
             [=](int i, int j, Vec v) {
               if (i >= rows || j >= columns) return;
               v += shift;
@@ -76,15 +84,15 @@ static void restore_row(const WinogradShape& s, const TileRound& r, int row, con
   }
 }
 
-void winograd_convolve(Device& device, const WinogradShape& shape, const float* x, const float* w,
-                       bool turn, const float* bias, bool relu, float* y) {
-  const WinogradShape s = shape;
+template <class F>
+static void convolve(Device& device, const WinogradShape& s, const float* x, const float* w,
+                     bool turn, const float* bias, bool relu, float* y) {
   const int kb = blocks_of(s.K), nb = blocks_of(s.N), tail_lanes = s.K % BLOCK;
-  const float* filters = transform_filters(device, s, w, turn);
-  TileRound r = tile_round(s.images, s.P, s.Q, ROUND_FLOATS, kb + nb);
+  const float* filters = transform_filters<F>(device, s, w, turn);
+  TileRound r = tile_round<F>(s.images, s.P, s.Q, ROUND_FLOATS, kb + nb);
   const int all = s.images * r.down, step = r.rows;
-  float* inputs = device.scratch(INPUT_SLOT, TILE_CELLS * r.plane(kb));
-  float* products = device.scratch(PRODUCT_SLOT, TILE_CELLS * r.plane(nb));
+  float* inputs = device.scratch(INPUT_SLOT, F::CELLS * r.plane(kb));
+  float* products = device.scratch(PRODUCT_SLOT, F::CELLS * r.plane(nb));
   int* offsets = reinterpret_cast<int*>(device.scratch(OFFSET_SLOT, kb));
   const TileSource source = {x, kb, s.H, s.W, s.top, s.left};
   const int groups = (nb + GROUP_PANELS - 1) / GROUP_PANELS;
@@ -92,9 +100,10 @@ void winograd_convolve(Device& device, const WinogradShape& shape, const float* 
     r.rows = all - r.first < step ? all - r.first : step;
     const TileRound round = r;
     for (int k = 0; k < kb; k++) offsets[k] = (int)(k * round.block());
-    parallel_for(device, round.rows,
-                 [=](int row, int) { transform_row<InputTransform>(source, round, row, inputs); });
-    parallel_for(device, TILE_CELLS * groups, [=](int task, int) {
+    parallel_for(device, round.rows, [=](int row, int) {
+      transform_row<F, typename F::Inputs, F::IN>(source, round, row, inputs);
+    });
+    parallel_for(device, F::CELLS * groups, [=](int task, int) {
       const int cell = task / groups, first = task % groups * GROUP_PANELS;
       const int last = first + GROUP_PANELS < nb ? first + GROUP_PANELS : nb;
       Tile tile;
@@ -112,8 +121,14 @@ void winograd_convolve(Device& device, const WinogradShape& shape, const float* 
       }
     });
     parallel_for(device, round.rows,
-                 [=](int row, int) { restore_row(s, round, row, products, bias, relu, y); });
+                 [=](int row, int) { restore_row<F>(s, round, row, products, bias, relu, y); });
   }
+}
+
+void winograd_convolve(Device& device, const WinogradShape& shape, const float* x, const float* w,
+                       bool turn, const float* bias, bool relu, float* y) {
+  const auto run = device.accuracy() == PL_HIGH ? convolve<Winograd2> : convolve<Winograd4>;
+  run(device, shape, x, w, turn, bias, relu, y);
 }
 
 }  // namespace PL_ISA

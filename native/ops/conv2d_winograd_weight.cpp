@@ -4,8 +4,10 @@
 //   grid rounds of tile rows; transforms: one task per tile row; outer products: one task per cell
 //        of the transform and 128 filters
 //   tile 8 channels by 32 filters in registers (AVX-512), summed over the tiles in order
-//   cost 36/16 multiply-adds per output, channel and filter instead of 9
-//   one core with AVX-512: 256x14x14, N=32: 25 ms, 1.8 times PyTorch 1.13
+//   cost 36/16 multiply-adds per output, channel and filter instead of 9, with high accuracy 16/4
+//   one core with AVX-512: 256x14x14, N=32: 18 ms, with high accuracy 23 ms, direct 40 ms; 1.8
+//   times
+//        PyTorch 1.13
 #include "conv2d_winograd.h"
 
 #include "../simd/winograd.h"
@@ -19,28 +21,30 @@ constexpr long ROUND_FLOATS = 2l << 20;
 constexpr int GROUP_PANELS = 8;
 constexpr int STRETCH_TILES = 192;  // the gradients of 32 filters stay in L1
 
-// Sums [36][N/16][K/16][16][16] to dw [N/16][K/16][9][16][16].
+// Sums [F::CELLS][N/16][K/16][16][16] to dw [N/16][K/16][9][16][16].
+template <class F>
 static void restore_filters(Device& device, int blocks, const float* sums, float* dw) {
   const long cells = BLOCK * BLOCK, plane = blocks * cells;
   parallel_for(device, blocks, [=](int task, int) {
     for (int i = 0; i < cells; i += VL) {
       const float* from = sums + task * cells + i;
       float* to = dw + (long)task * TILE_TAPS * TILE_TAPS * cells + i;
-      transform_tile<FilterGradientTransform>(
-          [=](int r, int c) { return load(from + (r * TILE_IN + c) * plane); },
+      transform_tile<typename F::FilterGradients, F::IN, TILE_TAPS>(
+          [=](int r, int c) { return load(from + (r * F::IN + c) * plane); },
           [=](int r, int c, Vec v) { store(to + (r * TILE_TAPS + c) * cells, v); });
     }
   });
 }
 
-void winograd_backward_weight(Device& device, const WinogradShape& s, const float* x,
-                              const float* g, float* dw) {
+template <class F>
+static void backward_weight(Device& device, const WinogradShape& s, const float* x, const float* g,
+                            float* dw) {
   const int kb = blocks_of(s.K), nb = blocks_of(s.N);
-  TileRound r = tile_round(s.images, s.P, s.Q, ROUND_FLOATS, kb + nb);
+  TileRound r = tile_round<F>(s.images, s.P, s.Q, ROUND_FLOATS, kb + nb);
   const int all = s.images * r.down, step = r.rows;
-  float* inputs = device.scratch(INPUT_SLOT, TILE_CELLS * r.plane(kb));
-  float* gradients = device.scratch(PRODUCT_SLOT, TILE_CELLS * r.plane(nb));
-  float* sums = device.scratch(FILTER_SLOT, (size_t)TILE_CELLS * nb * kb * BLOCK * BLOCK);
+  float* inputs = device.scratch(INPUT_SLOT, F::CELLS * r.plane(kb));
+  float* gradients = device.scratch(PRODUCT_SLOT, F::CELLS * r.plane(nb));
+  float* sums = device.scratch(FILTER_SLOT, (size_t)F::CELLS * nb * kb * BLOCK * BLOCK);
   const TileSource x_source = {x, kb, s.H, s.W, s.top, s.left};
   const TileSource g_source = {g, nb, s.P, s.Q, 0, 0};
   const int groups = (nb + GROUP_PANELS - 1) / GROUP_PANELS;
@@ -49,11 +53,11 @@ void winograd_backward_weight(Device& device, const WinogradShape& s, const floa
     const TileRound round = r;
     parallel_for(device, 2 * round.rows, [=](int task, int) {
       if (task % 2 == 0)
-        transform_row<InputTransform>(x_source, round, task / 2, inputs);
+        transform_row<F, typename F::Inputs, F::IN>(x_source, round, task / 2, inputs);
       else
-        transform_row<GradientTransform>(g_source, round, task / 2, gradients);
+        transform_row<F, typename F::OutputGradients, F::OUT>(g_source, round, task / 2, gradients);
     });
-    parallel_for(device, TILE_CELLS * groups, [=](int task, int) {
+    parallel_for(device, F::CELLS * groups, [=](int task, int) {
       const int cell = task / groups, first = task % groups * GROUP_PANELS;
       const int last = first + GROUP_PANELS < nb ? first + GROUP_PANELS : nb;
       Outer outer;
@@ -74,7 +78,14 @@ void winograd_backward_weight(Device& device, const WinogradShape& s, const floa
       }
     });
   }
-  restore_filters(device, nb * kb, sums, dw);
+  restore_filters<F>(device, nb * kb, sums, dw);
+}
+
+void winograd_backward_weight(Device& device, const WinogradShape& shape, const float* x,
+                              const float* g, float* dw) {
+  const bool high = device.accuracy() == PL_HIGH;
+  const auto run = high ? backward_weight<Winograd2> : backward_weight<Winograd4>;
+  run(device, shape, x, g, dw);
 }
 
 }  // namespace PL_ISA

@@ -8,7 +8,8 @@
 
 namespace partlens {
 
-Device::Device(int threads) : pool_(new ThreadPool(threads)) {}
+Device::Device(int threads, PlAccuracy accuracy)
+    : pool_(new ThreadPool(threads)), accuracy_(accuracy) {}
 
 Device::~Device() {
   delete pool_;

@@ -27,7 +27,9 @@ class Device : public PlDevice {
   float* scratch(int slot, size_t floats);
   size_t scratch_bytes() const;
 
-  explicit Device(int threads);
+  PlAccuracy accuracy() const { return accuracy_; }
+
+  Device(int threads, PlAccuracy accuracy);
   ~Device();
   Device(const Device&) = delete;
   Device& operator=(const Device&) = delete;
@@ -36,6 +38,7 @@ class Device : public PlDevice {
   void set_capacity(int slot, size_t floats);
 
   ThreadPool* pool_;
+  const PlAccuracy accuracy_;
   float* scratch_[SCRATCH_SLOTS] = {};
   size_t capacity_[SCRATCH_SLOTS] = {};
 };

@@ -7,8 +7,18 @@
 namespace partlens {
 namespace PL_ISA {
 
-// Rows and panels of one tile: what the registers of the instruction set hold.
-constexpr int TILE_ROWS = VL == 16 ? 14 : VL == 8 ? 6 : 3;
+// Rows and panels of one tile: what the registers of the instruction set hold, 32 of AVX-512 and of
+// NEON, 16 of the others.
+#if PL_VL == 16
+#define PL_TILE_ROWS 14
+#elif PL_VL == 8
+#define PL_TILE_ROWS 6
+#elif defined(__aarch64__)
+#define PL_TILE_ROWS 5
+#else
+#define PL_TILE_ROWS 3
+#endif
+constexpr int TILE_ROWS = PL_TILE_ROWS;
 constexpr int TILE_PANELS = VL == 16 ? 2 : 1;
 
 // C[i][16 p + j] (+)= sum_k A[i][k] W_p[k][j] for a few rows i and panels p. The k come in blocks.
@@ -78,12 +88,14 @@ static TileKernel tile_kernel_of(int rows) {
     tile_kernel<1, PANELS, A_ROW>,
     tile_kernel<2, PANELS, A_ROW>,
     tile_kernel<3, PANELS, A_ROW>,
-#if PL_VL >= 8
+#if PL_TILE_ROWS >= 5
     tile_kernel<4, PANELS, A_ROW>,
     tile_kernel<5, PANELS, A_ROW>,
+#endif
+#if PL_TILE_ROWS >= 6
     tile_kernel<6, PANELS, A_ROW>,
 #endif
-#if PL_VL >= 16
+#if PL_TILE_ROWS >= 14
     tile_kernel<7, PANELS, A_ROW>,
     tile_kernel<8, PANELS, A_ROW>,
     tile_kernel<9, PANELS, A_ROW>,
@@ -129,7 +141,7 @@ struct Outer {
   long x_run = 0, d_run = 0;  // floats from one stretch to the next
 };
 
-constexpr int OUTER_ROWS = VL == 16 ? 8 : VL == 8 ? 4 : 2;
+constexpr int OUTER_ROWS = TILE_ROWS == 14 ? 8 : TILE_ROWS >= 5 ? 4 : 2;
 
 // For i below `lanes`, rounded up to OUTER_ROWS.
 template <int PANELS>

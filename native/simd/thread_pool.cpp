@@ -11,6 +11,8 @@ constexpr int SPINS = 4000;  // about 50 us: longer than the gap between two ker
 inline void pause() {
 #if defined(__x86_64__) || defined(__i386__)
   __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("isb");  // `yield` does nothing on most cores, this takes some 10 ns
 #else
   std::this_thread::yield();
 #endif

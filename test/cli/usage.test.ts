@@ -81,6 +81,7 @@ describe('partlens: usage', () => {
     ['an unknown choice', () => ['evaluate', 'x', '--split', 'some'], /choices are all, train/],
     ['no number', () => ['demo', '--images', 'many'], /Expected an integer >= 1/],
     ['threads 0', () => train('--threads', '0'), /Expected an integer >= 1/],
+    ['an accuracy', () => train('--accuracy', 'best'), /choices are fast, high, direct/],
     [
       'too few images',
       () => ['demo', '--images', '5', '--out', folder()],
@@ -205,7 +206,7 @@ describe('partlens: usage', () => {
   it('devices names every backend, and why one is missing; --json too', async () => {
     const { code, stdout, stderr } = await here('devices');
     expect({ code, stderr }).to.deep.equal({ code: 0, stderr: '' });
-    expect(stdout).to.match(/^cpu +(sse2|avx2|avx512), \d+ threads, [\d.]+ GiB$/m);
+    expect(stdout).to.match(/^cpu +(sse2|avx2|avx512|neon), \d+ threads, [\d.]+ GiB$/m);
     expect(stdout).to.match(/^cuda +\S/m);
     const devices = JSON.parse((await here('devices', '--json')).stdout) as {
       backend: string;

@@ -5,7 +5,7 @@ import type { Graph, Value } from '../../lib/graph.js';
 import { buildTrainingGraph, type TrainingGraph } from '../../lib/explainer/loss.js';
 import { trainOptions } from '../../lib/explainer/options.js';
 import { hyperParameters } from '../../lib/optimizer/index.js';
-import { createSession, type BackendChoice, type Session } from '../../lib/session.js';
+import { createSession, type DeviceOptions, type Session } from '../../lib/session.js';
 
 const numbers = z.array(z.number());
 const byName = z.record(z.string(), numbers);
@@ -92,7 +92,7 @@ export async function readGolden(path: string): Promise<GoldenFile> {
 /** Runs every step of a golden file through the engine and compares all that the file states. */
 export async function runGolden(
   golden: GoldenFile,
-  { backend = 'cpu', threads = 0 }: { backend?: BackendChoice; threads?: number } = {},
+  { backend = 'cpu', threads, accuracy }: Omit<DeviceOptions, 'precision'> = {},
 ): Promise<Comparison[]> {
   const training = buildGraph(golden.config);
   const outputs = traceOutputs(training);
@@ -101,6 +101,7 @@ export async function runGolden(
     backend,
     threads,
     precision: 'fp32',
+    accuracy,
   });
   try {
     await session.write(mapValues(golden.initial, (values) => Float32Array.from(values)));

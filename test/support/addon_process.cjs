@@ -6,7 +6,7 @@ const native = require(addon);
 const none = new Int32Array();
 
 function session(bytes = arenaBytes) {
-  const made = native.createSession('cpu', 2, bytes, 'fp32');
+  const made = native.createSession('cpu', 2, bytes, 'fp32', 'fast');
   if (bytes === arenaBytes) made.addProgram(Int32Array.from(words));
   return made;
 }

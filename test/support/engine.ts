@@ -1,4 +1,4 @@
-import { loadBinding, type Backend } from '../../lib/binding.js';
+import { loadBinding, type Accuracy, type Backend } from '../../lib/binding.js';
 import type { Graph } from '../../lib/graph.js';
 import { createSession } from '../../lib/session.js';
 import type { TensorData } from '../../lib/tensor.js';
@@ -30,13 +30,18 @@ export const smallOnly = process.env.PARTLENS_TEST_SMALL === '1';
 export async function runGraph(
   graph: Graph,
   values: Arrays,
-  { backend = 'cpu', threads = 2 }: { backend?: Backend; threads?: number } = {},
+  {
+    backend = 'cpu',
+    threads = 2,
+    accuracy,
+  }: { backend?: Backend; threads?: number; accuracy?: Accuracy } = {},
 ): Promise<Arrays> {
   const session = await createSession({
     programs: { main: graph },
     backend,
     threads,
     precision: 'fp32',
+    accuracy,
   });
   try {
     const inputs = pick(values, [...session.program('main').inputs.keys()]);

@@ -1,15 +1,20 @@
-// Runs every kernel of a CUDA library on small shapes, for sanitizers and race checkers:
-//   small_shapes LIBRARY [KERNEL]
-// Outputs are poisoned with NaN first. Each case runs twice, then once more recorded and replayed:
-// every element must be written and the bits must be the same. Prints one line per case and a hash
-// of its results, so that runs under other thread orders can be compared; exit code 1 if one is
-// wrong. What the numbers should be is for test/ops (emulated) and bench/gpu_check.py (on a device)
-// to say.
+// Runs every kernel of a backend's library on small shapes, for sanitizers, race checkers and
+// emulated machines:
+//   small_shapes LIBRARY [--write FILE | --expect FILE] [KERNEL]
+// Outputs are poisoned with NaN first. Each case runs twice, then once more recorded and replayed
+// where the backend can: every element must be written and the bits must be the same. Prints one
+// line per case and a hash of its results, so that runs under other thread orders can be compared;
+// exit code 1 if one is wrong. What the numbers should be is for test/ops (emulated) and
+// bench/gpu_check.py (on a device) to say, or for the results of another library: --write keeps
+// them, --expect compares.
 #include <dlfcn.h>
 
+#include <cmath>
 #include <cstdio>
 #include <cstring>
+#include <fstream>
 #include <map>
+#include <set>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -18,6 +23,8 @@
 #include "small_shapes.h"
 
 static const PlBackend* backend;
+
+static constexpr float NEAR = 1e-4f;  // of the largest value; losses may cancel to a few digits
 
 static void require(PlStatus status, const char* what) {
   if (status != PL_OK) throw std::runtime_error(std::string(what) + ": " + backend->last_error());
@@ -118,6 +125,17 @@ static std::vector<uint32_t> attrs_of(const PlKernelEntry& kernel,
   return words;
 }
 
+struct Output {
+  bool real;  // float32, else int32
+  std::vector<uint32_t> words;
+  bool operator==(const Output& other) const { return words == other.words; }
+  float at(size_t i) const {
+    float value;
+    memcpy(&value, &words[i], 4);
+    return value;
+  }
+};
+
 class Run {
  public:
   Run(PlDevice* device, const PlKernelEntry& kernel, const Case& given)
@@ -145,8 +163,8 @@ class Run {
     }
   }
 
-  // Results of one call, all outputs in a row.
-  std::vector<uint32_t> once(bool recorded) {
+  // Results of one call, output by output.
+  std::vector<Output> once(bool recorded) {
     for (size_t i = 0; i < arguments_.size(); i++) {
       Argument& argument = arguments_[i];
       if (argument.absent || aliases_.count(i)) continue;
@@ -156,13 +174,13 @@ class Run {
       require(backend->upload(device_, &argument.tensor, values.data()), "upload");
     }
     recorded ? replayed() : call();
-    std::vector<uint32_t> results;
+    std::vector<Output> results;
     for (size_t i = kernel_.input_count; i < arguments_.size(); i++) {
       const Argument& argument = arguments_[i];
       if (argument.absent) continue;
       std::vector<uint32_t> values(argument.values.size());
       require(backend->download(device_, &argument.tensor, values.data()), "download");
-      results.insert(results.end(), values.begin(), values.end());
+      results.push_back({argument.tensor.dtype == PL_F32, std::move(values)});
     }
     return results;
   }
@@ -204,23 +222,66 @@ class Run {
   std::map<size_t, bool> aliases_;
 };
 
-static uint64_t hash_of(const std::vector<uint32_t>& words) {
+static uint64_t hash_of(const std::vector<Output>& outputs) {
   uint64_t hash = 14695981039346656037u;
-  for (const uint32_t word : words) hash = (hash ^ word) * 1099511628211u;
+  for (const Output& output : outputs) {
+    for (const uint32_t word : output.words) hash = (hash ^ word) * 1099511628211u;
+  }
   return hash;
 }
 
+// Results of another library on the same cases, one after the other.
+struct Results {
+  std::ofstream written;
+  std::ifstream expected;
+  float worst = 0;  // largest difference so far, of the largest value of its output
+
+  void write(const std::vector<Output>& outputs) {
+    for (const Output& output : outputs) {
+      written.write(reinterpret_cast<const char*>(output.words.data()), output.words.size() * 4);
+    }
+  }
+
+  // Empty where the outputs are those expected: integers the same, floats near.
+  std::string compare(const std::vector<Output>& outputs) {
+    std::string wrong;
+    for (const Output& output : outputs) {
+      Output other = output;
+      expected.read(reinterpret_cast<char*>(other.words.data()), other.words.size() * 4);
+      if (!expected) return "nothing is expected";
+      if (!output.real) {
+        if (!(output == other)) wrong = "other integers are expected";
+        continue;
+      }
+      float difference = 0, largest = 0;
+      for (size_t i = 0; i < other.words.size(); i++) {
+        difference = std::max(difference, std::fabs(output.at(i) - other.at(i)));
+        largest = std::max(largest, std::fabs(other.at(i)));
+      }
+      const float off = difference / std::max(largest, 1e-30f);
+      worst = std::max(worst, off);
+      if (!(off <= NEAR)) wrong = "off by " + std::to_string(off) + " of the largest value";
+    }
+    return wrong;
+  }
+};
+
 static std::string verdict(PlDevice* device, const PlKernelEntry& kernel, const Case& given,
-                           uint64_t& hash) {
+                           Results& results, uint64_t& hash) {
   try {
     Run run(device, kernel, given);
     const auto first = run.once(false);
     hash = hash_of(first);
-    for (const uint32_t word : first) {
-      if ((word & 0x7fffffffu) > 0x7f800000u) return "NaN";
+    if (results.written.is_open()) results.write(first);
+    const std::string wrong = results.expected.is_open() ? results.compare(first) : "";
+    for (const Output& output : first) {
+      for (size_t i = 0; i < output.words.size(); i++) {
+        if (std::isnan(output.at(i))) return "NaN";
+      }
     }
-    if (run.once(false) != first) return "two runs differ";
-    return run.once(true) == first ? "" : "the recorded run differs";
+    if (!wrong.empty()) return wrong;
+    if (!(run.once(false) == first)) return "two runs differ";
+    return !backend->record_begin || run.once(true) == first ? "" : "the recorded run differs";
   } catch (const std::exception& error) {
     return error.what();
   }
@@ -235,51 +296,92 @@ static const PlKernelEntry* find(const std::string& name) {
 
 static const PlBackend* load(const char* path) {
   void* library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-  const char* reason = library ? "it has no entry pl_cuda_backend" : dlerror();
+  const char* reason = library ? "it has no entry of a backend" : dlerror();
   typedef const PlBackend* (*Entry)(const char**);
-  const Entry entry =
-      library ? reinterpret_cast<Entry>(dlsym(library, "pl_cuda_backend")) : nullptr;
+  Entry entry = nullptr;
+  for (const char* name : {"pl_cuda_backend", "pl_cpu_backend"}) {
+    if (library && !entry) entry = reinterpret_cast<Entry>(dlsym(library, name));
+  }
   const PlBackend* found = entry ? entry(&reason) : nullptr;
   if (!found) fprintf(stderr, "%s: %s\n", path, reason);
   return found;
 }
 
+// The ways to compute that a backend has; the first one runs every case.
+struct Way {
+  const char* name;
+  PlOptions options;
+};
+
+static std::vector<Way> ways() {
+  if (!strcmp(backend->name, "cpu")) {
+    return {{"fast", {0, 2, PL_FP32, PL_FAST}},
+            {"high", {0, 2, PL_FP32, PL_HIGH}},
+            {"direct", {0, 2, PL_FP32, PL_DIRECT}}};
+  }
+  return {{"fp32", {0, 0, PL_FP32, PL_FAST}},
+          {"tf32", {0, 0, PL_TF32, PL_FAST}},
+          {"bf16", {0, 0, PL_BF16, PL_FAST}}};
+}
+
+struct Counts {
+  int passed = 0, failed = 0;
+};
+
+// Runs the cases, of one kernel if it is named, in one way. False where there is no device.
+static bool run_cases(const Way& way, bool all, const std::string& only, Results& results,
+                      Counts& counts) {
+  PlDevice* device = nullptr;
+  if (backend->open(&way.options, &device) != PL_OK) {
+    fprintf(stderr, "open: %s\n", backend->last_error());
+    return false;
+  }
+  for (const Case& given : CASES) {
+    if ((!all && !given.product) || (!only.empty() && only != given.kernel)) continue;
+    const PlKernelEntry* kernel = find(given.kernel);
+    uint64_t hash = 0;
+    const std::string wrong =
+        kernel ? verdict(device, *kernel, given, results, hash) : "no such kernel";
+    printf("%s %s %s (%s) %016llx %s\n", wrong.empty() ? "ok    " : "FAILED", way.name,
+           given.kernel, given.inputs, static_cast<unsigned long long>(hash), wrong.c_str());
+    wrong.empty() ? counts.passed++ : counts.failed++;
+  }
+  backend->close(device);
+  return true;
+}
+
 int main(int count, char** arguments) {
-  if (count < 2) {
-    fprintf(stderr, "usage: small_shapes LIBRARY [KERNEL]\n");
+  std::string library, only;
+  Results results;
+  for (int i = 1; i < count; i++) {
+    const std::string word = arguments[i];
+    if (word == "--write" && i + 1 < count)
+      results.written.open(arguments[++i], std::ios::binary);
+    else if (word == "--expect" && i + 1 < count)
+      results.expected.open(arguments[++i], std::ios::binary);
+    else
+      (library.empty() ? library : only) = word;
+  }
+  if (library.empty()) {
+    fprintf(stderr, "usage: small_shapes LIBRARY [--write FILE | --expect FILE] [KERNEL]\n");
     return 2;
   }
-  backend = load(arguments[1]);
+  backend = load(library.c_str());
   if (!backend) return 2;
-  std::map<std::string, int> seen;
-  int failed = 0, passed = 0;
-  const char* const precisions[] = {"fp32", "tf32", "bf16"};
-  for (int precision = PL_FP32; precision <= PL_BF16; precision++) {
-    const PlOptions options = {0, 0, precision};
-    PlDevice* device = nullptr;
-    if (backend->open(&options, &device) != PL_OK) {
-      fprintf(stderr, "open: %s\n", backend->last_error());
-      return 2;
-    }
-    for (const Case& given : CASES) {
-      const std::string name = given.kernel;
-      seen[name]++;
-      if ((precision != PL_FP32 && !given.product) || (count > 2 && name != arguments[2])) continue;
-      const PlKernelEntry* kernel = find(name);
-      uint64_t hash = 0;
-      const std::string wrong = kernel ? verdict(device, *kernel, given, hash) : "no such kernel";
-      printf("%s %s %s (%s) %016llx %s\n", wrong.empty() ? "ok    " : "FAILED",
-             precisions[precision], given.kernel, given.inputs,
-             static_cast<unsigned long long>(hash), wrong.c_str());
-      wrong.empty() ? passed++ : failed++;
-    }
-    backend->close(device);
+  Counts counts;
+  bool all = true;
+  for (const Way& way : ways()) {
+    if (!run_cases(way, all, only, results, counts)) return 2;
+    all = false;
   }
+  std::set<std::string> seen;
+  for (const Case& given : CASES) seen.insert(given.kernel);
   for (int i = 0; i < backend->kernel_count; i++) {
-    if (seen[backend->kernels[i].name]) continue;
+    if (seen.count(backend->kernels[i].name)) continue;
     printf("FAILED %s has no case\n", backend->kernels[i].name);
-    failed++;
+    counts.failed++;
   }
-  printf("%d passed, %d failed\n", passed, failed);
-  return failed > 0;
+  if (results.expected.is_open()) printf("%s: at most %.1e off\n", backend->isa, results.worst);
+  printf("%d passed, %d failed\n", counts.passed, counts.failed);
+  return counts.failed > 0;
 }

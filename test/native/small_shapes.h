@@ -9,7 +9,7 @@ struct Case {
   const char* inputs;   // arguments, separated by ';': see Argument
   const char* outputs;  // `none`: nobody reads it
   std::vector<double> attrs;
-  bool product = false;  // runs at every precision
+  bool product = false;  // runs at every precision and accuracy
 };
 
 static const std::vector<double> CONV = {1, 1, 1, 1, 1};              // stride, pad, relu
@@ -28,7 +28,9 @@ static const std::vector<Case> CASES = {
      "maps 2 128 14 14",
      {1, 1, 0, 0, 0},
      true},
+    {"conv2d_backward_data", "maps 2 35 14 14;conv 35 33 3 3", "maps 2 33 14 14", CONV, true},
     {"conv2d_backward_weight", "maps 2 5 7 6;maps 2 9 7 6", "conv 9 5 3 3", CONV, true},
+    {"conv2d_backward_weight", "maps 2 33 14 14;maps 2 35 14 14", "conv 35 33 3 3", CONV, true},
     {"conv2d_backward_weight",
      "maps 9 6 9 8;maps 9 70 5 8",
      "conv 70 6 3 1",
