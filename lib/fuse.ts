@@ -26,6 +26,7 @@ const RULES: readonly Rule[] = [
   reluIntoGradient,
   gradientIntoStep,
   dataIntoStep,
+  roundedByMaker,
 ];
 
 /**
@@ -146,6 +147,26 @@ function dataIntoStep(data: Node, calls: Calls): Join[] {
   if (outputs.length !== Object.keys(step.op.outputs).length) return [];
   const { op, inputs, attrs } = step;
   return [{ of: [data, step], at: data, op, inputs, outputs, attrs }];
+}
+
+/** Calls that store maps in the precision of the products, where that is TF32. */
+const ROUNDING = ['scale_forward', 'mask_layer_forward', 'relu_backward', 'add_scaled'];
+
+/** A convolution of maps that are rounded already does not round them; another one does so for it. */
+function roundedByMaker(node: Node, calls: Calls): Join[] {
+  if (!['conv2d_forward', 'conv2d_backward_data'].includes(kernel(node))) return [];
+  let maker = calls.maker(node.inputs[0]);
+  // max-pooling chooses among its inputs
+  while (maker && kernel(maker) === 'maxpool2d_forward') maker = calls.maker(maker.inputs[0]);
+  if (node.attrs['rounded'] || !maker) return [];
+  if (ROUNDING.includes(kernel(maker))) return [withAttr(node, 'rounded')];
+  if (kernel(maker) !== 'conv2d_forward') return [];
+  return [withAttr(node, 'rounded'), withAttr(maker, 'round')];
+}
+
+function withAttr(node: Node, name: string): Join {
+  const { op, inputs, outputs, attrs } = node;
+  return { of: [node], at: node, op, inputs, outputs, attrs: { ...attrs, [name]: 1 } };
 }
 
 function kernel(node: Node): string {

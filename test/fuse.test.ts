@@ -87,7 +87,7 @@ async function threeSteps(graph: Graph, backend: 'cpu' | 'cuda', threads: number
         );
       }
       inputs['hyper'] = hyperParameters(0.01, step);
-      fetched = (await session.run('train', { inputs, fetch }));
+      fetched = await session.run('train', { inputs, fetch });
     }
     return { ...fetched, ...(await session.read([...session.persistent().keys()])) };
   } finally {

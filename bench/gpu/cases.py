@@ -38,12 +38,14 @@ def case(name: str, sizes: Mapping[str, int] | None = None, *, any_: TensorType 
 
 
 def _conv(N: int, C: int, H: int, W: int, O: int, R: int, S: int, stride: tuple[int, int] = (1, 1),
-          pad: tuple[int, int, int, int] = (0, 0, 0, 0), relu: int = 0) -> Iterator[Call]:
-    """All four passes; pad: top, left, bottom, right."""
+          pad: tuple[int, int, int, int] = (0, 0, 0, 0), relu: int = 0,
+          rounded: int = 0) -> Iterator[Call]:
+    """All four passes; pad: top, left, bottom, right; rounded: maps and gradients are tf32."""
     P = (H + pad[0] + pad[2] - R) // stride[0] + 1
     Q = (W + pad[1] + pad[3] - S) // stride[1] + 1
     sizes = dict(N=N, C=C, H=H, W=W, O=O, R=R, S=S, P=P, Q=Q)
-    attrs = dict(stride_h=stride[0], stride_w=stride[1], pad_top=pad[0], pad_left=pad[1], relu=relu)
+    attrs = dict(stride_h=stride[0], stride_w=stride[1], pad_top=pad[0], pad_left=pad[1], relu=relu,
+                 rounded=rounded, round=rounded)
     yield case('conv2d_forward', sizes, attrs=attrs, absent=() if relu else ('b',))
     yield case('conv2d_backward_data', sizes, attrs=attrs)
     yield case('conv2d_backward_weight', sizes, attrs=attrs)
@@ -76,6 +78,8 @@ def _products() -> Iterator[Call]:
     yield from _conv(3, 64, 15, 15, 8, 3, 3, pad=same)          # K split over blocks
     yield from _conv(2, 32, 14, 14, 132, 3, 3, pad=same, relu=1)  # wgmma where few blocks fill it
     yield from _conv(2, 132, 14, 14, 32, 3, 3, pad=same)        # wgmma in backward data
+    yield from _conv(2, 32, 14, 14, 132, 3, 3, pad=same, rounded=1)
+    yield from _conv(2, 132, 14, 14, 32, 3, 3, pad=same, rounded=1)
     yield from _linear(1, 5, 3)
     yield from _linear(2, 7, 9, relu=1)
     yield from _linear(33, 64, 40, relu=1)

@@ -18,6 +18,12 @@ def _normal(rng: np.random.Generator, shape: Shape, *_: object) -> np.ndarray:
     return rng.standard_normal(shape, np.float32)
 
 
+def _maps(rng: np.random.Generator, shape: Shape, call: Call, _: Inputs) -> np.ndarray:
+    """What a convolution reads, as tf32 (10 bits of mantissa) where the call says so."""
+    drawn = _normal(rng, shape)
+    return (drawn.view(np.int32) & -8192).view(np.float32) if call.attrs['rounded'] else drawn
+
+
 def _relu(rng: np.random.Generator, shape: Shape, *_: object) -> np.ndarray:
     return np.maximum(_normal(rng, shape), 0)
 
@@ -69,6 +75,8 @@ def _hyper(*_: object) -> np.ndarray:
 
 
 SPECIAL: dict[tuple[str, str], Draw] = {
+    ('conv2d_forward', 'x'): _maps,
+    ('conv2d_backward_data', 'g'): _maps,
     ('maxpool2d_forward', 'x'): _coarse,
     ('maxpool2d_backward', 'index'): _pool_index,
     ('lrn_backward', 'y'): _lrn_output,

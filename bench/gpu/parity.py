@@ -9,7 +9,7 @@ import numpy as np
 from .arithmetic import depth
 from .backend import BackendError, Device, Machine
 from .inputs import Inputs, inputs_of
-from .kernels import PRODUCTS
+from .kernels import PRODUCTS, ROUNDING
 from .program import Call, Program
 from .reference import reference_of
 
@@ -48,6 +48,8 @@ def describe(call: Call) -> str:
 def tolerance_of(call: Call, precision: str) -> float:
     if call.kernel.name == 'filter_loss_forward':
         return FILTER_LOSS_TOLERANCE
+    if call.kernel.name in ROUNDING:
+        return TOLERANCE['tf32' if precision == 'tf32' else 'fp32']
     if call.kernel.name not in PRODUCTS:
         return TOLERANCE['fp32']
     # Sums are float32: their own rounding grows with the square root of the terms.
@@ -145,11 +147,11 @@ def check_call(device: Device, call: Call, inputs: Inputs, wanted: dict[str, np.
 
 def check_calls(devices: Iterable[Device], calls: Iterable[Call],
                 rng: np.random.Generator) -> Iterator[Result]:
-    """Products at every precision, everything else once, on the first device."""
+    """What knows of precision at every one, everything else once, on the first device."""
     first, *others = devices
     for call in calls:
         inputs = inputs_of(call, rng)
         given = [inputs.get(name) for name in call.kernel.inputs]
         wanted, magnitude = reference_of(call, given), magnitudes(call, given)
-        for device in (first, *others) if call.kernel.name in PRODUCTS else (first,):
+        for device in (first, *others) if call.kernel.name in PRODUCTS | ROUNDING else (first,):
             yield check_call(device, call, inputs, wanted, magnitude)

@@ -72,10 +72,11 @@ class _Builder:
 
     # Forward.
 
-    @property
-    def conv_attrs(self) -> dict[str, float]:
+    def conv_attrs(self, rounded: bool = False) -> dict[str, float]:
+        """rounded: a call that stores maps as tf32 made those that the convolution reads."""
         pad = (self.s.kernel - 1) // 2
-        return dict(stride_h=1, stride_w=1, pad_top=pad, pad_left=pad, relu=1)
+        return dict(stride_h=1, stride_w=1, pad_top=pad, pad_left=pad, relu=1,
+                    rounded=int(rounded), round=0)
 
     @property
     def pool_attrs(self) -> dict[str, float]:
@@ -86,7 +87,8 @@ class _Builder:
     def convolution(self, name: str, x: Value) -> Value:
         w, b = self.parameters[f'{name}.weight'], self.parameters[f'{name}.bias']
         n = self.s.n
-        return self.p.op('conv2d_forward', x, w, b, attrs=self.conv_attrs, P=n, Q=n)
+        attrs = self.conv_attrs(rounded=x is not self.c)
+        return self.p.op('conv2d_forward', x, w, b, attrs=attrs, P=n, Q=n)
 
     def mask(self, a: Value) -> tuple[Value, Value]:
         y, peak = self.p.call('mask_layer_forward', a, attrs=dict(beta=self.s.beta))
@@ -248,13 +250,14 @@ class _Builder:
     def convolution_backward(self, name: str, g: Value, x: Value) -> None:
         k = self.s.kernel
         self.gradients[f'{name}.weight'] = self.p.op('conv2d_backward_weight', x, g,
-                                                     attrs=self.conv_attrs, R=k, S=k)
+                                                     attrs=self.conv_attrs(), R=k, S=k)
         self.gradients[f'{name}.bias'] = self.p.op('conv2d_backward_bias', g)
 
     def through_second(self, g: Value) -> Value:
         """From the second interpretable layer's convolution back to the first one's maps."""
         w, n = self.parameters['conv_interp_2.weight'], self.s.n
-        g = self.p.op('conv2d_backward_data', g, w, attrs=self.conv_attrs, H=n, W=n)
+        attrs = self.conv_attrs(rounded=not self.fused or self.s.lambda_filter is None)
+        g = self.p.op('conv2d_backward_data', g, w, attrs=attrs, H=n, W=n)
         return self.p.op('mask_layer_backward', g, self.mu1, None, attrs=dict(beta=self.s.beta))
 
     def backward(self) -> None:

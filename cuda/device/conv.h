@@ -117,15 +117,15 @@ struct PatchColumns {
   }
 };
 
-// y[m][n] = c + bias[n], then ReLU if asked for.
+// y[m][n] = c + bias[n], then ReLU and rounding if asked for.
 struct StoreBiasRelu {
   float* y;
   const float* bias;  // or nullptr
   int pitch, biases;
-  bool relu;
+  bool relu, round;
   __device__ float finish(int n, float c) const {
     const float v = c + (bias && n < biases ? bias[n] : 0);
-    return relu && v <= 0 ? 0 : v;  // NaN stays
+    return round1(relu && v <= 0 ? 0 : v, round);  // NaN stays
   }
   __device__ void operator()(int, int m, int n, float c0, float c1) const {
     float* to = y + (long)m * pitch + n;

@@ -2,6 +2,8 @@
 #pragma once
 #include <cuda_runtime.h>
 
+#include "ptx.h"
+
 namespace partlens {
 namespace cuda {
 
@@ -32,6 +34,15 @@ __device__ __forceinline__ float4 gate4(float4 v, const float* gate, long at) {
   if (!gate) return v;
   const float4 y = load4(gate + at);
   return make_float4(y.x > 0 ? v.x : 0, y.y > 0 ? v.y : 0, y.z > 0 ? v.z : 0, y.w > 0 ? v.w : 0);
+}
+// Maps that convolutions read are stored as the tensor cores will cut them, but to the nearest: see
+// `rounds` in device.h.
+__device__ __forceinline__ float round1(float v, bool round) {
+  return round ? __uint_as_float(round_tf32(v)) : v;
+}
+__device__ __forceinline__ float4 round4(float4 v, bool round) {
+  return make_float4(round1(v.x, round), round1(v.y, round), round1(v.z, round),
+                     round1(v.w, round));
 }
 __device__ __forceinline__ float4 times4(float4 a, float4 b) {
   return make_float4(a.x * b.x, a.y * b.y, a.z * b.z, a.w * b.w);

@@ -11,18 +11,22 @@ struct Add {
   const float *a, *b;
   const float *s, *gate;  // or nullptr: 1, open
   float* y;
+  bool round;
   __device__ void operator()(long i) const {
     const float4 b4 = load4(b + i * 4);
-    store4(y + i * 4, gate4(add4(load4(a + i * 4), s ? scale4(*s, b4) : b4), gate, i * 4));
+    const float4 sum = add4(load4(a + i * 4), s ? scale4(*s, b4) : b4);
+    store4(y + i * 4, round4(gate4(sum, gate, i * 4), round));
   }
 };
 
 void add_forward(Device& device, const add_forward_args& t, const NoAttrs&) {
-  for_each(device, elements(t.y) / 4, Add{f32(t.a), f32(t.b), nullptr, f32(t.gate), f32(t.y)});
+  for_each(device, elements(t.y) / 4,
+           Add{f32(t.a), f32(t.b), nullptr, f32(t.gate), f32(t.y), false});
 }
 
 void add_scaled(Device& device, const add_scaled_args& t, const NoAttrs&) {
-  for_each(device, elements(t.y) / 4, Add{f32(t.a), f32(t.b), f32(t.s), f32(t.gate), f32(t.y)});
+  for_each(device, elements(t.y) / 4,
+           Add{f32(t.a), f32(t.b), f32(t.s), f32(t.gate), f32(t.y), device.rounds()});
 }
 
 }  // namespace cuda

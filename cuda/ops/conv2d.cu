@@ -10,8 +10,9 @@ namespace cuda {
 
 void conv2d_forward(Device& device, const conv2d_forward_args& t, const Conv2dAttrs& a) {
   const Conv v = conv_of(t.x, t.w, t.y, a);
-  const StoreBiasRelu store = {f32(t.y), f32(t.b), v.O, v.outputs, a.relu != 0};
-  if (conv2d_forward_wgmma(device, v, f32(t.x), f32(t.w), store)) return;
+  const StoreBiasRelu store = {f32(t.y),  f32(t.b),    v.O,
+                               v.outputs, a.relu != 0, a.round && device.rounds()};
+  if (conv2d_forward_wgmma(device, v, f32(t.x), a.rounded, f32(t.w), store)) return;
   const int K = v.taps() * v.C;
   const InputPatches patches = {f32(t.x), v};
   const Dense<true> weights = {f32(t.w), K, 0, v.outputs, K};

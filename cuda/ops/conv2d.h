@@ -32,11 +32,11 @@ void product(Device& device, A a, B b, Epilogue epilogue, int M, int N, int K) {
 }
 
 // The products on Hopper's warpgroup instructions (conv2d_wgmma.cu), or false where these do not
-// fit.
-bool conv2d_forward_wgmma(Device& device, const Conv& v, const float* x, const float* w,
-                          const StoreBiasRelu& store);
-bool conv2d_backward_data_wgmma(Device& device, const Conv& v, const float* g, const float* turned,
-                                const Store& store);
+// fit. `rounded`: x, g is stored as tf32 already; `turned` always is.
+bool conv2d_forward_wgmma(Device& device, const Conv& v, const float* x, bool rounded,
+                          const float* w, const StoreBiasRelu& store);
+bool conv2d_backward_data_wgmma(Device& device, const Conv& v, const float* g, bool rounded,
+                                const float* turned, const Store& store);
 
 }  // namespace cuda
 }  // namespace partlens

@@ -12,9 +12,10 @@ struct TurnWeights {
   const float* w;
   float* turned;
   Conv v;
+  bool round;
   __device__ void operator()(long i) const {
     const int o = (int)(i % v.O), tap = (int)(i / v.O % v.taps()), c = (int)(i / v.O / v.taps());
-    turned[i] = o < v.outputs ? w[((long)o * v.taps() + tap) * v.C + c] : 0;
+    turned[i] = o < v.outputs ? round1(w[((long)o * v.taps() + tap) * v.C + c], round) : 0;
   }
 };
 
@@ -24,9 +25,9 @@ void conv2d_backward_data(Device& device, const conv2d_backward_data_args& t,
   const int K = v.taps() * v.O;
   const long count = (long)v.C * K;
   float* turned = device.scratch<float>(WEIGHT_SLOT, count);
-  for_each(device, count, TurnWeights{f32(t.w), turned, v});
+  for_each(device, count, TurnWeights{f32(t.w), turned, v, device.rounds()});
   const Store store = {f32(t.dx), v.C};
-  if (conv2d_backward_data_wgmma(device, v, f32(t.g), turned, store)) return;
+  if (conv2d_backward_data_wgmma(device, v, f32(t.g), a.rounded, turned, store)) return;
   const GradientPatches patches = {f32(t.g), v};
   const Dense<true> weights = {turned, K, 0, v.C, K};
   product(device, patches, weights, store, v.pixels_in(), v.C, K);

@@ -2,8 +2,8 @@
 // 512 filters, or of 64 images and 256, are then one wave of 132 multiprocessors), three
 // warpgroups, five stages of 40 KB in flight.
 //   grid  x tiles of pixels, y tiles of filters
-//   The tensor cores cut what they read to tf32: a pass before rounds maps and weights, so that the
-//   error has no sign.
+//   The tensor cores cut what they read to tf32: maps and weights are rounded before, so that the
+//   error has no sign; maps by the calls that made them, where the plan says so.
 #include "../device/wgmma.h"
 #include "conv2d.h"
 
@@ -94,9 +94,16 @@ __global__ void __launch_bounds__(WGMMA_THREADS, 1)
 struct RoundTf32 {
   const float* from;
   float* to;
-  __device__ float operator()(float v) const { return __uint_as_float(round_tf32(v)); }
-  __device__ void operator()(long i) const { store4(to + i * 4, map4(load4(from + i * 4), *this)); }
+  __device__ void operator()(long i) const {
+    store4(to + i * 4, round4(load4(from + i * 4), true));
+  }
 };
+
+// A copy of `count` elements as tf32, in the place of what `from` points to.
+static void round_copy(Device& device, const float*& from, float* to, long count) {
+  for_each(device, count / 4, RoundTf32{from, to});
+  from = to;
+}
 
 // True where the 192 x 128 tiles are worth it: whole 32s of K per tap and half a wave of tiles.
 static bool fits(const Device& device, int channels, int M, int N) {
@@ -105,34 +112,33 @@ static bool fits(const Device& device, int channels, int M, int N) {
          N >= WGMMA_N && tiles * 2 >= device.multiprocessors();
 }
 
-// Rounds `maps` elements of the patches' base and the `rows` x K weights, then multiplies.
 template <class Patches, class Epilogue>
-static void wgmma_conv(Device& device, Patches patches, long maps, const float* w, int rows,
+static void wgmma_conv(Device& device, const Patches& patches, const Dense<true>& weights,
                        const Epilogue& epilogue, int M, int N, int K) {
-  const long weights = (long)rows * K;
-  float* rounded = device.scratch<float>(OPERAND_SLOT, maps + weights);
-  for_each(device, maps / 4, RoundTf32{patches.base, rounded});
-  for_each(device, weights / 4, RoundTf32{w, rounded + maps});
-  patches.base = rounded;
-  const Dense<true> b = {rounded + maps, K, 0, rows, K};
   launch(device, wgmma_conv_kernel<Patches, Epilogue>,
          dim3(tiles_of(M, WGMMA_M), tiles_of(N, WGMMA_N)), dim3(WGMMA_THREADS), WGMMA_SHARED,
-         patches, b, epilogue, M, N, K);
+         patches, weights, epilogue, M, N, K);
 }
 
-bool conv2d_forward_wgmma(Device& device, const Conv& v, const float* x, const float* w,
-                          const StoreBiasRelu& store) {
+bool conv2d_forward_wgmma(Device& device, const Conv& v, const float* x, bool rounded,
+                          const float* w, const StoreBiasRelu& store) {
   if (!fits(device, v.C, v.pixels_out(), v.O)) return false;
-  wgmma_conv(device, InputPatches{x, v}, (long)v.pixels_in() * v.C, w, v.outputs, store,
-             v.pixels_out(), v.O, v.taps() * v.C);
+  const int K = v.taps() * v.C;
+  const long weights = (long)v.outputs * K, maps = (long)v.pixels_in() * v.C;
+  float* copies = device.scratch<float>(OPERAND_SLOT, weights + (rounded ? 0 : maps));
+  round_copy(device, w, copies, weights);
+  if (!rounded) round_copy(device, x, copies + weights, maps);
+  wgmma_conv(device, InputPatches{x, v}, {w, K, 0, v.outputs, K}, store, v.pixels_out(), v.O, K);
   return true;
 }
 
-bool conv2d_backward_data_wgmma(Device& device, const Conv& v, const float* g, const float* turned,
-                                const Store& store) {
+bool conv2d_backward_data_wgmma(Device& device, const Conv& v, const float* g, bool rounded,
+                                const float* turned, const Store& store) {
   if (!fits(device, v.O, v.pixels_in(), v.C)) return false;
-  wgmma_conv(device, GradientPatches{g, v}, (long)v.pixels_out() * v.O, turned, v.C, store,
-             v.pixels_in(), v.C, v.taps() * v.O);
+  const int K = v.taps() * v.O;
+  const long maps = (long)v.pixels_out() * v.O;
+  if (!rounded) round_copy(device, g, device.scratch<float>(OPERAND_SLOT, maps), maps);
+  wgmma_conv(device, GradientPatches{g, v}, {turned, K, 0, v.C, K}, store, v.pixels_in(), v.C, K);
   return true;
 }
 

@@ -12,7 +12,7 @@ void linear_forward(Device& device, const linear_forward_args& t, const LinearAt
   const int N = row_count(t.x), F = (int)row_pitch(t.x), O = t.w.dims[0],
             pitch = (int)row_pitch(t.y);
   const Dense<true> x = {f32(t.x), F, 0, N, F}, w = {f32(t.w), F, 0, O, F};
-  const StoreBiasRelu store = {f32(t.y), f32(t.b), pitch, O, a.relu != 0};
+  const StoreBiasRelu store = {f32(t.y), f32(t.b), pitch, O, a.relu != 0, false};
   gemm_at_precision<FlatTile>(device, x, w, store, N, pitch, F);
 }
 

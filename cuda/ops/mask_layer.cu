@@ -11,7 +11,7 @@ namespace cuda {
 
 __global__ void __launch_bounds__(MASK_LANES* MASK_GROUPS)
     mask_layer_forward_kernel(const float* x, float* y, int* peak, int maps, int pitch, int n,
-                              float beta) {
+                              float beta, bool round) {
   const int first = (blockIdx.y * MASK_LANES + threadIdx.x) * 4;  // of this thread's four maps
   const int4 mu = find_peaks(x, first, maps, pitch, n * n);
   if (first >= pitch) return;
@@ -20,7 +20,7 @@ __global__ void __launch_bounds__(MASK_LANES* MASK_GROUPS)
   const long image = (long)blockIdx.x * n * n * pitch + first;
   for (int cell = threadIdx.y; cell < n * n; cell += MASK_GROUPS) {
     const long at = image + (long)cell * pitch;
-    store4(y + at, times4(load4(x + at), masks.at(cell / n, cell % n)));
+    store4(y + at, round4(times4(load4(x + at), masks.at(cell / n, cell % n)), round));
   }
 }
 
@@ -28,7 +28,7 @@ void mask_layer_forward(Device& device, const mask_layer_forward_args& t, const 
   const int D = t.x.dims[1], pitch = padded(D);
   launch(device, mask_layer_forward_kernel, dim3(t.x.dims[0], tiles_of(pitch, MASK_MAPS)),
          dim3(MASK_LANES, MASK_GROUPS), 0, (const float*)f32(t.x), f32(t.y), i32(t.peak), D, pitch,
-         t.x.dims[2], a.beta);
+         t.x.dims[2], a.beta, device.rounds());
 }
 
 struct GivenGradient {

@@ -20,13 +20,15 @@ void relu_forward(Device& device, const relu_forward_args& t, const NoAttrs&) {
 struct ReluBackward {
   const float *g, *y;
   float* dx;
+  bool round;
   __device__ void operator()(long i) const {
-    store4(dx + i * 4, gate4(load4(g + i * 4), y, i * 4));
+    store4(dx + i * 4, round4(gate4(load4(g + i * 4), y, i * 4), round));
   }
 };
 
 void relu_backward(Device& device, const relu_backward_args& t, const NoAttrs&) {
-  for_each(device, elements(t.dx) / 4, ReluBackward{f32(t.g), f32(t.y), f32(t.dx)});
+  for_each(device, elements(t.dx) / 4,
+           ReluBackward{f32(t.g), f32(t.y), f32(t.dx), device.rounds()});
 }
 
 }  // namespace cuda

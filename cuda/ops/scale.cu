@@ -10,11 +10,14 @@ struct Scale {
   const float* x;
   float* y;
   float factor;
-  __device__ void operator()(long i) const { store4(y + i * 4, scale4(factor, load4(x + i * 4))); }
+  bool round;
+  __device__ void operator()(long i) const {
+    store4(y + i * 4, round4(scale4(factor, load4(x + i * 4)), round));
+  }
 };
 
 void scale_forward(Device& device, const scale_forward_args& t, const ScaleAttrs& a) {
-  for_each(device, elements(t.y) / 4, Scale{f32(t.x), f32(t.y), a.factor});
+  for_each(device, elements(t.y) / 4, Scale{f32(t.x), f32(t.y), a.factor, device.rounds()});
 }
 
 }  // namespace cuda

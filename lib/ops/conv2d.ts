@@ -8,6 +8,9 @@ const ATTRS = {
   pad_top: 'i32',
   pad_left: 'i32',
   relu: 'i32',
+  // Set by the plan, see `fuseCalls`: x or g is stored in the precision of the products, or y is to be.
+  rounded: 'i32',
+  round: 'i32',
 } as const;
 
 const backwardData = defineOp('conv2d_backward_data', {
@@ -74,6 +77,8 @@ export function conv2d(
     pad_top: top,
     pad_left: left,
     relu: Number(relu),
+    rounded: 0,
+    round: 0,
   };
   return forward({ x, w, b }, attrs, {
     P: windowCount({ size: H, kernel: R, stride: strideH, before: top, after: bottom }),

@@ -12,14 +12,18 @@ struct Case {
   bool product = false;  // runs at every precision and accuracy
 };
 
-static const std::vector<double> CONV = {1, 1, 1, 1, 1};              // stride, pad, relu
+static const std::vector<double> CONV = {1, 1, 1, 1, 1, 0};           // stride, pad, relu, rounded
 static const std::vector<double> POOL = {3, 2, 2, 1, 1, 0, 1, 0, 0};  // kernel, stride, pads, count
 static const std::vector<double> MASK_POOL = {3, 2, 2, 1, 1, 0, 1, 0, 0, 4};  // and beta
 static const std::vector<double> ADAM = {0.3, 0.9, 0.999, 1e-8, 1e-4};
 
 static const std::vector<Case> CASES = {
     {"conv2d_forward", "maps 2 5 7 6;conv 9 5 3 3;rows 9", "maps 2 9 7 6", CONV, true},
-    {"conv2d_forward", "maps 1 3 11 9;conv 70 3 5 3;none", "maps 1 70 5 9", {2, 1, 1, 1, 0}, true},
+    {"conv2d_forward",
+     "maps 1 3 11 9;conv 70 3 5 3;none",
+     "maps 1 70 5 9",
+     {2, 1, 1, 1, 0, 0},
+     true},
     {"conv2d_forward", "maps 2 32 14 14;conv 128 32 3 3;rows 128", "maps 2 128 14 14", CONV, true},
     {"conv2d_backward_data", "maps 2 9 7 6;conv 9 5 3 3", "maps 2 5 7 6", CONV, true},
     {"conv2d_backward_data", "maps 1 7 4 3;conv 7 3 3 2", "maps 1 3 8 6", {2, 2, 1, 0, 0}, true},
