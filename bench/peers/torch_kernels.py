@@ -4,7 +4,8 @@ Compiles native/ for one instruction set into a temporary library and calls its 
 directly. Layout conversion is not timed: maps and weights stay in the backend's own layout for a
 whole program, as they stay in PyTorch's.
 
-    python3 bench/peers/torch_kernels.py [--threads 2] [--isa avx512] [--only conv] [--json FILE]
+    python3 bench/peers/torch_kernels.py [--threads 2] [--isa avx512]
+        [--accuracy fast] [--only conv] [--json FILE]
 
 Prints milliseconds (medians), GFLOP/s of ours, the median of the pairwise ratios torch / ours and
 the relative difference of the results. One thread: CPU time; more: wall clock.
@@ -39,6 +40,10 @@ namespace PL_ISA { extern const PlBackend backend; }
 extern "C" const PlBackend* pl_backend() { return &partlens::PL_ISA::backend; }
 '''
 ROWS, MAPS, CONV_WEIGHT, LINEAR_WEIGHT = range(4)
+CONTRACT_VERSION = 3
+ACCURACIES = ('fast', 'high', 'direct')
+UNUSED = ('allocate_host', 'release_host', 'upload_later', 'download_later', 'draw_ticket', 'wait',
+          'record_begin', 'record_end', 'replay', 'discard')  # of overlap and recording
 
 
 class Tensor(ctypes.Structure):
@@ -65,17 +70,23 @@ P = ctypes.c_void_p
 TENSOR = ctypes.POINTER(Tensor)
 
 
+class Options(ctypes.Structure):
+    _fields_ = [('index', ctypes.c_int32), ('threads', ctypes.c_int32),
+                ('precision', ctypes.c_int32), ('accuracy', ctypes.c_int32)]
+
+
 class Backend(ctypes.Structure):
     _fields_ = [('version', ctypes.c_int32), ('name', ctypes.c_char_p), ('isa', ctypes.c_char_p),
-                ('open', function(ctypes.c_int, ctypes.c_int32, ctypes.c_int32,
-                                  ctypes.POINTER(P))),
+                ('device_name', ctypes.c_char_p), ('device_bytes', ctypes.c_int64),
+                ('open', function(ctypes.c_int, ctypes.POINTER(Options), ctypes.POINTER(P))),
                 ('close', P), ('last_error', P),
                 ('bytes_of', function(ctypes.c_int64, TENSOR)),
                 ('allocate', function(ctypes.c_int, P, ctypes.c_int64, ctypes.POINTER(P))),
                 ('release', P), ('scratch_bytes', P),
                 ('upload', function(ctypes.c_int, P, TENSOR, P)),
                 ('download', function(ctypes.c_int, P, TENSOR, P)),
-                ('synchronize', P), ('kernels', ctypes.POINTER(Entry)),
+                ('synchronize', P),
+                *((name, P) for name in UNUSED), ('kernels', ctypes.POINTER(Entry)),
                 ('kernel_count', ctypes.c_int32), ('attrs', P), ('attrs_count', ctypes.c_int32)]
 
 
@@ -104,11 +115,14 @@ def build(native, isa, folder):
 class Ours:
     """The kernel table: `tensor` places values in device memory, `run` calls a kernel."""
 
-    def __init__(self, library, threads):
+    def __init__(self, library, threads, accuracy):
         library.pl_backend.restype = ctypes.POINTER(Backend)
         self.backend = library.pl_backend().contents
+        if self.backend.version != CONTRACT_VERSION:
+            raise RuntimeError(f'contract version {self.backend.version}, not {CONTRACT_VERSION}')
         self.device = P()
-        self.check(self.backend.open(0, threads, ctypes.byref(self.device)))
+        options = Options(0, threads, 0, ACCURACIES.index(accuracy))
+        self.check(self.backend.open(ctypes.byref(options), ctypes.byref(self.device)))
         count = self.backend.kernel_count
         self.kernels = {self.backend.kernels[i].name.decode(): self.backend.kernels[i].run
                         for i in range(count)}
@@ -222,6 +236,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--threads', type=int, default=2)
     parser.add_argument('--isa', choices=FLAGS, default='avx512')
+    parser.add_argument('--accuracy', choices=ACCURACIES, default='fast')
     parser.add_argument('--native', default=os.path.join(ROOT, 'native'))
     parser.add_argument('--library', help='a library built by an earlier run with --keep')
     parser.add_argument('--keep', help='folder to build in')
@@ -234,7 +249,7 @@ def main():
     with tempfile.TemporaryDirectory() as temporary:
         library = (ctypes.CDLL(options.library) if options.library else
                    build(options.native, options.isa, options.keep or temporary))
-        ours = Ours(library, options.threads)
+        ours = Ours(library, options.threads, options.accuracy)
     cases = [(conv_case, (32, 256, 14, 256, 3, 1, 1)), (linear_case, (64, 12544, 1024)),
              (conv_case, (32, 512, 14, 512, 3, 1, 1)), (conv_case, (8, 64, 56, 64, 3, 1, 1)),
              (conv_case, (1, 64, 224, 64, 3, 1, 1)), (conv_case, (2, 3, 224, 64, 3, 1, 1)),

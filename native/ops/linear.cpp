@@ -3,8 +3,8 @@
 //   grid panels of outputs, times stretches of F where there are few outputs
 //   tile N rows by 32 columns in registers; x in blocks [F/16][N][16]
 //   cost reads w once; memory bound below about 32 rows
-//   one core with AVX-512: 12544->1024, N=64: 14, 15 and 12 ms (forward, data, weight), together
-//        1.6 times PyTorch 1.13
+//   one core with AVX-512: 12544->1024, N=64: 13, 10 and 11 ms (forward, data, weight), together
+//        2 times PyTorch 1.13
 #include "../simd/chunks.h"
 #include "linear_gradient.h"
 

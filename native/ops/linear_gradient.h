@@ -8,8 +8,8 @@
 namespace partlens {
 namespace PL_ISA {
 
-static constexpr int STRETCH = 64;      // blocks of 16 features: x and w of a stretch stay in L2
-static constexpr int TURN_BLOCKS = 32;  // blocks of 16 outputs that are turned at a time
+static constexpr int STRETCH = 64;        // blocks of 16 features: x and w of a stretch stay in L2
+static constexpr int OUTPUT_BLOCKS = 32;  // blocks of 16 outputs of w that are done at a time
 enum { X_SLOT = 0, G_SLOT = 1, PART_SLOT = 2, TURN_SLOT = 3 };
 
 static inline int panels_at(int panel, int panels) {
@@ -59,45 +59,73 @@ static void for_gradient_blocks(Device& device, const BlockedRows& g, const Bloc
   });
 }
 
-// dx = g w: each task turns the w of some features and a stretch of outputs into panels [o][f],
-// which stay in L2, and adds their products to dx; then it calls done(o, outputs, f, features), in
-// blocks, with that part of w, which nothing reads again.
+// Rows (N, O), in blocks [O/16][N][16 o], as panels [N/16][O][16 n] in a scratch slot; rows beyond
+// N are zeros.
+static inline const float* turn_rows(Device& device, const BlockedRows& rows, int slot) {
+  const BlockedRows r = rows;
+  float* turned = device.scratch(slot, (size_t)padded(r.N) * r.stride);
+  parallel_for(device, r.blocks, [=](int b, int) {
+    for (int n = 0; n < r.N; n += BLOCK) {
+      alignas(64) float square[BLOCK * BLOCK];
+      const int count = r.N - n < BLOCK ? r.N - n : BLOCK;
+      memcpy(square, r.block(b) + n * BLOCK, sizeof(float) * count * BLOCK);
+      memset(square + count * BLOCK, 0, sizeof(float) * (BLOCK - count) * BLOCK);
+      transpose_block(square, turned + ((long)n * r.stride + b * BLOCK * BLOCK));
+    }
+  });
+  return turned;
+}
+
+// Columns [16 f][16 n] of dx' to rows first..first+15 of dx, those below N.
+static inline void store_turned(const float* columns, int first, int N, float* dx, long stride) {
+  alignas(64) float square[BLOCK * BLOCK];
+  transpose_block(columns, square);
+  for (int i = 0; i < BLOCK && first + i < N; i++) {
+    memcpy(dx + (first + i) * stride, square + i * BLOCK, sizeof(float) * BLOCK);
+  }
+}
+
+// dx' = w' g': each task takes the w of some features, stretch by stretch of outputs, as rows of a
+// product with g in panels of 16 images: w is read once, as it lies. Then it calls
+// done(o, outputs, f, features), in blocks, with that part of w, which nothing reads again.
+//   one core with AVX-512: 25088->4096, N=32: 49 ms; 80 ms with 16 x 16 blocks of w turned instead
 template <class Done>
 static void data_gradient(Device& device, const BlockedRows& g, const float* w, const PlTensor& out,
                           Done done) {
-  const int N = g.N, stride = row_stride(out), panels = stride / BLOCK;
+  const int N = g.N, stride = row_stride(out), blocks = stride / BLOCK, images = blocks_of(N);
   // 128 features are 8 KB of neighbours in w; fewer where there would be too few tasks.
-  const int group = panels >= 128 ? 8 : TILE_PANELS;
-  const long panel_size = (long)TURN_BLOCKS * BLOCK * BLOCK;
-  float* turned = device.scratch(TURN_SLOT, device.threads() * group * panel_size);
-  int* offsets = reinterpret_cast<int*>(device.scratch(PART_SLOT, TURN_BLOCKS));
-  block_offsets(offsets, TURN_BLOCKS, N);
+  const int group = blocks >= 128 ? 8 : 2;
+  const int step = stride <= 1 << 21 ? OUTPUT_BLOCKS : 1;  // what 32-bit offsets reach
+  const float* turned = turn_rows(device, g, TURN_SLOT);
+  const long sum_size = (long)group * BLOCK * BLOCK;  // of 16 images
+  float* sums = device.scratch(PART_SLOT, device.threads() * images * sum_size);
   float* dx = f32(out);
-  parallel_for(device, (panels + group - 1) / group, [=](int task, int worker) {
-    const int first = task * group, last = first + group < panels ? first + group : panels;
-    float* mine = turned + worker * group * panel_size;
+  parallel_for(device, (blocks + group - 1) / group, [=](int task, int worker) {
+    const int first = task * group, count = blocks - first < group ? blocks - first : group;
+    float* mine = sums + worker * images * sum_size;
+    int offsets[OUTPUT_BLOCKS];
+    for (int b = 0; b < step; b++) offsets[b] = b * stride * BLOCK;
     Tile tile;
     tile.offsets = offsets;
-    tile.w_panel = panel_size;
-    tile.c_row = stride;
-    tile.c_panel = BLOCK;
-    for (int o = 0; o < g.blocks; o += TURN_BLOCKS) {
-      tile.a = g.block(o);
-      tile.full = g.blocks - o < TURN_BLOCKS ? g.blocks - o : TURN_BLOCKS;
+    tile.w_panel = (long)g.stride * BLOCK;
+    tile.c_panel = sum_size;
+    tile.rows_once = true;
+    for (int o = 0; o < g.blocks; o += step) {
+      tile.a = w + ((long)o * stride + first * BLOCK) * BLOCK;
+      tile.full = g.blocks - o < step ? g.blocks - o : step;
       tile.add = o > 0;
-      for (int b = 0; b < tile.full; b++) {
-        const float* row = w + ((long)(o + b) * stride + first * BLOCK) * BLOCK;
-        for (int p = 0; p < last - first; p++) {
-          const long block = (long)p * BLOCK * BLOCK;
-          transpose_block(row + block, mine + p * panel_size + (long)b * BLOCK * BLOCK);
-        }
+      for (int n = 0; n < images; n += TILE_PANELS) {
+        tile.w = turned + ((long)n * g.stride + o * BLOCK) * BLOCK;
+        tile.c = mine + n * sum_size;
+        tile_rows(tile, count * BLOCK, panels_at(n, images));
       }
-      for (int panel = first; panel < last; panel += TILE_PANELS) {
-        tile.w = mine + (panel - first) * panel_size;
-        tile.c = dx + panel * BLOCK;
-        tile_rows(tile, N, panels_at(panel, last));
+      done(o, tile.full, first, count);
+    }
+    for (int n = 0; n < images; n++) {
+      for (int b = 0; b < count; b++) {
+        store_turned(mine + n * sum_size + b * BLOCK * BLOCK, n * BLOCK, N,
+                     dx + (first + b) * BLOCK, stride);
       }
-      done(o, tile.full, first, last - first);
     }
   });
 }

@@ -20,6 +20,7 @@ namespace PL_ISA {
 #endif
 constexpr int TILE_ROWS = PL_TILE_ROWS;
 constexpr int TILE_PANELS = VL == 16 ? 2 : 1;
+constexpr int LOOK = 24;  // rows of w that are asked for before they are used
 
 // C[i][16 p + j] (+)= sum_k A[i][k] W_p[k][j] for a few rows i and panels p. The k come in blocks.
 struct Tile {
@@ -36,11 +37,13 @@ struct Tile {
   long c_panel = 0;
   bool add = false;  // add to what c holds
   bool relu = false;
+  bool rows_once = false;       // a comes from memory, w from the cache; a_row is 16
   const float* bias = nullptr;  // 16 floats per panel
 };
 
-// A_ROW: the distance of rows, 0 where only t.a_row knows it.
-template <int ROWS, int PANELS, int A_ROW>
+// A_ROW: the distance of rows, 0 where only t.a_row knows it. ROWS_ONCE: looks ahead to the next
+// rows of a, not of w.
+template <int ROWS, int PANELS, int A_ROW, bool ROWS_ONCE>
 static void tile_kernel(const Tile& t) {
   constexpr int COLUMNS = PANELS * PANEL_VECTORS;
   const long a_row = A_ROW ? A_ROW : t.a_row;
@@ -56,8 +59,9 @@ static void tile_kernel(const Tile& t) {
       for (int j = 0; j < COLUMNS; j++) {
         const float* column = w + j / PANEL_VECTORS * t.w_panel + j % PANEL_VECTORS * VL;
         columns[j] = load(column);
-        if (j % PANEL_VECTORS == 0) __builtin_prefetch(column + 12 * BLOCK);
+        if (!ROWS_ONCE && j % PANEL_VECTORS == 0) __builtin_prefetch(column + LOOK * BLOCK);
       }
+      if (ROWS_ONCE) __builtin_prefetch(a + (ROWS + k) * BLOCK);
 #pragma GCC unroll 14
       for (int i = 0; i < ROWS; i++) {
         const float s = a[i * a_row + k];
@@ -82,38 +86,37 @@ static void tile_kernel(const Tile& t) {
 
 typedef void (*TileKernel)(const Tile&);
 
-template <int PANELS, int A_ROW>
+template <int PANELS, int A_ROW, bool ROWS_ONCE = false>
 static TileKernel tile_kernel_of(int rows) {
   static const TileKernel kernels[] = {
-    tile_kernel<1, PANELS, A_ROW>,
-    tile_kernel<2, PANELS, A_ROW>,
-    tile_kernel<3, PANELS, A_ROW>,
+    tile_kernel<1, PANELS, A_ROW, ROWS_ONCE>,
+    tile_kernel<2, PANELS, A_ROW, ROWS_ONCE>,
+    tile_kernel<3, PANELS, A_ROW, ROWS_ONCE>,
 #if PL_TILE_ROWS >= 5
-    tile_kernel<4, PANELS, A_ROW>,
-    tile_kernel<5, PANELS, A_ROW>,
+    tile_kernel<4, PANELS, A_ROW, ROWS_ONCE>,
+    tile_kernel<5, PANELS, A_ROW, ROWS_ONCE>,
 #endif
 #if PL_TILE_ROWS >= 6
-    tile_kernel<6, PANELS, A_ROW>,
+    tile_kernel<6, PANELS, A_ROW, ROWS_ONCE>,
 #endif
 #if PL_TILE_ROWS >= 14
-    tile_kernel<7, PANELS, A_ROW>,
-    tile_kernel<8, PANELS, A_ROW>,
-    tile_kernel<9, PANELS, A_ROW>,
-    tile_kernel<10, PANELS, A_ROW>,
-    tile_kernel<11, PANELS, A_ROW>,
-    tile_kernel<12, PANELS, A_ROW>,
-    tile_kernel<13, PANELS, A_ROW>,
-    tile_kernel<14, PANELS, A_ROW>,
+    tile_kernel<7, PANELS, A_ROW, ROWS_ONCE>,
+    tile_kernel<8, PANELS, A_ROW, ROWS_ONCE>,
+    tile_kernel<9, PANELS, A_ROW, ROWS_ONCE>,
+    tile_kernel<10, PANELS, A_ROW, ROWS_ONCE>,
+    tile_kernel<11, PANELS, A_ROW, ROWS_ONCE>,
+    tile_kernel<12, PANELS, A_ROW, ROWS_ONCE>,
+    tile_kernel<13, PANELS, A_ROW, ROWS_ONCE>,
+    tile_kernel<14, PANELS, A_ROW, ROWS_ONCE>,
 #endif
   };
   return kernels[rows - 1];
 }
 
-static inline TileKernel tile_kernel_for(int rows, int panels, long a_row) {
-  if (a_row == BLOCK) {
-    return panels == 1 ? tile_kernel_of<1, BLOCK>(rows) : tile_kernel_of<TILE_PANELS, BLOCK>(rows);
-  }
-  return panels == 1 ? tile_kernel_of<1, 0>(rows) : tile_kernel_of<TILE_PANELS, 0>(rows);
+template <int PANELS>
+static TileKernel tile_kernel_for(const Tile& t, int rows) {
+  if (t.rows_once) return tile_kernel_of<PANELS, BLOCK, true>(rows);
+  return t.a_row == BLOCK ? tile_kernel_of<PANELS, BLOCK>(rows) : tile_kernel_of<PANELS, 0>(rows);
 }
 
 // The tile `t` over any number of rows, in near-equal steps.
@@ -121,7 +124,7 @@ static inline void tile_rows(Tile t, int rows, int panels) {
   const int steps = (rows + TILE_ROWS - 1) / TILE_ROWS;
   for (int step = 0, done = 0; step < steps; step++) {
     const int count = (rows - done + steps - step - 1) / (steps - step);
-    tile_kernel_for(count, panels, t.a_row)(t);
+    (panels == 1 ? tile_kernel_for<1>(t, count) : tile_kernel_for<TILE_PANELS>(t, count))(t);
     t.a += count * t.a_row;
     t.c += count * t.c_row;
     done += count;
