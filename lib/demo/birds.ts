@@ -96,8 +96,8 @@ export const SPECIES: readonly Species[] = [
   {
     name: 'ibis',
     body: '#b3242c',
-    head: '#c94f45',
-    wing: '#d8505a',
+    head: '#eeb4a6',
+    wing: '#ee8f98',
     tail: '#20262e',
     beak: '#4a3a33',
     legs: '#d98a7a',
@@ -329,7 +329,7 @@ function background(size: number, random: Random): string {
 
 /** Branches, berries and stones in the colours of birds. */
 function distractors(size: number, random: Random): string {
-  const colours = ['#d2572b', '#2f6fd0', '#20262e', '#e8b322', '#b3242c', '#f5f3ec', '#5f4a37'];
+  const colours = ['#b0714f', '#5f7fa8', '#41474f', '#c4a252', '#96504c', '#d6d2c6', '#5f4a37'];
   const some = (): string =>
     shade(colours[random.int(colours.length)] ?? '', random.uniform(0.8, 1.1));
   const place = (): number => random.uniform(0, size);

@@ -4,7 +4,15 @@ import { readImages } from '../data/images.js';
 import { PartlensError } from '../errors.js';
 import { gradient } from '../grad.js';
 import { Graph, type Value } from '../graph.js';
-import { conv2d, flatten, linear, maxpool2d, softmax, softmaxCrossEntropy } from '../ops/index.js';
+import {
+  conv2d,
+  dropout,
+  flatten,
+  linear,
+  maxpool2d,
+  softmax,
+  softmaxCrossEntropy,
+} from '../ops/index.js';
 import { adam, cosine, hyperParameters } from '../optimizer/index.js';
 import { encodeModel, sidecarPath, type NodeSpec, type TensorSpec } from '../performer/index.js';
 import { Random } from '../random.js';
@@ -39,6 +47,9 @@ const PREPROCESSING = {
 } as const;
 
 const BATCH = 50;
+const LEARNING_RATE = 1e-3;
+/** Of the hidden layers, in training. */
+const DROPOUT = 0.3;
 
 export interface TrainCnnOptions extends DeviceOptions {
   images: readonly ImageFile[];
@@ -73,9 +84,11 @@ export async function trainCnn(
       signal?.throwIfAborted();
       if (step % perEpoch === 0) random.shuffle(train);
       const rows = train.slice((step % perEpoch) * BATCH, (step % perEpoch) * BATCH + BATCH);
+      const { x, labels } = pick(data, rows);
+      mirrorSome(x, random);
       const inputs = {
-        ...pick(data, rows),
-        hyper: hyperParameters(cosine(step, steps, 2e-3), step),
+        ...{ x, labels, seed: Int32Array.of(seed, step) },
+        hyper: hyperParameters(cosine(step, steps, LEARNING_RATE), step),
       };
       const { loss } = await session.run('train', { inputs, fetch: ['loss'] });
       onProgress?.(step + 1, steps, loss?.[0] ?? NaN);
@@ -125,6 +138,17 @@ function pick(
   return { x, labels: Int32Array.from(chosen, (row) => labels[row] ?? 0) };
 }
 
+/** Turns half of the images left to right, in place. */
+function mirrorSome(x: Float32Array, random: Random): void {
+  const size = 3 * DEMO_SIDE * DEMO_SIDE;
+  for (let start = 0; start < x.length; start += size) {
+    if (random.uniform() < 0.5) continue;
+    for (let row = start; row < start + size; row += DEMO_SIDE) {
+      x.subarray(row, row + DEMO_SIDE).reverse();
+    }
+  }
+}
+
 async function score(session: Session, data: Images, rows: readonly number[]): Promise<number> {
   let right = 0;
   for (let start = 0; start < rows.length; start += BATCH) {
@@ -141,8 +165,8 @@ async function score(session: Session, data: Images, rows: readonly number[]): P
   return right / rows.length;
 }
 
-/** Logits (N, classes) of images (N, 3, 56, 56). */
-function network(graph: Graph, x: Value, classes: number): Value {
+/** Logits (N, classes) of images (N, 3, 56, 56); `seed` (2): in training, with dropout. */
+function network(graph: Graph, x: Value, classes: number, seed?: Value): Value {
   let maps = x;
   for (const { name, channels, pool } of CONVOLUTIONS) {
     const shape = [channels, maps.shape[1] ?? 3, 3, 3];
@@ -151,19 +175,23 @@ function network(graph: Graph, x: Value, classes: number): Value {
     if (pool) maps = maxpool2d(maps, { kernel: 2 });
   }
   let rows = flatten(maps);
-  for (const { name, size } of [...HIDDEN, { name: 'logits', size: classes }]) {
+  for (const [salt, { name, size }] of [...HIDDEN, { name: 'logits', size: classes }].entries()) {
     const w = graph.parameter(`${name}.weight`, [size, rows.shape[1] ?? 0], {
       layout: 'linear_weight',
       chw: rows.chw,
     });
-    rows = linear(rows, w, graph.parameter(`${name}.bias`, [size]), { relu: name !== 'logits' });
+    const bias = graph.parameter(`${name}.bias`, [size]);
+    if (name === 'logits') return linear(rows, w, bias);
+    rows = linear(rows, w, bias, { relu: true });
+    if (seed) rows = dropout(rows, seed, { rate: DROPOUT, salt });
   }
   return rows;
 }
 
 function trainingGraph(classes: number): Graph {
   const graph = new Graph();
-  const logits = network(graph, graph.input('x', [BATCH, 3, DEMO_SIDE, DEMO_SIDE]), classes);
+  const x = graph.input('x', [BATCH, 3, DEMO_SIDE, DEMO_SIDE]);
+  const logits = network(graph, x, classes, graph.input('seed', [2], { dtype: 'i32' }));
   const { loss } = softmaxCrossEntropy(logits, graph.input('labels', [BATCH], { dtype: 'i32' }));
   graph.output('loss', loss);
   const parameters = graph.parameters();
