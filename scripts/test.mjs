@@ -1,4 +1,5 @@
-// npm test: set-up, formats, lint, types, every test. The last line says `N passed, N failed`.
+// npm test: set-up, formats, lint, types, every test; npm test -- FILE...: these tests alone. The last line
+// says `N passed, N failed`.
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -31,7 +32,7 @@ const mocha = [
   'node_modules/mocha/bin/mocha.js',
   '--reporter',
   'scripts/mocha_reporter.cjs',
-  ...given,
+  ...(given.length > 0 ? given : ['test/**/*.test.ts']),
 ];
 const status = run(process.execPath, mocha, {
   env: { ...process.env, PARTLENS_TEST_COUNTS: counts },
