@@ -1,5 +1,6 @@
 import type { Sharp, SharpOptions } from 'sharp';
 import { PartlensError } from '../errors.js';
+import { secondLook } from './second_look.js';
 
 /**
  * How an image becomes the network's input: stretched to a square of size * supersample pixels, averaged
@@ -122,15 +123,15 @@ async function rawPixels(
       .raw({ depth: 'uchar' })
       .toBuffer({ resolveWithObject: true });
   };
-  const { data, info } = await unusable(async () => {
-    try {
-      return await decode('warning');
-    } catch (error) {
-      const lines = (error as Error).message.trim().split('\n');
-      if (!lines.every((line) => line.includes(HARMLESS))) throw error;
-      return decode('error');
-    }
-  });
+  const { data, info } = await unusable(
+    () => decode('warning'),
+    () =>
+      decode('warning').catch((error: unknown) => {
+        const lines = (error as Error).message.trim().split('\n');
+        if (!lines.every((line) => line.includes(HARMLESS))) throw error;
+        return decode('error');
+      }),
+  );
   if (info.channels !== 3 || data.length !== side * side * 3) {
     throw new UnusableImage(`${String(info.channels)} channels`);
   }
@@ -181,9 +182,9 @@ function normalise(pixels: Uint8Array, format: InputFormat, mirror: boolean): Fl
 }
 
 /** Turns the decoder's errors into `UnusableImage`, with the first line as the reason. */
-async function unusable<T>(work: () => Promise<T>): Promise<T> {
+async function unusable<T>(work: () => Promise<T>, again = work): Promise<T> {
   try {
-    return await work();
+    return await secondLook(work, again);
   } catch (cause) {
     const [line = ''] = (cause as Error).message.trim().split('\n');
     throw new UnusableImage(`damaged image (${line})`, { cause });
