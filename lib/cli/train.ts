@@ -183,7 +183,7 @@ export function addOptionFlags(command: Command): void {
     const shown = fallback === undefined ? text : `${text} (default: ${JSON.stringify(fallback)})`;
     if (schema.safeParse(true).success) {
       if (fallback !== true) command.option(`--${flag}`, text);
-      if (fallback !== false) command.option(`--no-${flag}`, `not: ${text}`);
+      if (fallback !== false) command.option(`--no-${flag}`, `switch off: ${text}`);
     } else command.addOption(new Option(`--${flag} <value>`, shown).argParser(value));
   }
 }
