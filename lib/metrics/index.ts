@@ -1,3 +1,5 @@
+export type { Annotations } from '../data/landmarks.js';
+export * from './consistency.js';
 export * from './controls.js';
 export * from './head.js';
 export * from './location_instability.js';
