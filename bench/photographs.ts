@@ -51,10 +51,8 @@ async function once(
 /** Numbers of one run, in the order of the columns. */
 function columns({ instability, p, head, reconstruction }: Evaluation, seconds: number): number[] {
   if (!instability) throw new Error('no landmarks');
-  const { performer: own, layer1, layer2, annotations } = instability;
-  const { size, geometry } = performer.layer;
-  const grid = { rows: size, columns: size, stride: geometry.stride, first: geometry.firstCentre };
-  const parts = metrics.partMetrics({ peaks: layer2.peaks, annotations, grid });
+  const { performer: own, layer1, layer2 } = instability;
+  const { parts } = layer2;
   const errors = Object.values(reconstruction);
   const ratio = layer2.value / own.value;
   const numbers = [own.value, layer1.value, layer2.value, ratio, p, head.agreement, ...errors];

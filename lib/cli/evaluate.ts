@@ -1,7 +1,8 @@
 import { Command, Option } from 'commander';
 import { evaluationJson, type Evaluation, type SplitName } from '../explainer/evaluate.js';
+import type { FilterScores, ScoredSets } from '../explainer/filter_scores.js';
 import { loadExplainer } from '../explainer/explainer.js';
-import { addDeviceFlags, type DeviceFlags } from './flags.js';
+import { addDeviceFlags, positive, type DeviceFlags } from './flags.js';
 import { ProgressLine, withInterrupt } from './progress.js';
 import { table } from './table.js';
 import { deviceOptions } from '../session.js';
@@ -9,6 +10,7 @@ import { deviceOptions } from '../session.js';
 interface EvaluateFlags extends DeviceFlags {
   landmarks?: string;
   split: SplitName;
+  noise?: number;
   json?: boolean;
 }
 
@@ -22,6 +24,11 @@ export function evaluateCommand(): Command {
         .choices(['all', 'train', 'validation'])
         .default('all'),
     )
+    .option(
+      '--noise <deviation>',
+      'also score stability under noise in the photographs, such as 0.2 of normalised pixels',
+      positive,
+    )
     .option('--json', 'print one JSON object')
     .addHelpText('after', '\nExample:\n  partlens evaluate run/ --landmarks photos/landmarks.csv');
   return addDeviceFlags(command).action(async (run: string, flags: EvaluateFlags) => {
@@ -34,6 +41,7 @@ export function evaluateCommand(): Command {
           explainer.evaluate({
             landmarks: flags.landmarks,
             split: flags.split,
+            noise: flags.noise,
             signal,
             onWarning,
             onProgress: (done, total) =>
@@ -59,41 +67,53 @@ export function showEvaluation({
   reconstruction,
   head,
 }: Evaluation): string {
-  const three = (value: number | undefined): string =>
-    value === undefined || Number.isNaN(value) ? '-' : value.toFixed(3);
-  const blocks: string[] = [];
-  if (instability) {
-    const { performer, layer1, layer2, controls } = instability;
-    blocks.push(
-      table([
-        ['location instability (lower is better)', ''],
-        ['  performer', three(performer.value)],
-        ['  explainer, conv_interp_1', three(layer1.value)],
-        ['  explainer, conv_interp_2', three(layer2.value)],
-        ['  control: best fixed position', three(controls.fixedPositionBest)],
-        ['  control: image centre', three(controls.fixedPositionCentre)],
-        ['  control: random positions', three(controls.random)],
-        ['  images / landmarks', `${String(layer2.images)} / ${String(instability.landmarks)}`],
-      ]),
-    );
-  }
   const rebuilt = Object.entries(reconstruction).map(([name, error]) => [
     `  ${name}`,
     three(error),
   ]);
-  blocks.push(
-    table([
-      ['share p carried by parts', three(p)],
-      ['filters that never fire', String(deadFilters)],
-      ['relative error on validation images', ''],
-      ...rebuilt,
-      ["performer's head on rebuilt features", ''],
-      ['  agreement', three(head.agreement)],
-      ['  KL divergence, nats', three(head.kl)],
-      ['  error of performer', three(head.performerError)],
-      ['  error of explainer', three(head.explainerError)],
-      ['  images', String(head.images)],
-    ]),
-  );
-  return blocks.join('\n\n');
+  const rest = table([
+    ['share p carried by parts', three(p)],
+    ['filters that never fire', String(deadFilters)],
+    ['relative error on validation images', ''],
+    ...rebuilt,
+    ["performer's head on rebuilt features", ''],
+    ['  agreement', three(head.agreement)],
+    ['  KL divergence, nats', three(head.kl)],
+    ['  error of performer', three(head.performerError)],
+    ['  error of explainer', three(head.explainerError)],
+    ['  images', String(head.images)],
+  ]);
+  return instability ? `${showFilters(instability)}\n\n${rest}` : rest;
+}
+
+/** What landmarks tell of the filters: a column for each set. */
+function showFilters({ controls, landmarks, ...sets }: ScoredSets): string {
+  const { performer, layer1, layer2 } = sets;
+  const row = (name: string, of: (scores: FilterScores) => string): string[] => [
+    `  ${name}`,
+    ...[performer, layer1, layer2].map(of),
+  ];
+  const columns = table([
+    ['filters of', 'performer', 'conv_interp_1', 'conv_interp_2'],
+    row('location instability (lower is better)', ({ value }) => three(value)),
+    row('purity', ({ parts }) => three(parts.purity)),
+    row('consistency', ({ consistency }) => three(consistency.value)),
+    ...(layer2.noise ? [row('stability under noise', ({ noise }) => three(noise?.value))] : []),
+    row(`parts covered, of ${String(layer2.parts.landmarks.length)}`, ({ parts }) =>
+      String(parts.covered.length),
+    ),
+    row('duplicates', ({ parts, peaks }) => `${String(parts.duplicates)}/${String(peaks.filters)}`),
+  ]);
+  const rest = table([
+    ['controls of location instability', ''],
+    ['  best fixed position', three(controls.fixedPositionBest)],
+    ['  image centre', three(controls.fixedPositionCentre)],
+    ['  random positions', three(controls.random)],
+    ['  images / landmarks', `${String(layer2.images)} / ${String(landmarks)}`],
+  ]);
+  return `${columns}\n\n${rest}`;
+}
+
+function three(value: number | undefined): string {
+  return value === undefined || Number.isNaN(value) ? '-' : value.toFixed(3);
 }

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import type { FeatureRow, FeatureStore } from '../data/feature_store.js';
-import { listImages } from '../data/images.js';
+import { listImages, type ImageFile } from '../data/images.js';
 import {
   annotatedImages,
   readLandmarks,
@@ -8,23 +8,18 @@ import {
   type Annotations,
 } from '../data/landmarks.js';
 import { PartlensError } from '../errors.js';
-import {
-  controls,
-  emptyPeaks,
-  HeadComparison,
-  locationInstability,
-  peaksOf,
-  RelativeError,
-  type Controls,
-  type Grid,
-  type HeadScores,
-  type LocationInstability,
-  type Peaks,
-} from '../metrics/index.js';
-import type { Performer } from '../performer/index.js';
+import { HeadComparison, RelativeError, type HeadScores, type Peaks } from '../metrics/index.js';
 import { readBatch } from './batches.js';
 import type { Explainer, ExplainerMaps } from './explainer.js';
 import { chooseImages, extractFeatures, OUTPUT, rowsOf } from './features.js';
+import {
+  emptySets,
+  peaksWithNoise,
+  scoreFilters,
+  takePeaks,
+  type FilterScores,
+  type ScoredSets,
+} from './filter_scores.js';
 import { namesOf, writePartNames } from './part_names.js';
 import { stoppable } from './stop.js';
 
@@ -35,6 +30,11 @@ export interface EvaluateOptions {
   landmarks?: string | undefined;
   /** Photographs whose landmarks are scored, default `all`. */
   split?: SplitName | undefined;
+  /**
+   * Also score the stability of parts under noise of this standard deviation, in the values that the
+   * network sees; the photographs with landmarks are read again. Default none; [Huang 2023] takes 0.2.
+   */
+  noise?: number | undefined;
   signal?: AbortSignal | undefined;
   onProgress?: ((done: number, total: number) => void) | undefined;
   onWarning?: ((text: string) => void) | undefined;
@@ -50,25 +50,10 @@ export interface EvaluatedBatch {
   maps: ExplainerMaps;
 }
 
-/** Scores of one set of filters. */
-export interface FilterScores extends LocationInstability {
-  peaks: Peaks;
-}
-
 /** What an explainer is worth: DESIGN 1.3. Fractions of the image diagonal, shares 0..1, nats. */
 export interface Evaluation {
-  /** Location instability of the performer's own filters, and of both interpretable layers. */
-  instability:
-    | {
-        performer: FilterScores;
-        layer1: FilterScores;
-        layer2: FilterScores;
-        controls: Controls;
-        annotations: Annotations;
-        /** Landmark positions that were used. */
-        landmarks: number;
-      }
-    | undefined;
+  /** The performer's own filters and both interpretable layers against landmarks, if there are any. */
+  instability: ScoredSets | undefined;
   p: number;
   /** Filters of conv_interp_2 that never fire, on the scored photographs or else on all. */
   deadFilters: number;
@@ -81,8 +66,8 @@ export interface Evaluation {
 const BATCH = 32;
 
 /**
- * Evaluates an explainer: see `Explainer.evaluate`. With landmarks it writes `parts.json`. Throws `E_FILE` when photographs are gone, `E_STATE`
- * when they changed since the run or when the signal stops it.
+ * Evaluates an explainer: see `Explainer.evaluate`. With landmarks it writes `parts.json`. Throws `E_FILE`
+ * when photographs are gone, `E_STATE` when they changed since the run or when the signal stops it.
  */
 export async function evaluateExplainer(
   explainer: Explainer,
@@ -115,7 +100,7 @@ async function evaluateRun(explainer: Explainer, options: EvaluateOptions): Prom
     },
   });
   try {
-    const files = new Map(images.map(({ path, file }) => [path, file]));
+    const files = new Map(images.map((image) => [image.path, image]));
     const rowsIn = (split: SplitName): number[] =>
       rowsOf(store, photographs(explainer, split), false);
     const rows = rowsIn(options.split ?? 'all');
@@ -125,16 +110,15 @@ async function evaluateRun(explainer: Explainer, options: EvaluateOptions): Prom
       : undefined;
     const evaluation = await scoreRows(explainer, store, {
       rows: scored?.rows ?? rows,
-      annotations: scored?.annotations,
+      scored,
       validation: new Set(rowsIn('validation')),
       others: options.onMaps ? rowsIn('all') : [],
       options,
     });
     const { instability } = evaluation;
     if (instability) {
-      const at = { annotations: instability.annotations, grid: gridOf(performer) };
       const owner = { fingerprint: config.fingerprint, step: explainer.step };
-      await writePartNames(run, namesOf(instability.layer2, at, owner));
+      await writePartNames(run, namesOf(instability.layer2, owner));
     }
     return evaluation;
   } finally {
@@ -150,6 +134,7 @@ function photographs({ config }: Explainer, split: SplitName): string[] {
 interface Scored {
   /** Rows of the store with at least one landmark, and their landmarks. */
   rows: number[];
+  files: ImageFile[];
   annotations: Annotations;
 }
 
@@ -158,7 +143,7 @@ async function annotate(
   store: FeatureStore,
   all: readonly number[],
   given: {
-    files: ReadonlyMap<string, string>;
+    files: ReadonlyMap<string, ImageFile>;
     landmarks: string;
     /** Rows that are scored. */
     rows: readonly number[];
@@ -169,7 +154,7 @@ async function annotate(
   const { files, landmarks, rows, explainer, onWarning } = given;
   const images = all.map((row) => {
     const { image, className, width, height } = store.rows[row] ?? missingRow(row);
-    return { file: files.get(image) ?? '', className, width, height };
+    return { file: files.get(image)?.file ?? '', className, width, height };
   });
   const { annotations } = await readLandmarks(landmarks, images, {
     size: explainer.performer.preprocessing.size,
@@ -177,15 +162,18 @@ async function annotate(
   });
   const wanted = new Set(rows);
   const chosen = annotatedImages(annotations).filter((n) => wanted.has(all[n] ?? -1));
+  const kept = Array.from(chosen, (n) => all[n] ?? 0);
   return {
-    rows: Array.from(chosen, (n) => all[n] ?? 0),
+    rows: kept,
+    files: kept.flatMap((row) => files.get(store.rows[row]?.image ?? '') ?? []),
     annotations: selectImages(annotations, chosen),
   };
 }
 
 interface Work {
   rows: readonly number[];
-  annotations: Annotations | undefined;
+  /** The same rows, if there are landmarks. */
+  scored: Scored | undefined;
   validation: ReadonlySet<number>;
   /** Rows that are only looked at. */
   others: readonly number[];
@@ -199,41 +187,29 @@ async function scoreRows(
   work: Work,
 ): Promise<Evaluation> {
   const { performer, config, p } = explainer;
-  const { rows, annotations, validation, others, options } = work;
-  const { channels, side, filters, targets } = config.network;
+  const { rows, scored, validation, others, options } = work;
+  const { noise, signal, onProgress } = options;
+  const { side, targets } = config.network;
   const cells = side * side;
   const places = new Map(rows.map((row, n) => [row, n]));
   const all = [...new Set([...rows, ...validation, ...others])].sort((a, b) => a - b);
-  const peaks = {
-    performer: emptyPeaks(rows.length, channels),
-    layer1: emptyPeaks(rows.length, filters),
-    layer2: emptyPeaks(rows.length, filters),
-  };
+  const peaks = emptySets(explainer, rows.length);
+  const total = all.length + (scored && noise !== undefined ? rows.length : 0);
   const errors = targets.map(() => new RelativeError());
   const head = new HeadComparison({
     classes: performer.output.size,
     kind: performer.output.softmax ? 'probabilities' : 'logits',
   });
   for (let start = 0; start < all.length; start += BATCH) {
-    options.signal?.throwIfAborted();
+    signal?.throwIfAborted();
     const part = all.slice(start, start + BATCH);
     const { features, targets: wanted } = await readBatch(store, part, targets.length);
     const maps = await explainer.maps(features, part.length);
     const images = part.map((row) => store.rows[row] ?? missingRow(row));
     options.onMaps?.({ images, features, maps });
     part.forEach((row, i) => {
-      const first = places.get(row);
-      if (first === undefined) return;
-      const take = (from: Float32Array, count: number): Float32Array =>
-        from.subarray(i * count * cells, (i + 1) * count * cells);
-      const one = { images: 1, cells };
-      peaksOf(
-        take(features, channels),
-        { ...one, filters: channels },
-        { into: peaks.performer, first },
-      );
-      peaksOf(take(maps.layer1, filters), { ...one, filters }, { into: peaks.layer1, first });
-      peaksOf(take(maps.layer2, filters), { ...one, filters }, { into: peaks.layer2, first });
+      const n = places.get(row);
+      if (n !== undefined) takePeaks(peaks, { performer: features, ...maps }, { i, n, cells });
     });
     await compareHeads(explainer, store, {
       part,
@@ -243,11 +219,19 @@ async function scoreRows(
       errors,
       head,
     });
-    options.onProgress?.(start + part.length, all.length);
+    onProgress?.(start + part.length, total);
   }
+  const noisy =
+    scored && noise !== undefined
+      ? await peaksWithNoise(explainer, scored.files, {
+          deviation: noise,
+          signal,
+          onProgress: (done) => onProgress?.(all.length + done, total),
+        })
+      : undefined;
   const named = targets.map(({ name }, l) => [name, errors[l]?.value ?? NaN] as const);
   return {
-    instability: annotations && scoreFilters(explainer, peaks, annotations),
+    instability: scored && scoreFilters(explainer, { ...scored, peaks, noisy }),
     p,
     deadFilters: countDead(peaks.layer2),
     reconstruction: Object.fromEntries(named),
@@ -289,31 +273,6 @@ async function compareHeads(
   head.add(own, rebuilt, labels);
 }
 
-function scoreFilters(
-  { performer, config }: Explainer,
-  peaks: { performer: Peaks; layer1: Peaks; layer2: Peaks },
-  annotations: Annotations,
-): Evaluation['instability'] {
-  const grid = gridOf(performer);
-  const score = (of: Peaks): FilterScores => ({
-    ...locationInstability({ peaks: of, annotations, grid }),
-    peaks: of,
-  });
-  return {
-    performer: score(peaks.performer),
-    layer1: score(peaks.layer1),
-    layer2: score(peaks.layer2),
-    controls: controls({ annotations, grid }, { seed: config.options.seed }),
-    annotations,
-    landmarks: annotations.y.filter((y) => !Number.isNaN(y)).length,
-  };
-}
-
-/** Where the cells of the explained maps lie. */
-export function gridOf({ layer: { size, geometry } }: Performer): Grid {
-  return { rows: size, columns: size, stride: geometry.stride, first: geometry.firstCentre };
-}
-
 function countDead({ images, filters, value }: Peaks): number {
   let dead = 0;
   for (let f = 0; f < filters; f++) {
@@ -331,13 +290,11 @@ function missingRow(row: number): never {
 /** The JSON of `partlens evaluate --json`; what cannot be told is null. */
 export function evaluationJson(evaluation: Evaluation): Record<string, unknown> {
   const { instability, head, reconstruction } = evaluation;
-  const number = (value: number | undefined): number | null =>
-    value === undefined || Number.isNaN(value) ? null : value;
   return {
-    performer: { locationInstability: number(instability?.performer.value) },
+    performer: filterJson(instability?.performer),
     explainer: {
-      locationInstability: number(instability?.layer2.value),
-      layer1: { locationInstability: number(instability?.layer1.value) },
+      ...filterJson(instability?.layer2),
+      layer1: filterJson(instability?.layer1),
     },
     controls: {
       fixedPositionBest: number(instability?.controls.fixedPositionBest),
@@ -355,7 +312,23 @@ export function evaluationJson(evaluation: Evaluation): Record<string, unknown> 
       explainerError: number(head.explainerError),
       kl: number(head.kl),
     },
+    parts: instability?.layer2.parts.landmarks ?? [],
     images: instability?.layer2.images ?? 0,
     landmarks: instability?.landmarks ?? 0,
   };
+}
+
+function filterJson(scores: FilterScores | undefined): Record<string, unknown> {
+  return {
+    locationInstability: number(scores?.value),
+    purity: number(scores?.parts.purity),
+    consistency: number(scores?.consistency.value),
+    noiseStability: number(scores?.noise?.value),
+    covered: scores?.parts.covered ?? [],
+    duplicates: number(scores?.parts.duplicates),
+  };
+}
+
+function number(value: number | undefined): number | null {
+  return value === undefined || Number.isNaN(value) ? null : value;
 }

@@ -3,9 +3,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { writeJsonAtomic } from '../data/atomic.js';
 import { hasSystemCode } from '../data/file_error.js';
-import type { Annotations } from '../data/landmarks.js';
-import { partMetrics, type Grid } from '../metrics/index.js';
-import type { FilterScores } from './evaluate.js';
+import type { FilterScores } from './filter_scores.js';
 
 const share = z.number().min(0).max(1);
 
@@ -43,11 +41,10 @@ export type PartNames = z.output<typeof partNames>;
 
 /** Names and scores of filters from their peaks on photographs with landmarks. */
 export function namesOf(
-  { perFilter, firing, peaks, images }: FilterScores,
-  { annotations, grid }: { annotations: Annotations; grid: Grid },
+  { perFilter, firing, parts, images }: FilterScores,
   owner: Owner,
 ): PartNames {
-  const { part, perFilter: purity, duplicateOf } = partMetrics({ peaks, annotations, grid });
+  const { part, perFilter: purity, duplicateOf } = parts;
   const filters = Array.from(perFilter, (instability, f) =>
     Number.isNaN(instability)
       ? null

@@ -1,15 +1,16 @@
 import { basename } from 'node:path';
 import { listImages } from '../data/images.js';
 import { PartlensError } from '../errors.js';
-import { gridOf, type Evaluation, type EvaluatedBatch } from '../explainer/evaluate.js';
+import type { Evaluation, EvaluatedBatch } from '../explainer/evaluate.js';
 import type { Explainer } from '../explainer/explainer.js';
+import { gridOf } from '../explainer/filter_scores.js';
 import { readMetrics } from '../explainer/metrics_log.js';
 import { VERSION } from '../version.js';
 import { configurationOf } from './configuration.js';
 import { measureContributions, type SwitchOff } from './contributions.js';
 import { trainingCurves } from './curves.js';
 import type { FilterFacts, Picture, ReportData, Scores } from './data.js';
-import { filterFacts, finite, partsOf } from './filters.js';
+import { filterFacts, finite } from './filters.js';
 import { Gallery, SHOWN } from './gallery.js';
 import { MAX_PICTURES, shrinkPictures } from './pictures.js';
 import { ClassSample } from './sample.js';
@@ -166,8 +167,7 @@ async function filterSets(
   const grid = gridOf(performer);
   const scored = (of: 'layer2' | 'performer') => {
     if (!instability) return undefined;
-    const { annotations, [of]: scores } = instability;
-    return { scores, annotations, parts: partsOf(scores, annotations, grid) };
+    return { scores: instability[of], annotations: instability.annotations };
   };
   const { images, shown } = shownImages([seen.explainer, seen.performer]);
   const places = new Map(images.map((image, i) => [image, i]));
@@ -191,9 +191,9 @@ async function filterSets(
   const performers = filterFacts({ ...common, gallery: seen.performer, scored: theirs });
   const parts = own &&
     theirs && {
-      all: own.parts.landmarks,
-      explainer: own.parts.covered,
-      performer: theirs.parts.covered,
+      all: own.scores.parts.landmarks,
+      explainer: own.scores.parts.covered,
+      performer: theirs.scores.parts.covered,
     };
   return { explainer, performer: performers, parts, images };
 }

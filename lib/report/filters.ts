@@ -1,15 +1,13 @@
 import {
   cellCentre,
   findDuplicates,
-  partMetrics,
   topImages,
   TOP_IMAGES,
   type Grid,
-  type PartMetrics,
   type Peaks,
 } from '../metrics/index.js';
 import type { Annotations } from '../data/landmarks.js';
-import type { FilterScores } from '../explainer/evaluate.js';
+import type { FilterScores } from '../explainer/filter_scores.js';
 import { contourPath, thousandths } from './contour.js';
 import type { FilterFacts, Spot } from './data.js';
 import type { Gallery, Strong } from './gallery.js';
@@ -24,7 +22,7 @@ export interface FilterSources {
   classOf: Int32Array;
   classes: number;
   /** On the annotated photographs. */
-  scored?: { scores: FilterScores; parts: PartMetrics; annotations: Annotations } | undefined;
+  scored?: { scores: FilterScores; annotations: Annotations } | undefined;
   /** The performer's filters, where they are another set. */
   performer?: Gallery;
   /** Index in the page of a photograph of the gallery. */
@@ -42,7 +40,8 @@ export function filterFacts(sources: FilterSources): FilterFacts[] {
     strong.length === 0 ? new Int32Array(0) : topImages(peaks, f, images, TOP_IMAGES),
   );
   const category = Int32Array.from(gallery.strongest, (strong) => (strong.length === 0 ? -1 : 0));
-  const duplicateOf = scored?.parts.duplicateOf ?? findDuplicates({ peaks, grid, category, tops });
+  const duplicateOf =
+    scored?.scores.parts.duplicateOf ?? findDuplicates({ peaks, grid, category, tops });
   return gallery.strongest.map((strong, f) => {
     const strength = mean(strong.map(({ activation }) => activation));
     const twin = duplicateOf[f] ?? -1;
@@ -61,19 +60,14 @@ export function filterFacts(sources: FilterSources): FilterFacts[] {
   });
 }
 
-/** Purity, coverage and duplicates of filters that were scored. */
-export function partsOf(scores: FilterScores, annotations: Annotations, grid: Grid): PartMetrics {
-  return partMetrics({ peaks: scores.peaks, annotations, grid });
-}
-
 function partOf(
-  { scores, parts, annotations }: NonNullable<FilterSources['scored']>,
+  { scores, annotations }: NonNullable<FilterSources['scored']>,
   f: number,
 ): FilterFacts['part'] {
-  const name = parts.part[f];
+  const name = scores.parts.part[f];
   if (name === undefined) return undefined;
   const category = annotations.categories[scores.category[f] ?? -1] ?? '';
-  const purity = significant(parts.perFilter[f] ?? 0);
+  const purity = significant(scores.parts.perFilter[f] ?? 0);
   return { name: category === '' ? name : name.slice(category.length + 1), category, purity };
 }
 

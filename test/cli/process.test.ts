@@ -45,14 +45,19 @@ describe('partlens: as a process', () => {
       'deadFilters',
       'reconstruction',
       'head',
+      'parts',
       'images',
       'landmarks',
     ]);
     expect(json['images']).to.equal(20);
-    const shown = await start([...args, '--split', 'train']).ended;
+    const shown = await start([...args, '--split', 'train', '--noise', '0.2']).ended;
     expect(shown).to.include({ code: 0, stderr: '' });
-    expect(shown.stdout).to.match(/^ {2}explainer, conv_interp_2 +0\.\d{3}$/m);
-    expect(shown.stdout).to.match(/^ {2}control: random positions +0\.\d{3}$/m);
+    const rows = ['location instability \\(lower is better\\)', 'purity', 'stability under noise'];
+    for (const row of rows) {
+      expect(shown.stdout).to.match(new RegExp(`^  ${row}( +[01]\\.\\d{3}){3}$`, 'm'));
+    }
+    expect(shown.stdout).to.match(/^ {2}duplicates( +\d+\/\d+){3}$/m);
+    expect(shown.stdout).to.match(/^ {2}random positions +0\.\d{3}$/m);
     expect(shown.stdout).to.match(/^ {2}agreement +[01]\.\d{3}$/m);
   });
 

@@ -3,7 +3,9 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { listImages, readImages } from '../../lib/data/index.js';
 import { evaluationJson, type SplitName } from '../../lib/explainer/evaluate.js';
+import { gridOf, type FilterScores } from '../../lib/explainer/filter_scores.js';
 import { loadExplainer, type Explainer } from '../../lib/explainer/explainer.js';
+import { consistency, partMetrics } from '../../lib/metrics/index.js';
 import type { Performer } from '../../lib/performer/index.js';
 import { temporaryFolder } from '../data/temporary.js';
 import { failure } from '../support/performer.js';
@@ -196,17 +198,28 @@ describe('explainer: evaluate', () => {
           'random',
         ]);
         for (const value of Object.values(controls)) expect(value).to.be.within(0, 0.6);
+        const { layer1, layer2, performer: own, annotations } = evaluation.instability!;
+        const parts = (m: number, { peaks }: FilterScores): object => {
+          const input = { peaks, annotations, grid: gridOf(performer) };
+          const { purity, covered, duplicates } = partMetrics(input);
+          return {
+            locationInstability: instability(scored, m, performer),
+            purity,
+            consistency: consistency(input).value,
+            noiseStability: null,
+            covered,
+            duplicates,
+          };
+        };
         expectNear(json, {
-          performer: { locationInstability: instability(scored, 0, performer) },
-          explainer: {
-            locationInstability: instability(scored, 2, performer),
-            layer1: { locationInstability: instability(scored, 1, performer) },
-          },
+          performer: parts(0, own),
+          explainer: { ...parts(2, layer2), layer1: parts(1, layer1) },
           controls,
           p: explainer.p,
           deadFilters: dead(2),
           reconstruction: { fc1_relu: rebuilt(0), fc2_relu: rebuilt(1) },
           head: await headOf(kept, performer),
+          parts: partMetrics({ ...layer2, annotations, grid: gridOf(performer) }).landmarks,
           images: scored.filter(({ className, parts }) =>
             partsOf(scored, className).some((p) => parts[p]),
           ).length,
@@ -219,15 +232,38 @@ describe('explainer: evaluate', () => {
   it('without landmarks has no location instability, and says so with null', async () => {
     await use(async (explainer) => {
       const json = evaluationJson(await explainer.evaluate());
+      const nothing = {
+        locationInstability: null,
+        purity: null,
+        consistency: null,
+        noiseStability: null,
+        covered: [],
+        duplicates: null,
+      };
       expect(json).to.deep.include({
-        performer: { locationInstability: null },
-        explainer: { locationInstability: null, layer1: { locationInstability: null } },
+        performer: nothing,
+        explainer: { ...nothing, layer1: nothing },
+        parts: [],
         controls: { fixedPositionBest: null, fixedPositionCentre: null, random: null },
         images: 0,
         landmarks: 0,
       });
       expect(JSON.stringify(json)).to.include('"agreement":').and.not.include('NaN');
       expect((json['reconstruction'] as Record<string, number>)['fc1_relu']).to.be.above(0);
+    });
+  });
+
+  it('parts are stable against very little noise, less against much', async () => {
+    await use(async (explainer) => {
+      const stability = async (noise: number): Promise<(number | undefined)[]> => {
+        const { instability } = await explainer.evaluate({ landmarks: tiny.landmarks, noise });
+        const sets = [instability?.performer, instability?.layer1, instability?.layer2];
+        return sets.map((set) => set?.noise?.value);
+      };
+      expect(await stability(1e-6)).to.deep.equal([1, 1, 1]);
+      const much = await stability(4);
+      for (const value of much) expect(value).to.be.within(0, 0.95);
+      expect(await stability(4)).to.deep.equal(much);
     });
   });
 
