@@ -1,8 +1,8 @@
 import { relative } from 'node:path';
 import { Command } from 'commander';
-import { runDemo, type DemoResult } from '../demo/demo.js';
+import { runDemo, type DemoProgress, type DemoResult } from '../demo/demo.js';
 import { addDeviceFlags, positiveInteger, type DeviceFlags } from './flags.js';
-import { ProgressLine, withInterrupt } from './progress.js';
+import { clock, ProgressLine, withInterrupt } from './progress.js';
 import { deviceOptions } from '../session.js';
 
 interface DemoFlags extends DeviceFlags {
@@ -10,7 +10,7 @@ interface DemoFlags extends DeviceFlags {
   images: number;
   size: number;
   seed: number;
-  epochs: number;
+  epochs?: number;
 }
 
 export function demoCommand(): Command {
@@ -24,7 +24,11 @@ export function demoCommand(): Command {
     .option('--images <count>', 'images to draw', positiveInteger, 2400)
     .option('--size <pixels>', 'side of the images', positiveInteger, 112)
     .option('--seed <number>', 'seed of everything', positiveInteger, 1)
-    .option('--epochs <count>', 'passes of the explainer over the images', positiveInteger, 6)
+    .option(
+      '--epochs <count>',
+      'passes of the explainer over the images (default: 6, more for few images)',
+      positiveInteger,
+    )
     .addHelpText('after', '\nExample:\n  partlens demo --images 3000 --seed 7');
   return addDeviceFlags(command).action(async (flags: DemoFlags) => {
     const line = new ProgressLine();
@@ -39,8 +43,8 @@ export function demoCommand(): Command {
           epochs: flags.epochs,
           ...deviceOptions(flags),
           signal,
-          onProgress: ({ phase, share, detail }) =>
-            line.show(`${phase}  ${(100 * share).toFixed(0)} %  ${detail}`),
+          onProgress: (progress) =>
+            line.show(showDemo(progress, (performance.now() - started) / 1000)),
         }),
       () => line.note('stopping'),
     ).finally(() => line.clear());
@@ -48,18 +52,44 @@ export function demoCommand(): Command {
   });
 }
 
+/** `######..............  31 %  training the CNN  loss 0.412  0:41 left`. */
+export function showDemo({ phase, share, detail }: DemoProgress, seconds: number): string {
+  const left = share > 0.02 ? `${clock((seconds * (1 - share)) / share)} left` : '';
+  const percent = `${(100 * share).toFixed(0).padStart(3)} %`;
+  return [bar(share), percent, phase, detail, left].filter(Boolean).join('  ');
+}
+
+function bar(share: number): string {
+  const length = 20;
+  return '#'.repeat(Math.round(length * share)).padEnd(length, '.');
+}
+
+/** Five lines. */
 function summary({ accuracy, evaluation, report, model }: DemoResult, seconds: number): string {
   const three = (value: number | undefined): string => (value ?? NaN).toFixed(3);
   const { instability, p, head, reconstruction } = evaluation;
   const { performer, layer2, controls } = instability ?? {};
   const rebuilt = Object.entries(reconstruction).map(([name, error]) => `${name} ${three(error)}`);
-  const fixed = `fixed position ${three(controls?.fixedPositionBest)}, random ${three(controls?.random)}`;
-  const here = (path: string): string => relative('.', path);
+  const fixed = `best fixed position ${three(controls?.fixedPositionBest)}, random ${three(controls?.random)}`;
   return [
-    `CNN            ${(100 * accuracy).toFixed(1)} % of validation images right (${here(model)})`,
-    `instability    performer ${three(performer?.value)} -> explainer ${three(layer2?.value)}  (${fixed})`,
-    `parts carry    p = ${three(p)} of the features, ${String(evaluation.deadFilters)} filters never fire`,
-    `rebuilt        agreement ${three(head.agreement)}, relative error ${rebuilt.join(', ')}`,
-    `report         ${here(report)}  (${seconds.toFixed(0)} s)`,
+    `CNN          right on ${(100 * accuracy).toFixed(1)} % of validation images  (${here(model)})`,
+    `instability  performer ${three(performer?.value)} -> explainer ${three(layer2?.value)}  (${fixed})`,
+    `parts        carry p = ${three(p)} of the features; ${filters(evaluation)}`,
+    `rebuilt      agreement ${three(head.agreement)}, relative error ${rebuilt.join(', ')}`,
+    `report       ${here(report)}  (${seconds.toFixed(0)} s)`,
   ].join('\n');
+}
+
+/** `21 of 64 filters repeat no other, 0 never fire`. */
+function filters({ instability, deadFilters }: DemoResult['evaluation']): string {
+  const { peaks, parts } = instability?.layer2 ?? {};
+  const own = (peaks?.filters ?? 0) - (parts?.duplicates ?? 0) - deadFilters;
+  const rest = `${String(deadFilters)} never fire`;
+  return `${String(own)} of ${String(peaks?.filters)} filters repeat no other, ${rest}`;
+}
+
+/** A path as seen from here; in full where it lies elsewhere. */
+function here(path: string): string {
+  const way = relative('.', path);
+  return way.startsWith('..') ? path : way;
 }

@@ -18,14 +18,19 @@ import { prepareFolder } from './folder.js';
  */
 const QUICK = { batch: 32, lr: 2e-3, lrScaleDecoder: 2, rho: 0.3 } as const;
 
-/** One line of progress: what is going on, how much of it is done, 0..1. */
+/** What the demo does, one after another, and its usual share of the time. */
+const PHASES = {
+  'drawing birds': 0.13,
+  'training the CNN': 0.29,
+  'extracting features': 0.07,
+  'training the explainer': 0.41,
+  'writing the report': 0.1,
+} as const;
+
+/** One display of progress for the whole demo. */
 export interface DemoProgress {
-  phase:
-    | 'drawing birds'
-    | 'training the CNN'
-    | 'extracting features'
-    | 'training the explainer'
-    | 'writing the report';
+  phase: keyof typeof PHASES;
+  /** Share of the whole demo that is done, about, 0..1; never less than before. */
   share: number;
   detail: string;
 }
@@ -38,9 +43,10 @@ export interface DemoOptions extends DeviceOptions {
   /** Side of the images, pixels, default 112. */
   size?: number;
   seed?: number;
-  /** Passes of the CNN and of the explainer over the images. */
+  /** Passes of the CNN over the images, default 12, more for few images. */
   cnnEpochs?: number;
-  epochs?: number;
+  /** Passes of the explainer over the images, default 6, more for few images. */
+  epochs?: number | undefined;
   signal?: AbortSignal | undefined;
   onProgress?: (progress: DemoProgress) => void;
 }
@@ -57,37 +63,60 @@ export interface DemoResult {
   report: string;
 }
 
-type Settled = DemoOptions & Required<Pick<DemoOptions, 'images' | 'size' | 'seed' | 'epochs'>>;
+type Settled = DemoOptions & Record<'images' | 'size' | 'seed' | 'epochs' | 'cnnEpochs', number>;
 
 /**
  * The whole method on data that the package makes: draws birds, trains a small CNN on them, exports it
  * to ONNX, explains that file and scores the parts. Throws what its steps throw.
  */
 export async function runDemo(options: DemoOptions = {}): Promise<DemoResult> {
-  const { signal, seed = 1, epochs = 6 } = options;
-  const { images = 2400, size = 2 * DEMO_SIDE } = options;
+  const { signal, seed = 1, images = 2400, size = 2 * DEMO_SIDE } = options;
   if (!Number.isInteger(images) || images < 200) {
     throw expected('at least 200', 'images', images, { op: 'demo' });
   }
   if (!Number.isInteger(size) || size < 32 || size > 1024) {
     throw expected('32 to 1024', 'size', size, { op: 'demo' });
   }
+  const epochs = options.epochs ?? passes(6, 24, images);
+  const cnnEpochs = options.cnnEpochs ?? passes(12, 60, images);
   parseTrainOptions({ seed, epochs });
   const folder = resolve(options.out ?? 'partlens-demo');
   await prepareFolder(folder);
   return stoppable(signal, { op: 'demo', message: 'The demo was stopped.' }, () =>
-    runIn(folder, { ...options, images, size, seed, epochs }),
+    runIn(folder, { ...options, images, size, seed, epochs, cnnEpochs }),
   );
 }
 
+/** So many passes for 2400 images and more; of fewer images more passes, as many steps, up to `most`. */
+function passes(usual: number, most: number, images: number): number {
+  return Math.min(most, Math.max(usual, Math.round((usual * 2400) / images)));
+}
+
+/** Steps of the report. */
+const REPORT = ['maps', 'pictures', 'contributions'];
+
+/** Tells how far the whole is, from how far one phase is. */
+function teller(
+  onProgress: DemoOptions['onProgress'],
+): (phase: keyof typeof PHASES, done: number, total: number, detail?: string) => void {
+  const names = Object.keys(PHASES);
+  const before = (phase: string): number =>
+    Object.values(PHASES)
+      .slice(0, names.indexOf(phase))
+      .reduce((sum, share) => sum + share, 0);
+  return (phase, done, total, detail = '') => {
+    const share = Math.min(1, before(phase) + PHASES[phase] * (done / total));
+    onProgress?.({ phase, share, detail });
+  };
+}
+
 async function runIn(folder: string, options: Settled): Promise<DemoResult> {
-  const { images, size, seed, epochs, cnnEpochs = 12, signal } = options;
+  const { images, size, seed, epochs, cnnEpochs, signal } = options;
   const device = deviceOptions(options);
   const [pictures, model, run] = ['birds', 'bird_cnn.onnx', 'run'].map((name) =>
     join(folder, name),
   ) as [string, string, string];
-  const tell = (phase: DemoProgress['phase'], done: number, total: number, detail = ''): void =>
-    options.onProgress?.({ phase, share: done / total, detail });
+  const tell = teller(options.onProgress);
 
   await writeBirds(pictures, {
     images,
@@ -131,7 +160,10 @@ async function runIn(folder: string, options: Settled): Promise<DemoResult> {
     const { evaluation, path } = await writeReport(explainer, {
       landmarks,
       signal,
-      onProgress: ({ phase, done, total }) => tell('writing the report', done, total, phase),
+      onProgress: ({ phase, done, total }) => {
+        const step = REPORT.indexOf(phase);
+        tell('writing the report', step + done / total, REPORT.length, phase);
+      },
     }).finally(() => explainer.dispose());
     return { pictures, model, run, accuracy, evaluation, report: path };
   } finally {

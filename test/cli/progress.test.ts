@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { showDemo } from '../../lib/cli/demo.js';
 import { clock, ProgressLine, showTraining } from '../../lib/cli/progress.js';
 import type { TrainProgress } from '../../lib/index.js';
 import { table } from '../../lib/cli/table.js';
@@ -47,6 +48,16 @@ describe('partlens: progress line', () => {
     expect(showTraining(bare)).not.to.include('filter');
     expect(showTraining({ phase: 'features', done: 3, total: 20 })).to.equal(
       'features 3/20 images',
+    );
+  });
+
+  it('shows how far the whole demo is', () => {
+    const at = { phase: 'training the CNN', share: 0.25, detail: 'loss 0.412' } as const;
+    expect(showDemo(at, 20)).to.equal(
+      '#####...............   25 %  training the CNN  loss 0.412  1:00 left',
+    );
+    expect(showDemo({ ...at, share: 0, detail: '' }, 0)).to.equal(
+      '....................    0 %  training the CNN',
     );
   });
 
