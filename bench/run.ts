@@ -1,5 +1,6 @@
 // npm run bench: the CPU kernels against PyTorch in one process, as ratios. Needs python3 with torch
 // (Debian: python3-torch); without it the kernels are timed alone and that is said.
+// npm run bench -- train: whole training steps, see train/main.ts.
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { gradient } from '../lib/grad.js';
@@ -7,16 +8,10 @@ import { Graph } from '../lib/graph.js';
 import { conv2d, linear } from '../lib/ops/index.js';
 import { createSession } from '../lib/session.js';
 import { sizeOf } from '../lib/tensor.js';
+import { findTorch, torchEnvironment } from './train/peer.js';
 
 const peer = fileURLToPath(new URL('peers/torch_kernels.py', import.meta.url));
 const REPEATS = 9;
-
-/** A Python that has torch, or undefined. */
-function findTorch(): string | undefined {
-  return ['python3', '/usr/bin/python3'].find(
-    (python) => spawnSync(python, ['-c', 'import torch'], { stdio: 'ignore' }).status === 0,
-  );
-}
 
 /** Times forward and backward of one graph by itself: median milliseconds and GFLOP/s of each kernel. */
 async function timeAlone(
@@ -75,13 +70,19 @@ async function alone(): Promise<void> {
   });
 }
 
-const python = findTorch();
-if (python === undefined) {
-  console.log(
-    'torch is not installed (Debian: apt-get install python3-torch): no ratios, ours alone.',
-  );
-  await alone();
-} else {
-  const { status } = spawnSync(python, [peer, ...process.argv.slice(2)], { stdio: 'inherit' });
+async function kernels(): Promise<void> {
+  const python = findTorch();
+  if (python === undefined) {
+    console.log(
+      'torch is not installed (Debian: apt-get install python3-torch): no ratios, ours alone.',
+    );
+    await alone();
+    return;
+  }
+  const options = { stdio: 'inherit', env: torchEnvironment() } as const;
+  const { status } = spawnSync(python, [peer, ...process.argv.slice(2)], options);
   process.exitCode = status ?? 1;
 }
+
+if (process.argv[2] === 'train') await import('./train/main.js');
+else await kernels();

@@ -3,7 +3,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { root, run } from './toolchain.mjs';
 
-const files = ['native', 'cuda', 'test/cuda', 'test/native'].flatMap((folder) =>
+const files = ['native', 'cuda', 'bench/train', 'test/cuda', 'test/native'].flatMap((folder) =>
   readdirSync(join(root, folder), { recursive: true })
     .filter((name) => /\.(cpp|h|cu|cuh)$/.test(name))
     .map((name) => join(folder, name)),

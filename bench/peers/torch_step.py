@@ -7,9 +7,10 @@ Written as one would for speed: features without a gradient, the filter loss's g
 form (one matrix product each way), the backward pass cut at both interpretable layers, so that the
 balance of their gradients costs one data gradient of the second convolution and nothing else twice.
 Variants:
-  eager       NCHW, as it stands
-  tuned       channels_last, torch.compile, one CUDA graph, fused optimizer
-  tuned_bf16  the same under bf16 autocast, float32 weights; the filter loss stays in float32
+  eager          NCHW, as it stands
+  channels_last  NHWC
+  tuned          channels_last, torch.compile, one CUDA graph, fused optimizer
+  tuned_bf16     the same under bf16 autocast, float32 weights; the filter loss stays in float32
 """
 from __future__ import annotations
 
@@ -31,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from gpu.reference_explainer import unit_templates  # noqa: E402
 from gpu.setting import SETTINGS, Arrays, Batches, Setting, initial_weights  # noqa: E402
 
-VARIANTS = ('eager', 'tuned', 'tuned_bf16')
+VARIANTS = ('eager', 'channels_last', 'tuned', 'tuned_bf16')
 
 
 class _Math:
@@ -132,7 +133,7 @@ class TorchStep:
             raise ValueError('the peer has the default loss alone: scale peak, balanced')
         self.s, self.device, self.dtype = setting, torch.device(device), dtype
         self.tuned, self.bf16 = variant.startswith('tuned'), variant.endswith('bf16')
-        self.format = torch.channels_last if self.tuned else torch.contiguous_format
+        self.format = torch.contiguous_format if variant == 'eager' else torch.channels_last
         self.w = {name: self._tensor(array).requires_grad_() for name, array in weights.items()}
         state = torch.full((setting.D,), -1.0, device=self.device, dtype=dtype)
         self.state = {name: state.clone() for name in ('interp', 'ordin', 'peak_1', 'peak_2')}

@@ -1,0 +1,135 @@
+"""PyTorch's side of `npm run bench -- train`: serves timed training steps, one line in, one line out.
+
+    python3 bench/peers/torch_train.py --setting demo --threads 2 [--tensors FILE]
+
+Without --tensors (weights, features, targets as safetensors) all of them are zero and the peak memory
+of a few steps is printed. Else stdin takes
+  start VARIANT        a new network of that variant
+  step COUNT           steps; milliseconds and CPU milliseconds of one, losses of the last
+  compare FILE         gradients of the last step against those in the file: |a - b| / |b| by name
+and each answer is one line of JSON.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import struct
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from gpu.setting import SETTINGS, TINY, Arrays, Setting  # noqa: E402
+from peers.torch_step import TorchStep  # noqa: E402
+
+MEMORY_STEPS = 3
+
+
+def read_safetensors(path: str) -> Arrays:
+    raw = np.memmap(path, np.uint8, 'r')
+    size = struct.unpack('<Q', raw[:8].tobytes())[0]
+    header = json.loads(raw[8:8 + size].tobytes())
+    found = {}
+    for name, entry in header.items():
+        if name != '__metadata__':
+            begin, end = (8 + size + at for at in entry['data_offsets'])
+            found[name] = raw[begin:end].view(np.float32).reshape(entry['shape'])
+    return found
+
+
+def memory_bytes(field: str) -> int:
+    """VmHWM, the peak, or VmRSS of this process."""
+    line = next(line for line in Path('/proc/self/status').read_text().splitlines()
+                if line.startswith(field))
+    return int(line.split()[1]) * 1024
+
+
+def blas() -> str:
+    """The library behind matrix products, as the loader resolved it."""
+    mapped = {Path(line.split()[-1]).name for line in Path('/proc/self/maps').read_text().splitlines()
+              if 'blas' in line and '.so' in line}
+    return ', '.join(sorted(mapped)) or 'built in'
+
+
+class Server:
+    """The peer of one setting, in the variant started last."""
+
+    def __init__(self, setting: Setting, tensors: Arrays) -> None:
+        self.setting = setting
+        self.weights = {name: tensors[name] for name in setting.shapes()}
+        wrong = [name for name, shape in setting.shapes().items() if tensors[name].shape != shape]
+        if wrong:
+            raise ValueError(f'{wrong[0]} has shape {tensors[wrong[0]].shape}')
+        self.features = tensors['features']
+        self.targets = [tensors[f'target_{l}'] for l in range(1, len(setting.targets) + 1)]
+        self.peers: dict[str, TorchStep] = {}
+        self.peer: TorchStep | None = None
+
+    def start(self, variant: str) -> dict:
+        if variant not in self.peers:
+            self.peers[variant] = TorchStep(self.setting, self.weights, variant=variant)
+            self.peers[variant].load(self.features, self.targets)
+        self.peer = self.peers[variant]
+        return {'torch': torch.__version__, 'blas': blas(), 'threads': torch.get_num_threads()}
+
+    def step(self, count: str) -> dict:
+        assert self.peer
+        wall, cpu = time.perf_counter(), time.process_time()
+        for _ in range(int(count)):
+            self.peer.step()
+            losses = self.peer.read()
+        ms = [1e3 * (now() - begin) / int(count)
+              for now, begin in ((time.perf_counter, wall), (time.process_time, cpu))]
+        return {'ms': ms[0], 'cpuMs': ms[1], 'losses': losses}
+
+    def compare(self, path: str) -> dict:
+        assert self.peer
+        found = {}
+        for name, theirs in read_safetensors(path).items():
+            ours = self.peer.w[name].grad
+            assert ours is not None
+            wanted = torch.tensor(theirs)
+            norm = max(float(wanted.norm()), 1e-30)
+            found[name] = float((ours.contiguous().view(wanted.shape) - wanted).norm()) / norm
+        return found
+
+
+def peak_memory(setting: Setting) -> dict:
+    """Bytes that a network in training adds to a process that has imported PyTorch, at its peak."""
+    before = memory_bytes('VmRSS')
+    shape = (setting.B, setting.C, setting.n, setting.n)
+    peer = TorchStep(setting, {name: np.zeros(shape, np.float32)
+                               for name, shape in setting.shapes().items()})
+    peer.load(np.zeros(shape, np.float32), [np.zeros((setting.B, size), np.float32)
+                                            for size in setting.targets])
+    for _ in range(MEMORY_STEPS):
+        peer.step()
+        peer.read()
+    return {'peakBytes': memory_bytes('VmHWM') - before, 'processBytes': memory_bytes('VmHWM')}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    settings = {setting.name: setting for setting in (*SETTINGS, TINY)}
+    parser.add_argument('--setting', choices=settings, required=True)
+    parser.add_argument('--threads', type=int, required=True)
+    parser.add_argument('--tensors')
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    setting = settings[args.setting]
+    if not args.tensors:
+        print(json.dumps(peak_memory(setting)))
+        return
+    server = Server(setting, read_safetensors(args.tensors))
+    for line in sys.stdin:
+        name, argument = line.strip().split(' ', 1)
+        commands = {'start': server.start, 'step': server.step, 'compare': server.compare}
+        print(json.dumps(commands[name](argument)), flush=True)
+
+
+if __name__ == '__main__':
+    main()

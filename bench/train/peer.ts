@@ -1,0 +1,82 @@
+import { spawn, spawnSync, type ChildProcessWithoutNullStreams } from 'node:child_process';
+import { createInterface, type Interface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+
+const server = fileURLToPath(new URL('../peers/torch_train.py', import.meta.url));
+
+/** OpenBLAS chooses its kernels by the machine unless these two tell it otherwise: PyTorch runs without. */
+export function torchEnvironment(): NodeJS.ProcessEnv {
+  const own = ['OPENBLAS_CORETYPE', 'OPENBLAS_L2_SIZE'];
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !own.includes(name)));
+}
+
+/** A Python that has torch, or undefined. */
+export function findTorch(): string | undefined {
+  return ['python3', '/usr/bin/python3'].find(
+    (python) => spawnSync(python, ['-c', 'import torch'], { stdio: 'ignore' }).status === 0,
+  );
+}
+
+/** A program that answers one line of text with one line of JSON. */
+export class Peer {
+  readonly #child: ChildProcessWithoutNullStreams;
+  readonly #lines: Interface;
+  readonly #answers: AsyncIterator<string, undefined>;
+  #complaint = '';
+
+  constructor(program: string, args: readonly string[]) {
+    this.#child = spawn(program, args, { env: torchEnvironment() });
+    this.#child.stderr.on('data', (text) => (this.#complaint += String(text)));
+    this.#lines = createInterface({ input: this.#child.stdout });
+    this.#answers = this.#lines[Symbol.asyncIterator]();
+  }
+
+  async ask<T>(line: string): Promise<T> {
+    this.#child.stdin.write(`${line}\n`);
+    const answer = await this.#answers.next();
+    if (answer.done) {
+      throw new Error(`the peer stopped at "${line}": ${this.#complaint.slice(-2000)}`);
+    }
+    return JSON.parse(answer.value) as T;
+  }
+
+  close(): void {
+    this.#child.stdin.end();
+    this.#lines.close();
+  }
+}
+
+export interface TorchOptions {
+  setting: string;
+  threads: number;
+}
+
+/** PyTorch's step of one setting, from the tensors of a file. */
+export function torchPeer(
+  python: string,
+  tensors: string,
+  { setting, threads }: TorchOptions,
+): Peer {
+  const args = ['--setting', setting, '--threads', String(threads), '--tensors', tensors];
+  return new Peer(python, [server, ...args]);
+}
+
+export interface Memory {
+  /** What training adds to the process. */
+  peakBytes: number;
+  /** All of the process. */
+  processBytes: number;
+}
+
+export function torchMemory(python: string, { setting, threads }: TorchOptions): Memory {
+  const args = [server, '--setting', setting, '--threads', String(threads)];
+  const ran = spawnSync(python, args, { encoding: 'utf8', env: torchEnvironment() });
+  return lastJson(ran) as Memory;
+}
+
+/** The JSON in the last line that a process printed. */
+export function lastJson({ stdout, stderr }: { stdout: string; stderr: string }): unknown {
+  const line = stdout.trim().split('\n').at(-1) ?? '';
+  if (!line.startsWith('{')) throw new Error(`no result: ${stderr.slice(-2000)}`);
+  return JSON.parse(line);
+}
