@@ -194,6 +194,14 @@ async function filterSets(
       all: own.scores.parts.landmarks,
       explainer: own.scores.parts.covered,
       performer: theirs.scores.parts.covered,
+      purity: {
+        performer: finite(theirs.scores.parts.purity),
+        explainer: finite(own.scores.parts.purity),
+      },
+      consistency: {
+        performer: finite(theirs.scores.consistency.value),
+        explainer: finite(own.scores.consistency.value),
+      },
     };
   return { explainer, performer: performers, parts, images };
 }

@@ -52,7 +52,16 @@ export interface Scores {
   /** Relative error of each rebuilt feature. */
   reconstruction: { name: string; error: number | null }[];
   /** Landmarks, and those that some filter covers. */
-  parts: { all: string[]; explainer: string[]; performer: string[] } | undefined;
+  parts:
+    | {
+        all: string[];
+        explainer: string[];
+        performer: string[];
+        /** `metrics.partMetrics` and `metrics.consistency`, 0..1. */
+        purity: { performer: number | null; explainer: number | null };
+        consistency: { performer: number | null; explainer: number | null };
+      }
+    | undefined;
 }
 
 /** Sizes of what is drawn. */

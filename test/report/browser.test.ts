@@ -48,6 +48,7 @@ describe('report: in a browser, of the demo', () => {
     const url = pathToFileURL(report).href;
     const wide = await open(url, { width: 1280 });
     await overview(wide.page);
+    await atAGlance(wide.page);
     await gallery(wide.page);
     await charts(wide.page);
     await matrix(wide.page);
@@ -73,6 +74,21 @@ async function overview(page: Page): Promise<void> {
     expect(await page.locator('.tiles').textContent()).to.include(control);
   }
   await shoot(page, 'report-1280');
+}
+
+/** The first pictures lead to the card of their filter; the sticky line stays above the tables. */
+async function atAGlance(page: Page): Promise<void> {
+  const first = page.locator('.glance').first();
+  expect(await first.locator('img').count()).to.equal(4);
+  const title = await first.getAttribute('title');
+  const number = title?.replace('show filter ', '') ?? '';
+  await first.focus();
+  await page.keyboard.press('Enter');
+  await page.locator(`#explainer-${number} h3`).waitFor();
+  const focused = 'document.activeElement.id';
+  expect(await page.evaluate(focused)).to.equal(`explainer-${number}`);
+  await page.locator('.matrix').first().scrollIntoViewIfNeeded();
+  await page.locator('nav a').last().click({ trial: true });
 }
 
 async function gallery(page: Page): Promise<void> {

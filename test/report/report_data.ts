@@ -67,7 +67,11 @@ export async function madeUpReport(filters: number, pictures: number): Promise<R
       p: 0.8,
       head: { agreement: 0.9, performerError: 0.1, explainerError: 0.12, kl: 0.1, images: 2 },
       reconstruction: [{ name: 'fc6', error: 0.3 }],
-      parts: { all: ['dog/head', 'dog/legs'], explainer: ['dog/head'], performer: [] },
+      parts: {
+        ...{ all: ['dog/head', 'dog/legs'], explainer: ['dog/head'], performer: [] },
+        purity: { performer: 0.4, explainer: 0.8 },
+        consistency: { performer: 0.1, explainer: 0.5 },
+      },
     },
     frame: { size: 224, cells: 14, field: [196, 196] },
     pictures: list,

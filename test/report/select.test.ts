@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import type { ReportData } from '../../lib/report/data.js';
 import {
   EVERYTHING,
+  firstFilters,
   partNames,
   selectFilters,
   type Selection,
@@ -35,6 +36,33 @@ function chosen(change: Partial<Selection> = {}): number[] {
   const selection: Selection = { ...EVERYTHING, set: 'explainer', sort: 'stability', ...change };
   return selectFilters(data, selection).map((one) => one.filter);
 }
+
+describe('report: the first pictures', () => {
+  const part = (name: string, purity = 0.9) => ({ name, category: 'dog', purity });
+
+  it('are those of the most stable filter of each part', () => {
+    const filters = [
+      filter(0, { instability: 0.05, part: part('head') }),
+      filter(1, { instability: 0.03, part: part('head') }),
+      filter(2, { instability: 0.01, part: part('head'), duplicateOf: 1 }),
+      filter(3, { instability: 0.02, part: part('legs') }),
+      filter(4, { instability: 0.01, part: part('tail', 0.4) }),
+      filter(5, { instability: null, part: part('wing'), dead: true }),
+    ];
+    expect(firstFilters(filters).map((one) => one.filter)).to.deep.equal([3, 1]);
+  });
+
+  it('without names are those of the strongest filters that repeat no other', () => {
+    const filters = [
+      filter(0, { strength: 1 }),
+      filter(1, { strength: 3 }),
+      filter(2, { strength: 9, duplicateOf: 1 }),
+      filter(3, { strength: 9, dead: true }),
+      ...[4, 5, 6, 7, 8].map((n) => filter(n, { strength: 2 })),
+    ];
+    expect(firstFilters(filters).map((one) => one.filter)).to.deep.equal([1, 4, 5, 6, 7, 8]);
+  });
+});
 
 describe('report: search', () => {
   it('sorts: stable first, unknown behind, dead last; equal ones by number', () => {

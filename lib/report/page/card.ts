@@ -1,6 +1,6 @@
 import type { FilterFacts, ReportData } from '../data.js';
 import { h } from './dom.js';
-import { count, percent, short, three } from './format.js';
+import { count, mostGiven, percent, short, three } from './format.js';
 import { drawSpot } from './picture.js';
 import type { Viewer } from './viewer.js';
 
@@ -38,7 +38,7 @@ export function filterCard(
           {},
           'performer: ',
           filterLink('performer', nearest.filter, context),
-          `, at the same place in ${percent(filter.nearest.share)}; instability ${three(nearest.instability)}`,
+          `, same place in ${percent(filter.nearest.share)} · instability ${three(nearest.instability)}`,
         ),
         h('div', { class: 'strip' }, ...pictures(nearest, 'performer', context)),
       ),
@@ -50,12 +50,10 @@ export function filterLink(
   set: 'explainer' | 'performer',
   filter: number,
   { show }: Pick<CardContext, 'show'>,
+  text = `filter ${String(filter)}`,
 ): HTMLElement {
-  return h(
-    'button',
-    { class: 'link', on: { click: () => show(set, filter) } },
-    `filter ${String(filter)}`,
-  );
+  const attributes = { 'aria-label': `filter ${String(filter)}` };
+  return h('button', { class: 'link', attributes, on: { click: () => show(set, filter) } }, text);
 }
 
 function facts(
@@ -65,6 +63,11 @@ function facts(
 ): HTMLElement {
   const { part, classes, duplicateOf, dead } = filter;
   const named = classes.map((one) => context.data.classes[one.class] ?? '').join(', ');
+  const { contributions } = context.data;
+  const row = contributions.rows.find(
+    ({ kind, filters }) => kind === 'filter' && filters[0] === filter.filter,
+  );
+  const gift = set === 'explainer' && row ? mostGiven(contributions, row) : undefined;
   const repeats = context.data[set].filter((other) => other.duplicateOf === filter.filter).length;
   const entry = (name: string, value: Node | string): HTMLElement =>
     h('div', {}, h('dt', {}, name), h('dd', {}, value));
@@ -80,11 +83,12 @@ function facts(
       'dl',
       {},
       entry('instability', three(filter.instability)),
-      part && entry('at this part', percent(part.purity)),
-      part && part.category !== '' && entry('category', part.category),
-      entry('photographs', percent(filter.share)),
-      entry('strength', short(filter.strength)),
+      part && entry('peaks at the part', percent(part.purity)),
+      part && part.category !== '' && entry('scored on', part.category),
+      entry('strong in', `${percent(filter.share)} of all`),
       named !== '' && entry('strongest in', named),
+      gift !== undefined && entry('gives most to', gift),
+      entry('strength', short(filter.strength)),
       repeats > 0 && entry('repeated by', count(repeats, 'filter')),
     ),
   );

@@ -17,7 +17,7 @@ export function duplicatesSection(
   const links = (filters: readonly number[]): Node[] =>
     filters.flatMap((filter, i) => [
       ...(i > 0 ? [document.createTextNode(', ')] : []),
-      filterLink('explainer', filter, context),
+      filterLink('explainer', filter, context, String(filter)),
     ]);
   const repeats = [...groups].sort((a, b) => b[1].length - a[1].length || a[0] - b[0]);
   return h(
@@ -37,7 +37,7 @@ export function duplicatesSection(
         h(
           'li',
           {},
-          ...links([kept]),
+          filterLink('explainer', kept, context),
           ` is repeated by ${count(twins.length, 'filter')}: `,
           ...links(twins.map(({ filter }) => filter)),
         ),

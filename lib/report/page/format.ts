@@ -1,3 +1,5 @@
+import type { ContributionRow, Contributions } from '../data.js';
+
 /** Numbers as the page shows them; `-` for what cannot be told. */
 export function three(value: number | null | undefined): string {
   return value === null || value === undefined ? '–' : value.toFixed(3);
@@ -19,4 +21,14 @@ export function percent(value: number | null | undefined): string {
 /** `1 photograph`, `2 photographs`. */
 export function count(n: number, what: string): string {
   return `${String(n)} ${what}${n === 1 ? '' : 's'}`;
+}
+
+/** `ibis +3.88`: the class of the largest drop; undefined where none is positive. */
+export function mostGiven(
+  { classes }: Contributions,
+  { drops }: ContributionRow,
+): string | undefined {
+  const most = drops.indexOf(Math.max(...drops));
+  const drop = drops[most] ?? 0;
+  return drop > 0 ? `${classes[most]?.name ?? ''} +${short(drop)}` : undefined;
 }

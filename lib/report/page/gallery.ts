@@ -24,7 +24,7 @@ export class FilterGallery {
     const sort: SortKey = data.scores.instability ? 'stability' : 'strength';
     this.#selection = { ...EVERYTHING, set: 'explainer', sort, duplicates: false };
     this.#sight = new IntersectionObserver((entries) => this.#fill(entries), {
-      rootMargin: '800px',
+      rootMargin: '1600px',
     });
     this.#controls.addEventListener('submit', (event) => event.preventDefault());
     this.element = h(

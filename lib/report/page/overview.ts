@@ -26,6 +26,11 @@ export function overview(data: ReportData): HTMLElement {
       `${String(data.explainer.length)} part filters rebuild ${run.targets.join(', ')} · ${kept} · ${count(run.steps, 'step')}`,
     ),
     h(
+      'p',
+      { class: 'lead' },
+      `An explainer rewrote the maps of ${run.layer} as part maps. Each of its filters should answer to one part of the object, at the same place in every photograph, and together they should still carry what the network knows.`,
+    ),
+    h(
       'div',
       { class: 'tiles' },
       instabilityTile(scores.instability),
@@ -52,7 +57,7 @@ function instabilityTile(found: ReportData['scores']['instability']): HTMLElemen
   return tile(
     title,
     `${three(performer)} → ${three(layer2)}`,
-    `Does a filter answer at the same place of the object? Fraction of the image diagonal, lower is better; ${count(images, 'photograph')} with landmarks.`,
+    `How far a filter strays from its place on the object, as a fraction of the image diagonal: lower is better. ${count(images, 'photograph')} with landmarks.`,
     [
       bar('performer', performer, 'performer'),
       bar('explainer, first layer', layer1, 'explainer'),
@@ -65,18 +70,23 @@ function instabilityTile(found: ReportData['scores']['instability']): HTMLElemen
 
 function shareTile(p: number, { explainer }: ReportData): HTMLElement {
   const dead = explainer.filter((filter) => filter.dead).length;
-  return tile('Share p carried by parts', three(p), 'The rest takes the ordinary track.', [
-    { name: 'part filters', share: p, value: three(p), kind: 'explainer' },
-    { name: 'ordinary track', share: 1 - p, value: three(1 - p), kind: 'control' },
-    { name: 'filters that never fire', value: `${String(dead)} of ${String(explainer.length)}` },
-  ]);
+  return tile(
+    'Share p carried by parts',
+    three(p),
+    'Share of the rebuilt features that comes from part filters. The rest takes the ordinary track, which has no parts.',
+    [
+      { name: 'part filters', share: p, value: three(p), kind: 'explainer' },
+      { name: 'ordinary track', share: 1 - p, value: three(1 - p), kind: 'control' },
+      { name: 'filters that never fire', value: `${String(dead)} of ${String(explainer.length)}` },
+    ],
+  );
 }
 
 function agreementTile({ head, reconstruction }: ReportData['scores']): HTMLElement {
   const text =
     head.images === 0
       ? 'No photographs were kept out of training.'
-      : `Same first class from the rebuilt features, on ${count(head.images, 'photograph')} kept out of training.`;
+      : `How often the network’s own head says the same class from the rebuilt features, on ${count(head.images, 'photograph')} kept out of training.`;
   const error = (name: string, value: number | null, kind: 'explainer' | 'performer'): Bar => ({
     name,
     share: value ?? 0,
@@ -119,12 +129,22 @@ function partsTile({ scores, explainer }: ReportData): HTMLElement {
     value: String(parts[name].length),
     kind: name,
   });
+  const change = (name: string, { performer, explainer: own }: typeof parts.purity): Bar => ({
+    name,
+    value: `${percent(performer)} → ${percent(own)}`,
+  });
   const missing = parts.all.filter((name) => !parts.explainer.includes(name));
   return tile(
     'Parts covered',
     `${String(parts.explainer.length)} of ${String(all)}`,
-    'Parts of a category on which at least half of some filter’s peaks lie.',
-    [bar('explainer'), bar('performer'), duplicates],
+    'Parts, of one category each, on which at least half of some filter’s peaks lie.',
+    [
+      bar('explainer'),
+      bar('performer'),
+      duplicates,
+      change('peaks at the filter’s own part', parts.purity),
+      change('filters consistently at one part', parts.consistency),
+    ],
     missing.length > 0 &&
       h(
         'details',

@@ -7,6 +7,7 @@ import { CurveChart } from './curves.js';
 import { byId, h, pageData } from './dom.js';
 import { duplicatesSection } from './duplicates.js';
 import { FilterGallery } from './gallery.js';
+import { glance } from './glance.js';
 import { contributionTable } from './matrix.js';
 import { overview } from './overview.js';
 import { Viewer } from './viewer.js';
@@ -21,6 +22,7 @@ function draw(data: ReportData): void {
   const gallery = new FilterGallery(data, context);
   byId('page').replaceChildren(
     overview(data),
+    glance(data, context),
     navigation(),
     gallery.element,
     contributionTable(data.contributions, context),
@@ -56,7 +58,11 @@ function trainingSection({ curves }: ReportData): HTMLElement {
     'section',
     { id: 'training', attributes: { 'aria-labelledby': 'training-title' } },
     h('h2', { id: 'training-title' }, 'Training'),
-    h('p', { class: 'note' }, 'Drag over a chart to zoom, double-click to see all of it again.'),
+    h(
+      'p',
+      { class: 'note' },
+      'Each term of the loss over the steps of training. Drag over a chart to zoom, double-click to see all of it again.',
+    ),
     h('div', { class: 'charts' }, ...curves.map((curve) => new CurveChart(curve).element)),
   );
 }

@@ -81,3 +81,25 @@ function keyOf(sort: SortKey): (filter: FilterFacts) => number {
       return ({ filter }) => filter;
   }
 }
+
+/** Filters that are shown first of all. */
+const FIRST = 6;
+/** A filter stands for a part if at least this share of its peaks is there. */
+const PURE = 0.5;
+
+/** The most stable filter of each part; without names the strongest filters that repeat no other. */
+export function firstFilters(filters: readonly FilterFacts[]): FilterFacts[] {
+  const own = filters.filter(({ dead, duplicateOf }) => !dead && duplicateOf === undefined);
+  const best = new Map<string, FilterFacts>();
+  for (const filter of own) {
+    const { part, instability } = filter;
+    if (!part || instability === null || part.purity < PURE) continue;
+    const other = best.get(part.name)?.instability ?? Infinity;
+    if (instability < other) best.set(part.name, filter);
+  }
+  const chosen =
+    best.size > 0
+      ? [...best.values()].sort((a, b) => (a.instability ?? 0) - (b.instability ?? 0))
+      : own.sort((a, b) => b.strength - a.strength || a.filter - b.filter);
+  return chosen.slice(0, FIRST);
+}
