@@ -79,6 +79,7 @@ export function showExplanation(explanation: Explanation, top: number): string {
   const rows = listed.map(({ filter, part, place, strength, contribution }) => [
     String(filter),
     part ? part.name : '-',
+    part ? part.category : '-',
     part ? percent(part.purity) : '-',
     place.x.toFixed(0),
     place.y.toFixed(0),
@@ -100,7 +101,10 @@ export function showExplanation(explanation: Explanation, top: number): string {
     heads,
     `${String(parts.length)} of ${String(explanation.filters)} part filters answer${rest}.\n` +
       `contribution: ${unit} of ${printable(explained.name)} lost when the filter is switched off`,
-    table([['filter', 'part', 'purity', 'x', 'y', 'strength', 'contribution'], ...rows]),
+    table([
+      ['filter', 'part', 'scored on', 'purity', 'x', 'y', 'strength', 'contribution'],
+      ...rows,
+    ]),
     whole,
     ...(both.length > 0 ? [table([['pair', 'together', 'beyond the sum'], ...both])] : []),
     showCurves(explanation),

@@ -14,7 +14,9 @@ export async function knownParts(
 ): Promise<(KnownPart | undefined)[]> {
   const known = await readPartNames(run, { fingerprint: config.fingerprint, step }, onWarning);
   return (known?.filters ?? []).map((filter) =>
-    filter?.part ? { name: filter.part, purity: filter.purity } : undefined,
+    filter?.part
+      ? { name: filter.part, category: filter.category, purity: filter.purity }
+      : undefined,
   );
 }
 

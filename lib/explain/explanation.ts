@@ -31,8 +31,9 @@ export interface Place {
 
 /** The landmark that a filter meets most often. */
 export interface KnownPart {
-  /** `category/part`. */
   name: string;
+  /** Category on which the filter is strongest; empty where landmarks have none. */
+  category: string;
   /** Share of the filter's top images whose peak is near this landmark, 0..1. */
   purity: number;
 }

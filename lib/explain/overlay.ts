@@ -1,5 +1,5 @@
 import { contours } from './contour.js';
-import type { ActivePart } from './explanation.js';
+import type { ActivePart, Explanation, Place } from './explanation.js';
 import { toPhotograph, type Frame } from './place.js';
 
 /** Colours that stay apart for most eyes, on dark and on light ground [Okabe, Ito 2008]. */
@@ -10,10 +10,50 @@ export function colourOf(index: number): string {
   return COLOURS[index % COLOURS.length] ?? '#e69f00';
 }
 
-/** `filter 12 · dog/head`; with a question mark where fewer than half of its peaks are at that part. */
+/** `head · filter 12`; with a question mark where fewer than half of its peaks are at that part. */
 export function labelOf({ filter, part }: Pick<ActivePart, 'filter' | 'part'>): string {
-  const name = part ? ` \u00b7 ${part.name}${part.purity < 0.5 ? '?' : ''}` : '';
-  return `filter ${String(filter)}${name}`;
+  const name = part ? `${part.name}${part.purity < 0.5 ? '?' : ''} \u00b7 ` : '';
+  return `${name}filter ${String(filter)}`;
+}
+
+/** A part that is drawn, and how many others peak where it does. */
+export interface DrawnPart {
+  part: ActivePart;
+  others: number;
+}
+
+/**
+ * The first `count` parts whose peaks are neither in the same nor in touching cells, so that contours do
+ * not lie upon each other; each stands for the later ones at its place.
+ */
+export function partsApart(
+  parts: readonly ActivePart[],
+  { geometry, input, width, height }: Frame,
+  count: number,
+): DrawnPart[] {
+  const reach = [geometry.stride[0] * height, geometry.stride[1] * width].map(
+    (step) => (1.5 * step) / input,
+  );
+  const near = (a: Place, b: Place): boolean =>
+    Math.abs(a.y - b.y) < (reach[0] ?? 0) && Math.abs(a.x - b.x) < (reach[1] ?? 0);
+  const drawn: DrawnPart[] = [];
+  for (const part of parts) {
+    const there = drawn.find((one) => near(one.part.place, part.place));
+    if (there) there.others++;
+    else drawn.push({ part, others: 0 });
+  }
+  return drawn.slice(0, count);
+}
+
+/** Parts that are drawn on the photograph. */
+const DRAWN = 5;
+/** They give at least this share of what the first one gives. */
+const LEAST = 0.01;
+
+/** The first parts, apart from each other, without those that give next to nothing. */
+export function drawnParts({ parts, frame }: Pick<Explanation, 'parts' | 'frame'>): DrawnPart[] {
+  const least = LEAST * Math.abs(parts[0]?.contribution ?? 0);
+  return partsApart(parts, frame, DRAWN).filter(({ part }) => Math.abs(part.contribution) >= least);
 }
 
 export interface OverlayOptions {

@@ -3,11 +3,11 @@ import { VERSION } from '../version.js';
 import { curveChart } from './chart.js';
 import type { ActivePart, ClassScore, Curve, Explanation } from './explanation.js';
 import { escapeText } from './markup.js';
-import { colourOf, labelOf, partOverlay } from './overlay.js';
-import { DRAWN, overlays, photograph } from './picture.js';
+import { colourOf, drawnParts, labelOf, partOverlay, partsApart } from './overlay.js';
+import { overlays, photograph } from './picture.js';
 import { STYLE } from './style.js';
 
-/** Parts with a picture of their own. */
+/** Places with a picture of their own. */
 const PICTURES = 12;
 /** Longer side of the photograph in the page, pixels. */
 const SIDE = 900;
@@ -34,9 +34,10 @@ export async function explanationPage(
     '<meta http-equiv="Content-Security-Policy" ',
     `content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">`,
     `<title>${escapeText(title)}</title><style>${STYLE}</style></head><body>`,
-    `<header><h1>${escapeText(prediction.name)}</h1><p>${escapeText(name)}</p></header><main>`,
-    predictions(explanation),
-    `<section><h2>Where the parts are</h2>${picture(explanation, url)}</section>`,
+    `<header><p class="kicker">partlens explanation</p><h1>${escapeText(prediction.name)}</h1>`,
+    `<p>${escapeText(name)}</p></header><main>`,
+    `<section class="top">${picture(explanation, url)}<div>${predictions(explanation)}`,
+    `${gifts(explanation)}</div></section>`,
     pictures(explanation),
     partTable(explanation),
     wholes(explanation),
@@ -50,15 +51,14 @@ export async function explanationPage(
 function predictions({ prediction, rebuilt, unit, warnings }: Explanation): string {
   const row = (label: string, { name, probability, score }: ClassScore): string =>
     `<tr><th scope="row">${label}</th><td>${escapeText(name)}</td>` +
-    `<td>${percent(probability)}</td><td>${score.toFixed(2)}</td></tr>`;
+    `<td class="n">${percent(probability)}</td><td class="n">${score.toFixed(2)}</td></tr>`;
   return [
-    '<section><table><thead><tr><th></th><th>class</th><th>probability</th>',
-    `<th>${unit}</th></tr></thead><tbody>`,
-    row('performer', prediction),
+    '<table class="wide"><thead><tr><th></th><th>class</th><th class="n">probability</th>',
+    `<th class="n">${unit}</th></tr></thead><tbody>`,
+    row('the CNN', prediction),
     row('from rebuilt features', rebuilt),
     '</tbody></table>',
     ...warnings.map((text) => `<p class="warning" role="note">${escapeText(text)}</p>`),
-    '</section>',
   ].join('');
 }
 
@@ -72,31 +72,60 @@ function picture(explanation: Explanation, url: string): string {
     `<svg class="photo" viewBox="0 0 ${box}" role="img" aria-label="the photograph with its parts">`,
     `<image id="photograph" ${photo} href="${url}"/>`,
     overlays(explanation, line),
-    '</svg><ul class="legend">',
-    ...explanation.parts.slice(0, DRAWN).map((part, i) => {
-      return `<li>${swatch(i)}${escapeText(labelOf(part))} <b>${signed(part.contribution)}</b></li>`;
-    }),
+    '</svg>',
+  ].join('');
+}
+
+/** What the drawn parts, the ordinary track and a filter at random give, as bars. */
+function gifts(explanation: Explanation): string {
+  const { tracks, control, explained, unit } = explanation;
+  const drawn = drawnParts(explanation);
+  const rows = [
+    ...drawn.map(({ part, others }, i) => ({
+      name: escapeText(labelOf(part)) + more(others),
+      value: part.contribution,
+      colour: colourOf(i),
+    })),
+    { name: 'ordinary track', value: tracks.ordinary, colour: 'var(--soft)' },
+    { name: 'control: a filter at random', value: control.random, colour: 'var(--soft)' },
+  ];
+  const most = Math.max(...rows.map(({ value }) => Math.abs(value)), Number.MIN_VALUE);
+  return [
+    `<h2>What the parts give to ${escapeText(explained.name)}</h2>`,
+    `<p>The ${unit} that is lost when the filter’s map is switched off.</p><ul class="gifts">`,
+    ...rows.map(
+      ({ name, value, colour }) =>
+        `<li><span>${name}</span><b>${signed(value)}</b><i style="background:${colour};` +
+        `width:${((100 * Math.abs(value)) / most).toFixed(1)}%"></i></li>`,
+    ),
     '</ul>',
   ].join('');
+}
+
+function more(others: number): string {
+  if (others === 0) return '';
+  return ` <small>and ${String(others)} more at this place</small>`;
 }
 
 /** One small picture for each of the first parts. */
 function pictures({ parts, frame }: Explanation): string {
   const { width, height } = frame;
   const line = Math.max(width, height) / 80;
-  const figures = parts.slice(0, PICTURES).map((part, i) => {
+  const figures = partsApart(parts, frame, PICTURES).map(({ part, others }, i) => {
     const overlay = partOverlay(part, frame, { colour: colourOf(i), line, field: true });
     return (
       `<figure><svg viewBox="0 0 ${String(width)} ${String(height)}" role="img" ` +
       `aria-label="${escapeText(labelOf(part))}"><use href="#photograph"/>${overlay}</svg>` +
-      `<figcaption>${escapeText(labelOf(part))}<br><b>${signed(part.contribution)}</b></figcaption></figure>`
+      `<figcaption>${escapeText(labelOf(part))} <b>${signed(part.contribution)}</b>` +
+      `${more(others)}</figcaption></figure>`
     );
   });
   if (figures.length === 0) return '';
   return (
-    `<section><h2>One by one</h2><p>The contour is at half of the map's maximum; the dashed box is ` +
-    `what the strongest cell of the CNN's layer sees. A question mark: fewer than half of the ` +
-    `filter's peaks are at this part.</p><div class="figures">${figures.join('')}</div></section>`
+    `<section><h2>Place by place</h2><p>The contour is at half of the map’s maximum; the dashed box is ` +
+    `what the strongest cell of the CNN’s layer sees. Of filters that peak at one place the first ` +
+    `is drawn. A question mark: fewer than half of the filter’s peaks are at this part.</p>` +
+    `<div class="figures">${figures.join('')}</div></section>`
   );
 }
 
@@ -109,18 +138,22 @@ function partTable({ parts, filters, explained, unit }: Explanation): string {
     const width = ((100 * Math.abs(contribution)) / most).toFixed(0);
     const kind = contribution < 0 ? 'against' : 'for';
     return [
-      `<tr><td>${String(filter)}</td><td>${signed(contribution)}</td>`,
+      `<tr><td class="n">${String(filter)}</td><td class="n">${signed(contribution)}</td>`,
       `<td class="bar"><i class="${kind}" style="width:${width}%"></i></td>`,
-      `<td>${part ? `${escapeText(part.name)} ${percent(part.purity)}` : '\u2013'}</td>`,
-      `<td>${strength.toFixed(2)}</td><td>${place.x.toFixed(0)}, ${place.y.toFixed(0)}</td></tr>`,
+      `<td>${part ? escapeText(part.name) : '\u2013'}</td>`,
+      `<td class="n">${part ? percent(part.purity) : '\u2013'}</td>`,
+      `<td>${part ? escapeText(part.category) : '\u2013'}</td><td class="n">${strength.toFixed(2)}</td>`,
+      `<td class="n">${place.x.toFixed(0)}, ${place.y.toFixed(0)}</td></tr>`,
     ].join('');
   };
   return [
     `<section><h2>${String(parts.length)} of ${String(filters)} filters answer</h2>`,
     `<p>Contribution: ${unit} of ${escapeText(explained.name)} that is lost when the filter is switched `,
     "off. Strength: 1 is the mean of the training images. Purity: share of the filter's top images ",
-    'whose peak is at this part.</p><div class="scroll" tabindex="0"><table><thead><tr><th>filter</th>',
-    '<th>contribution</th><th></th><th>part, purity</th><th>strength</th><th>x, y</th></tr></thead>',
+    'whose peak is at this part; scored on: the category on which it is strongest.</p>',
+    '<div class="scroll" tabindex="0"><table><thead><tr><th class="n">filter</th>',
+    '<th class="n">contribution</th><th></th><th>part</th><th class="n">purity</th>',
+    '<th>scored on</th><th class="n">strength</th><th class="n">x, y</th></tr></thead>',
     `<tbody>${parts.map(row).join('')}</tbody></table></div></section>`,
   ].join('');
 }
@@ -133,17 +166,18 @@ function wholes({ tracks, control, pairs }: Explanation): string {
     ['control: a filter at random', control.random],
   ] as const;
   const wholeRows = rows.map(
-    ([name, value]) => `<tr><th scope="row">${name}</th><td>${signed(value)}</td></tr>`,
+    ([name, value]) => `<tr><th scope="row">${name}</th><td class="n">${signed(value)}</td></tr>`,
   );
   const pairRows = pairs.map(
     ({ filters, contribution, interaction }) =>
-      `<tr><td>${filters.join(' + ')}</td><td>${signed(contribution)}</td><td>${signed(interaction)}</td></tr>`,
+      `<tr><td>${filters.join(' + ')}</td><td class="n">${signed(contribution)}</td>` +
+      `<td class="n">${signed(interaction)}</td></tr>`,
   );
   return [
     '<section class="two"><div><h2>Switched off as a whole</h2><table>',
     ...wholeRows,
-    '</table></div><div><h2>Pairs</h2><table><thead><tr><th>filters</th><th>together</th>',
-    `<th>beyond the sum</th></tr></thead><tbody>${pairRows.join('')}</tbody></table></div></section>`,
+    '</table></div><div><h2>Pairs</h2><table><thead><tr><th>filters</th><th class="n">together</th>',
+    `<th class="n">beyond the sum</th></tr></thead><tbody>${pairRows.join('')}</tbody></table></div></section>`,
   ].join('');
 }
 
@@ -161,10 +195,6 @@ function curves({ deletion, insertion, unit, explained }: Explanation): string {
     one('Insertion', insertion, 'filters switched on', 'larger is better'),
     '</div></section>',
   ].join('');
-}
-
-function swatch(index: number): string {
-  return `<i class="swatch" style="background:${colourOf(index)}"></i>`;
 }
 
 function percent(share: number): string {

@@ -2,10 +2,7 @@ import { loadSharp } from '../data/decode.js';
 import { fileError } from '../data/file_error.js';
 import type { Explanation } from './explanation.js';
 import { shortText } from './markup.js';
-import { colourOf, labelOf, partOverlay } from './overlay.js';
-
-/** Parts that are drawn on the photograph. */
-export const DRAWN = 5;
+import { colourOf, drawnParts, labelOf, partOverlay } from './overlay.js';
 
 /** Longer side of the drawn photograph, and width of the text beside it, pixels. */
 const [PHOTO, PANEL] = [640, 420];
@@ -39,9 +36,9 @@ export async function drawExplanation(
 }
 
 /** The first parts on the photograph, the largest contribution on top, in pixels of the photograph. */
-export function overlays({ parts, frame }: Explanation, line: number): string {
-  const drawn = parts.slice(0, DRAWN).map((part, i) => {
-    return partOverlay(part, frame, { colour: colourOf(i), line });
+export function overlays(explanation: Explanation, line: number): string {
+  const drawn = drawnParts(explanation).map(({ part }, i) => {
+    return partOverlay(part, explanation.frame, { colour: colourOf(i), line });
   });
   return drawn.toReversed().join('');
 }
@@ -66,12 +63,12 @@ export async function photograph(
 
 /** Prediction and contributions as text with bars. */
 function panel(explanation: Explanation): string {
-  const { prediction, rebuilt, explained, unit, parts, tracks, control } = explanation;
-  const drawn = parts.slice(0, DRAWN);
+  const { prediction, rebuilt, explained, unit, tracks, control } = explanation;
+  const drawn = drawnParts(explanation);
   const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
   const rows = [
-    ...drawn.map((part, i) => ({
-      name: labelOf(part),
+    ...drawn.map(({ part, others }, i) => ({
+      name: labelOf(part) + (others > 0 ? ` (+${String(others)} there)` : ''),
       value: part.contribution,
       colour: colourOf(i),
     })),

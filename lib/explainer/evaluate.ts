@@ -118,7 +118,7 @@ async function evaluateRun(explainer: Explainer, options: EvaluateOptions): Prom
     const { instability } = evaluation;
     if (instability) {
       const owner = { fingerprint: config.fingerprint, step: explainer.step };
-      await writePartNames(run, namesOf(instability.layer2, owner));
+      await writePartNames(run, namesOf(instability.layer2, instability.annotations, owner));
     }
     return evaluation;
   } finally {

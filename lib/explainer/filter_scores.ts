@@ -78,6 +78,19 @@ export function scoreFilters(
   };
 }
 
+/** Main part of a filter and the category on which it was scored; undefined where it meets none. */
+export function mainPart(
+  { parts, category }: Pick<FilterScores, 'parts' | 'category'>,
+  { categories }: Annotations,
+  f: number,
+): { name: string; category: string } | undefined {
+  const whole = parts.part[f];
+  const of = categories[category[f] ?? -1] ?? '';
+  return whole === undefined
+    ? undefined
+    : { name: of === '' ? whole : whole.slice(of.length + 1), category: of };
+}
+
 /** Peaks of nothing yet. */
 export function emptySets({ config: { network } }: Explainer, images: number): PeakSets {
   const { channels, filters } = network;

@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { writeJsonAtomic } from '../data/atomic.js';
 import { hasSystemCode } from '../data/file_error.js';
-import type { FilterScores } from './filter_scores.js';
+import type { Annotations } from '../data/landmarks.js';
+import { mainPart, type FilterScores } from './filter_scores.js';
 
 const share = z.number().min(0).max(1);
 
@@ -22,8 +23,10 @@ export const partNames = z.object({
   filters: z.array(
     z
       .object({
-        /** Most frequent landmark at the filter's peaks, `category/part`; null where none is near. */
+        /** Most frequent landmark at the filter's peaks; null where none is near. */
         part: z.string().nullable(),
+        /** Category on which it is strongest and was scored; empty where landmarks have none. */
+        category: z.string(),
         /** Share of its top images whose peak is at that landmark, 0..1. */
         purity: share,
         /** Location instability, fraction of the image diagonal. */
@@ -40,16 +43,15 @@ export const partNames = z.object({
 export type PartNames = z.output<typeof partNames>;
 
 /** Names and scores of filters from their peaks on photographs with landmarks. */
-export function namesOf(
-  { perFilter, firing, parts, images }: FilterScores,
-  owner: Owner,
-): PartNames {
-  const { part, perFilter: purity, duplicateOf } = parts;
+export function namesOf(scores: FilterScores, annotations: Annotations, owner: Owner): PartNames {
+  const { perFilter, firing, images, category } = scores;
+  const { perFilter: purity, duplicateOf } = scores.parts;
   const filters = Array.from(perFilter, (instability, f) =>
     Number.isNaN(instability)
       ? null
       : {
-          part: part[f] ?? null,
+          part: mainPart(scores, annotations, f)?.name ?? null,
+          category: annotations.categories[category[f] ?? -1] ?? '',
           purity: purity[f] ?? 0,
           instability,
           firing: firing[f] ?? 0,

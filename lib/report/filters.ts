@@ -7,7 +7,7 @@ import {
   type Peaks,
 } from '../metrics/index.js';
 import type { Annotations } from '../data/landmarks.js';
-import type { FilterScores } from '../explainer/filter_scores.js';
+import { mainPart, type FilterScores } from '../explainer/filter_scores.js';
 import { contourPath, thousandths } from './contour.js';
 import type { FilterFacts, Spot } from './data.js';
 import type { Gallery, Strong } from './gallery.js';
@@ -64,11 +64,8 @@ function partOf(
   { scores, annotations }: NonNullable<FilterSources['scored']>,
   f: number,
 ): FilterFacts['part'] {
-  const name = scores.parts.part[f];
-  if (name === undefined) return undefined;
-  const category = annotations.categories[scores.category[f] ?? -1] ?? '';
-  const purity = significant(scores.parts.perFilter[f] ?? 0);
-  return { name: category === '' ? name : name.slice(category.length + 1), category, purity };
+  const part = mainPart(scores, annotations, f);
+  return part && { ...part, purity: significant(scores.parts.perFilter[f] ?? 0) };
 }
 
 /** Where filter `f` fires in one of its strongest photographs. */

@@ -31,7 +31,7 @@ describe('partlens: explain', () => {
     expect(stdout).to.match(/^performer +(bright|dark) +\d+\.\d% +-?\d+\.\d\d$/m);
     expect(stdout).to.match(/^rebuilt +(bright|dark) +\d+\.\d% +-?\d+\.\d\d$/m);
     expect(stdout).to.match(/^\d of 6 part filters answer/m);
-    expect(stdout.match(/^ +\d +(bright|dark)\/(blob|edge) .+ [+-]\d\.\d{3}$/gm)).to.have.length(2);
+    expect(stdout.match(/^ +\d +(blob|edge) +(bright|dark) .+ [+-]\d\.\d{3}$/gm)).to.have.length(2);
     expect(stdout).to.match(/^ordinary track +[+-]\d+\.\d{3}$/m);
     expect(stdout).to.match(/^control: a filter at random +[+-]\d+\.\d{3}$/m);
     expect(stdout).to.match(/^\d \+ \d( +[+-]\d+\.\d{3}){2}$/m);

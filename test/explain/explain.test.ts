@@ -3,6 +3,7 @@ import { basename, join } from 'node:path';
 import { expect } from 'chai';
 import sharp from 'sharp';
 import { readImage, readSafetensors, writeSafetensors } from '../../lib/data/index.js';
+import { drawnParts, partsApart } from '../../lib/explain/overlay.js';
 import { drawExplanation, explanationPage, type Explanation } from '../../lib/index.js';
 import { listCheckpoints } from '../../lib/explainer/checkpoint.js';
 import { Explainer } from '../../lib/explainer/explainer.js';
@@ -216,7 +217,9 @@ describe('explain: one prediction', () => {
       await explainer.evaluate({ landmarks });
       const { parts } = await explainer.explain(photo);
       expect(
-        parts.some(({ part }) => /^(bright|dark)\/(blob|edge)$/.test(part?.name ?? '')),
+        parts.some(({ part }) =>
+          /^(bright|dark)\/(blob|edge)$/.test(`${part?.category}/${part?.name}`),
+        ),
       ).to.equal(true);
       for (const { part } of parts) if (part) expect(part.purity).to.be.within(0, 1);
       const path = join(run, 'parts.json');
@@ -262,7 +265,8 @@ describe('explain: one prediction', () => {
         if (Number.isNaN(perFilter[f])) expect(filter).to.equal(null);
         else {
           expect(filter).to.deep.equal({
-            part: part[f] ?? null,
+            part: part[f]?.split('/')[1] ?? null,
+            category: part[f]?.split('/')[0],
             purity: perFilter[f],
             instability: layer2.perFilter[f],
             firing: layer2.firing[f],
@@ -329,7 +333,9 @@ describe('explain: one prediction', () => {
       found.prediction.name = `${PLANTED}\u001b[31m`;
       found.explained.name = PLANTED;
       found.warnings.push(`"${PLANTED}"`);
-      found.parts.forEach((part) => (part.part = { name: `a/${PLANTED}`, purity: 0.5 }));
+      found.parts.forEach(
+        (part) => (part.part = { name: PLANTED, category: PLANTED, purity: 0.5 }),
+      );
       return { found, image };
     }
 
@@ -342,9 +348,28 @@ describe('explain: one prediction', () => {
       expect(page.replace(/data:image[^"]+/g, '')).not.to.match(/(https?:)?\/\/[a-z]/i);
       expect(page).not.to.include(folder());
       expect(page).to.include(basename(image).replace('<', '&lt;').replace('>', '&gt;'));
-      expect(page.match(/<figure>/g)).to.have.length(found.parts.length);
+      const places = partsApart(found.parts, found.frame, 12).length;
+      expect(page.match(/<figure>/g)).to.have.length(places);
       expect(page.match(/data:image/g), 'photograph, once').to.have.length(1);
       expect(page).not.to.match(/NaN|undefined|Infinity/);
+    });
+
+    it('contours lie apart, each filter is drawn or counted, idle ones are left out', async () => {
+      const { found } = await explained();
+      const { stride } = performer.layer.geometry;
+      const all = partsApart(found.parts, found.frame, 99);
+      const counted = all.reduce((sum, { others }) => sum + 1 + others, 0);
+      expect(counted).to.equal(found.parts.length);
+      for (const [i, { part: a }] of all.entries()) {
+        for (const { part: b } of all.slice(0, i)) {
+          const rows = Math.abs(a.place.y - b.place.y) / ((stride[0] * 24) / SIDE);
+          const columns = Math.abs(a.place.x - b.place.x) / ((stride[1] * 20) / SIDE);
+          expect(Math.max(rows, columns)).to.be.above(1.5);
+        }
+      }
+      const [first] = found.parts;
+      found.parts.slice(1).forEach((part) => (part.contribution = first!.contribution / 1000));
+      expect(drawnParts(found).map(({ part }) => part.filter)).to.deep.equal([first!.filter]);
     });
 
     it('a picture of the photograph with colours of the parts', async () => {
