@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Proves and measures the CUDA backend on the GPU of this machine: one command, under 8 minutes.
 
-    python3 bench/gpu_check.py [--library LIB]     builds with nvcc unless a library is given
+    python3 bench/gpu_check.py [--library LIB]     builds with nvcc unless a library is given; where
+                                                   there is no nvcc, takes that of build/cuda
     python3 bench/gpu_check.py --emulate LIB       no GPU, a library of test/cuda/emulator: small
                                                    sizes, times mean nothing; proves this program
     npm run gpu-check                              the first form

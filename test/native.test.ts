@@ -14,8 +14,9 @@ import { type PlannedOp, type Program } from '../lib/plan.js';
 import { createSession } from '../lib/session.js';
 import { everyOp } from './support/every_op.js';
 import type { FuzzReport } from './support/fuzz_program.js';
-import { compile, convolution, encode, run, support, use } from './support/native.js';
+import { compile, convolution, encode, run, use } from './support/native.js';
 import { failure } from './support/performer.js';
+import { moduleFile } from './support/source.js';
 
 const binding = loadBinding();
 const none = new Int32Array();
@@ -208,7 +209,10 @@ describe('native: programs', () => {
   });
 
   it('thousands of mutations are refused or run, and nothing falls over', async () => {
-    const { code, signal, stdout, stderr } = await run(support('fuzz_program.ts'), ['4000', '1']);
+    const { code, signal, stdout, stderr } = await run(moduleFile('test/support/fuzz_program'), [
+      '4000',
+      '1',
+    ]);
     expect({ code, signal }, stderr).to.deep.equal({ code: 0, signal: null });
     const report = JSON.parse(stdout) as FuzzReport;
     expect(report.unexpected).to.deep.equal([]);

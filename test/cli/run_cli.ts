@@ -1,5 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { main } from '../../lib/cli/main.js';
+import { LOADER, moduleFile } from '../support/source.js';
 
 export interface Outcome {
   /** Exit code; undefined when a signal ended the process. */
@@ -9,7 +10,7 @@ export interface Outcome {
 }
 
 const SOURCE = `
-  const { main } = await import(${JSON.stringify(new URL('../../lib/cli/main.ts', import.meta.url).href)});
+  const { main } = await import(${JSON.stringify(moduleFile('lib/cli/main'))});
   process.exitCode = await main(process.argv.slice(1));
 `;
 
@@ -34,7 +35,7 @@ export async function here(...args: string[]): Promise<Outcome> {
 
 /** The command line in a process of its own, as a shell starts it, from the sources. */
 export function start(args: readonly string[]): { child: ChildProcess; ended: Promise<Outcome> } {
-  const node = ['--import', 'tsx/esm', '--input-type=module', '-e', SOURCE, '--', ...args];
+  const node = [...LOADER, '--input-type=module', '-e', SOURCE, '--', ...args];
   const child = spawn(process.execPath, node, { stdio: ['ignore', 'pipe', 'pipe'] });
   const texts = { stdout: '', stderr: '' };
   child.stdout.on('data', (part: Buffer) => (texts.stdout += part.toString()));

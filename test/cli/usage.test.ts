@@ -157,7 +157,7 @@ describe('partlens: usage', () => {
     ]) {
       const { code, stderr } = await here(...args);
       expect(code).to.equal(1);
-      expect(stderr).to.match(/\n {4}at .*\.ts:\d+/);
+      expect(stderr).to.match(/\n {4}at .*\.[jt]s:\d+/);
     }
   });
 

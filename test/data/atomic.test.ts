@@ -79,7 +79,7 @@ describe('atomic files', () => {
   });
 
   it('clear away what killed processes left, and only that', async () => {
-    const dead = spawnSync('true').pid;
+    const dead = spawnSync(process.execPath, ['--version']).pid;
     const name = (pid: number, tag: string): string => `.partlens-${String(pid)}-${tag}.tmp`;
     const earlier = name(process.pid, 'aa');
     for (const file of [

@@ -2,13 +2,13 @@ import { expect } from 'chai';
 import { execFileSync } from 'node:child_process';
 import { readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import {
   FeatureStore,
   type FeatureRow,
   type FeatureStoreSpec,
 } from '../../lib/data/feature_store.js';
 import { Random } from '../../lib/random.js';
+import { LOADER, moduleFile } from '../support/source.js';
 import { failureOf, smallDisk, names, temporaryFolder } from './temporary.js';
 
 const SPEC: FeatureStoreSpec = {
@@ -190,7 +190,7 @@ describe('feature store', () => {
 
   it('goes on behind the last whole shard after a kill', async () => {
     const script = `
-      import { FeatureStore } from ${JSON.stringify(fileURLToPath(new URL('../../lib/data/feature_store.ts', import.meta.url)))};
+      import { FeatureStore } from ${JSON.stringify(moduleFile('lib/data/feature_store'))};
       const store = await FeatureStore.create(${JSON.stringify(folder())}, ${JSON.stringify(SPEC)});
       const row = (i) => ({ image: 'dog/' + i + '.jpg', mirrored: false, className: 'dog', width: 20, height: 10 });
       for (let i = 0; i < 10; i++) {
@@ -199,11 +199,9 @@ describe('feature store', () => {
         });
       }
       process.kill(process.pid, 'SIGKILL');`;
-    const file = join(temporary(), 'kill.mts');
+    const file = join(temporary(), 'kill.mjs');
     await writeFile(file, script);
-    expect(() =>
-      execFileSync(process.execPath, ['--import', 'tsx/esm', file], { stdio: 'ignore' }),
-    ).to.throw();
+    expect(() => execFileSync(process.execPath, [...LOADER, file], { stdio: 'ignore' })).to.throw();
     expect((await names(folder())).filter((name) => name.endsWith('.tmp'))).to.have.length(1);
     expect(await FeatureStore.open(folder(), 'f1')).to.equal(undefined);
     const store = keep(await FeatureStore.create(folder(), SPEC));

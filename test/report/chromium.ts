@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { chromium, type Browser, type Page } from 'playwright-core';
+import type { Browser, Page } from 'playwright-core';
 
 /** Where systems keep a Chromium; playwright-core brings none. */
 const PLACES = [
@@ -24,6 +24,15 @@ export function findChromium(): string | undefined {
   return PLACES.find((path) => path !== '' && existsSync(path));
 }
 
+/** The package that drives it; the offline bundle has none. */
+async function loadPlaywright(): Promise<typeof import('playwright-core') | undefined> {
+  try {
+    return await import('playwright-core');
+  } catch {
+    return undefined;
+  }
+}
+
 /** A page, and what happened on it that should not have. */
 export interface WatchedPage {
   page: Page;
@@ -44,11 +53,13 @@ export function browserTests(): (
   let browser: Browser | undefined;
   before(async function () {
     const executablePath = findChromium();
-    if (executablePath === undefined) {
-      console.log('      skipped: there is no Chromium (apt-get install chromium)');
+    const playwright = await loadPlaywright();
+    if (executablePath === undefined || !playwright) {
+      const missing = playwright ? 'Chromium (apt-get install chromium)' : 'playwright-core';
+      console.log(`      skipped: there is no ${missing}`);
       this.skip();
     }
-    browser = await chromium.launch({ executablePath, args: QUIET });
+    browser = await playwright.chromium.launch({ executablePath, args: QUIET });
   });
   after(async () => {
     await browser?.close();

@@ -4,6 +4,7 @@ import { loadBinding, type NativeSession } from '../../lib/binding.js';
 import { Graph, registry } from '../../lib/graph.js';
 import { conv2d, maxpool2d } from '../../lib/ops/index.js';
 import { encodeProgram, planPrograms, type Program } from '../../lib/plan.js';
+import { LOADER } from './source.js';
 
 /** Path of a file of test/support/. */
 export const support = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
@@ -62,7 +63,7 @@ export interface Ended {
 
 /** Runs a script of test/support/ in a process of its own. */
 export async function run(script: string, args: string[], flags: string[] = []): Promise<Ended> {
-  const loader = script.endsWith('.ts') ? ['--import', 'tsx/esm'] : [];
+  const loader = script.endsWith('.cjs') ? [] : LOADER;
   const begin = performance.now();
   const child = spawn(process.execPath, [...loader, ...flags, script, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],

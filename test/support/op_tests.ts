@@ -3,6 +3,7 @@ import { readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { LOADER } from './source.js';
 
 export interface Finished {
   code: number | null;
@@ -40,9 +41,8 @@ export async function opTests(
     names ?? readdirSync(path.join(folder, 'ops')).filter((name) => /\.test\.[jt]s$/.test(name));
   const specs = files.map((name) => path.join(folder, names ? '' : 'ops', name));
   const mocha = createRequire(import.meta.url).resolve('mocha/bin/mocha.js');
-  const loader = import.meta.url.endsWith('.ts') ? ['--import', 'tsx/esm'] : [];
   const options = ['--no-config', '--reporter', 'dot', '--timeout', '120000', '--forbid-only'];
-  return finished(process.execPath, [...loader, mocha, ...options, ...specs], {
+  return finished(process.execPath, [...LOADER, mocha, ...options, ...specs], {
     PARTLENS_TEST_SMALL: '1',
     ...env,
   });
