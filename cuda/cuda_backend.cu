@@ -233,6 +233,20 @@ static PlBackend backend = {
 }  // namespace cuda
 }  // namespace partlens
 
+// Why the runtime cannot be used, in the user's terms.
+static const char* reason_of(cudaError_t status) {
+  static char text[160];
+  int driver = 0;
+  cudaDriverGetVersion(&driver);  // 0 without a driver
+  if (driver == 0) return "no NVIDIA driver is installed";
+  if (status != cudaErrorInsufficientDriver) return cudaGetErrorString(status);
+  snprintf(text, sizeof text,
+           "the NVIDIA driver is too old: it knows CUDA %d.%d, this library needs %d.%d: install a "
+           "newer one",
+           driver / 1000, driver % 1000 / 10, CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
+  return text;
+}
+
 // The backend, or NULL with the reason why it cannot be used here.
 extern "C" __attribute__((visibility("default"))) const PlBackend* pl_cuda_backend(
     const char** reason) {
@@ -242,7 +256,7 @@ extern "C" __attribute__((visibility("default"))) const PlBackend* pl_cuda_backe
   cudaDeviceProp properties;
   if (status == cudaSuccess && count > 0) status = cudaGetDeviceProperties(&properties, 0);
   if (status != cudaSuccess) {
-    *reason = cudaGetErrorString(status);
+    *reason = reason_of(status);
     return nullptr;
   }
   if (count == 0) {

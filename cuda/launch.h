@@ -22,6 +22,7 @@ namespace partlens {
 namespace cuda {
 
 constexpr size_t STATIC_SHARED_LIMIT = 48 << 10;  // more must be asked for
+constexpr size_t SHARED_LIMIT = 99 << 10;         // a block's on every device since Ampere
 
 template <class... Parameters, class... Arguments>
 void launch(Device& device, void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared,

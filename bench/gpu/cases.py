@@ -93,6 +93,7 @@ def _products() -> Iterator[Call]:
 def hopper_tiles() -> Iterator[Call]:
     """Sizes that take the wgmma path on 132 multiprocessors, with tails. Too large to emulate."""
     yield from _conv(33, 96, 14, 14, 200, 3, 3, pad=(1, 1, 1, 1), relu=1)
+    yield from _conv(33, 128, 14, 14, 160, 3, 3, pad=(1, 1, 1, 1), rounded=1)
     yield from _conv(130, 32, 14, 14, 136, 3, 3, (2, 2), (1, 1, 1, 1))
     yield from _conv(65, 136, 14, 14, 160, 1, 1)
     yield from _conv(2, 3, 224, 224, 64, 3, 3, pad=(1, 1, 1, 1), relu=1)

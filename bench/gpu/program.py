@@ -29,6 +29,9 @@ class Call:
     inputs: tuple[Value | None, ...]
     outputs: tuple[Value | None, ...]
 
+    def __post_init__(self) -> None:
+        self.kernel.pack(self.attrs)  # raises where an attribute is missing or unknown
+
     @property
     def operands(self) -> tuple[Value | None, ...]:
         return self.inputs + self.outputs

@@ -8,6 +8,23 @@
 namespace partlens {
 namespace cuda {
 
+// Division by a number that the host knows, in two instructions where the device's own takes
+// twenty. With 2^s >= by and magic = ceil(2^(31+s) / by) it is exact for 0 <= n < 2^31, as the
+// excess magic * by - 2^(31+s) is less than 2^s. [Granlund, Montgomery 1994]
+struct Divisor {
+  uint32_t magic;
+  int by, shift;
+
+  __host__ __device__ int quotient(int n) const {
+    return (int)((uint64_t)(uint32_t)n * magic >> shift);
+  }
+};
+inline Divisor divisor(int by) {
+  int s = 0;
+  while (1ll << s < by) s++;
+  return {(uint32_t)(((1ull << (31 + s)) + by - 1) / by), by, 31 + s};
+}
+
 // Letters of a convolution, forward: x (N, C, H, W), w (O, C, R, S), y (N, O, P, Q); C and O
 // padded.
 struct Conv {
@@ -15,6 +32,7 @@ struct Conv {
   int stride_h, stride_w, pad_top, pad_left;
   int outputs;  // O without padding
   int inputs;   // C without padding
+  Divisor by_C, by_O, by_S, by_Q, by_PQ;
 
   __host__ __device__ int pixels_in() const { return N * H * W; }
   __host__ __device__ int pixels_out() const { return N * P * Q; }
@@ -42,8 +60,8 @@ struct InputPatches {
             pixel % v.Q * v.stride_w - v.pad_left};
   }
   __device__ Step step(int k) const {
-    const int tap = k / v.C;
-    return {tap / v.S, tap % v.S, k % v.C};
+    const int tap = v.by_C.quotient(k), r = v.by_S.quotient(tap);
+    return {r, tap - r * v.S, k - tap * v.C};
   }
   __device__ const float* at(const Row& row, const Step& k) const {
     const int y = row.y + k.r, x = row.x + k.s;
@@ -72,8 +90,8 @@ struct GradientPatches {
     return {base + (long)n * v.P * v.Q * v.O, pixel / v.W + v.pad_top, pixel % v.W + v.pad_left};
   }
   __device__ Step step(int k) const {
-    const int tap = k / v.O;
-    return {tap / v.S, tap % v.S, k % v.O};
+    const int tap = v.by_O.quotient(k), r = v.by_S.quotient(tap);
+    return {r, tap - r * v.S, k - tap * v.O};
   }
   __device__ const float* at(const Row& row, const Step& k) const {
     int p = row.y - k.r, q = row.x - k.s;
@@ -106,9 +124,9 @@ struct PatchColumns {
     return {tap < v.taps() ? tap / v.S : 1 << 20, tap % v.S, n % v.C};
   }
   __device__ Step step(int k) const {
-    const int n = k / (v.P * v.Q), pixel = k % (v.P * v.Q);
-    return {(long)n * v.H * v.W * v.C, pixel / v.Q * v.stride_h - v.pad_top,
-            pixel % v.Q * v.stride_w - v.pad_left};
+    const int n = v.by_PQ.quotient(k), pixel = k - n * v.P * v.Q, p = v.by_Q.quotient(pixel);
+    return {(long)n * v.H * v.W * v.C, p * v.stride_h - v.pad_top,
+            (pixel - p * v.Q) * v.stride_w - v.pad_left};
   }
   __device__ const float* at(const Row& row, const Step& k) const {
     const int y = k.y + row.r, x = k.x + row.s;

@@ -167,9 +167,10 @@ inline int splits_for(const Device& device, int M, int N, int K, int BM, int BN)
 
 template <class Shape, Product P, class A, class B, class Epilogue>
 void start_gemm(Device& device, A a, B b, Epilogue epilogue, GemmSize size, int batches) {
-  const size_t shared =
+  constexpr size_t shared =
       sizeof(float) * Shape::STAGES *
       (SharedTile<A::K_MAJOR, Shape::BM>::FLOATS + SharedTile<B::K_MAJOR, Shape::BN>::FLOATS);
+  static_assert(shared <= SHARED_LIMIT, "fits every device");
   const dim3 grid(tiles_of(size.M, Shape::BM), tiles_of(size.N, Shape::BN), batches * size.splits);
   launch(device, gemm_kernel<Shape, P, A, B, Epilogue>, grid, dim3(Shape::THREADS), shared, a, b,
          epilogue, size);

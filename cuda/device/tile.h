@@ -1,7 +1,8 @@
 // Operand tiles of a matrix product C (M, N) = A (M, K) B (N, K)^T in shared memory, 32 deep in K,
 // and the fragments that one lane feeds to the tensor cores.
 //   K major    [ROWS][32], the 16-byte chunk c of row r at c ^ (r & 7): no bank conflicts
-//   row major  [32][ROWS + 8]: rows are contiguous, as where K counts pixels or images
+//   row major  [32][ROWS]: rows are contiguous, as where K counts pixels or images; the eight rows
+//              r / 8 of k at r / 8 ^ (k & 3), for the same reason
 #pragma once
 #include "ptx.h"
 
@@ -12,9 +13,10 @@ constexpr int TILE_K = 32;
 
 template <bool K_MAJOR, int ROWS>
 struct SharedTile {
-  static constexpr int PITCH = K_MAJOR ? TILE_K : ROWS + 8;
-  static constexpr int FLOATS = K_MAJOR ? ROWS * TILE_K : TILE_K * PITCH;
+  static constexpr int PITCH = K_MAJOR ? TILE_K : ROWS;
+  static constexpr int FLOATS = ROWS * TILE_K;
   static constexpr int CHUNKS = ROWS * TILE_K / 4;  // of 16 bytes
+  static_assert(K_MAJOR || ROWS % 32 == 0, "groups of eight rows change places by fours");
 
   // Chunk `i` of the tile: its first row and k, and its place.
   static __device__ __forceinline__ int row_of(int i) {
@@ -24,12 +26,13 @@ struct SharedTile {
     return K_MAJOR ? i % (TILE_K / 4) * 4 : i / (ROWS / 4);
   }
   static __device__ __forceinline__ int place(int row, int k) {
-    return K_MAJOR ? row * PITCH + ((k / 4 ^ (row & 7)) * 4) : k * PITCH + row;
+    return K_MAJOR ? row * PITCH + ((k / 4 ^ (row & 7)) * 4) : k * PITCH + (row ^ (k & 3) * 8);
   }
 
   // Element (row, k = 4 chunk + q); `row7` = row & 7, which the caller knows without arithmetic.
   static __device__ __forceinline__ float get(const float* s, int row, int row7, int chunk, int q) {
-    return K_MAJOR ? s[row * PITCH + ((chunk ^ row7) * 4) + q] : s[(chunk * 4 + q) * PITCH + row];
+    return K_MAJOR ? s[row * PITCH + ((chunk ^ row7) * 4) + q]
+                   : s[(chunk * 4 + q) * PITCH + (row ^ q * 8)];
   }
 };
 

@@ -76,7 +76,7 @@ __global__ void __launch_bounds__(WGMMA_THREADS, 1)
     fetch(tile + AHEAD);
     wgmma_wait<1>();
   }
-  wgmma_wait<0>();
+  wgmma_finish(c);
   cp_async_wait<0>();
 
   const int lane = t % 32, row = m0 + group * 64 + t % 128 / 32 * 16 + lane / 4;
@@ -88,6 +88,8 @@ __global__ void __launch_bounds__(WGMMA_THREADS, 1)
       if (m < M && n < N) epilogue(0, m, n, c[j * 4 + half * 2], c[j * 4 + half * 2 + 1]);
     }
   }
+#else
+  __trap();  // fits() allows no other device: a library without sm_90a code must not go on
 #endif
 }
 

@@ -3,15 +3,15 @@
 //   in   x (N, D, n, n)  peak_mean (D)
 //   out  loss (D)  dscore (N, D, n*n+1, 1)  factor (D)  peak_mean_out (D)
 //   grid scores: one matrix product per image, templates x maps, all filters at once; statistics:
-//   one
-//        thread per (template, filter) over the batch, or per (image, filter) over the templates;
-//        seven launches in all
+//        one thread per (template, filter) over the batch, sums over the templates per (image,
+//        filter); eleven launches in all, of which six read the maps or the scores
 //   cost two products of (n*n+1) x n*n with the maps, as three tf32 products each: scores are
 //        exponents; reads of the scores are memory bound; logarithms in double: the loss is a small
 //        difference of them
 //   s(x,T) = sum_ij factor x_ij T_ij; T_mu = tau max(1 - beta |[i,j] - mu|_1 / n, -1), T_- = -tau.
 #include "../cuda_kernels.h"
 #include "../device/gemm.h"
+#include "mask.h"
 
 namespace partlens {
 namespace cuda {
@@ -56,24 +56,29 @@ struct StoreScaled {
   }
 };
 
-// peaks[d] = mean over images of the map's largest value. Block (32 filters, 8 groups of images).
-__global__ void __launch_bounds__(COLUMNS* ROWS_AT_ONCE)
-    mean_peaks_kernel(const float* x, double* peaks, int N, int cells, int D, int pitch) {
-  PL_SHARED(double, sums, [ROWS_AT_ONCE][COLUMNS]);
-  const int lane = threadIdx.x, group = threadIdx.y, d = blockIdx.x * COLUMNS + lane;
-  double sum = 0;
-  for (int n = group; d < D && n < N; n += ROWS_AT_ONCE) {
-    const float* map = x + (long)n * cells * pitch + d;
-    float top = map[0];
-    for (int i = 1; i < cells; i++) top = fmaxf(top, map[(long)i * pitch]);
-    sum += top;
-  }
-  sums[group][lane] = sum;
-  __syncthreads();
-  if (group != 0 || d >= D) return;
-  for (int g = 1; g < ROWS_AT_ONCE; g++) sum += sums[g][lane];
-  peaks[d] = sum / N;
+// tops[n][d] = the map's largest value; blocks as in mask.h.
+__global__ void __launch_bounds__(MASK_LANES* MASK_GROUPS)
+    top_values_kernel(const float* x, float* tops, int maps, int pitch, int cells) {
+  const int first = (blockIdx.y * MASK_LANES + threadIdx.x) * 4;
+  const int4 at = find_peaks(x, first, maps, pitch, cells);
+  if (threadIdx.y != 0 || first >= pitch) return;
+  const float* image = x + (long)blockIdx.x * cells * pitch + first;
+  store4(tops + (long)blockIdx.x * pitch + first,
+         make_float4(image[(long)at.x * pitch], image[(long)at.y * pitch + 1],
+                     image[(long)at.z * pitch + 2], image[(long)at.w * pitch + 3]));
 }
+
+// peaks[d] = mean of tops over the images.
+struct MeanPeak {
+  const float* tops;
+  double* peaks;
+  int N, pitch;
+  __device__ void operator()(long d) const {
+    double sum = 0;
+    for (int n = 0; n < N; n++) sum += tops[(long)n * pitch + d];
+    peaks[d] = sum / N;
+  }
+};
 
 // One block: factor = kappa / max(m, floor mean m), m the running mean of the peaks; or 1.
 __global__ void __launch_bounds__(SUM_THREADS)
@@ -133,16 +138,17 @@ struct LogPartition : Scores {
   }
 };
 
-// log p(x) = log sum_T p(T) p(x|T). i: (n, d).
-struct LogEvidence : Scores {
-  __device__ void operator()(long i) const {
-    const int n = (int)(i / pitch), d = (int)(i % pitch);
-    double sum = 0;
-    for (int T = 0; T < templates; T++) {
-      const long of_template = (long)T * pitch + d;
-      sum += p(T) * e(s[at(n, T, d)], of_template) * inverse_z[of_template];
-    }
-    log_p[i] = sum > 0 || sum != sum ? log(sum) : of_small(n, d);
+// p(x) = sum_T p(T) p(x|T): its terms, and what becomes of the sum. column: (n, d).
+struct Evidence : Scores {
+  __device__ double operator()(long T, int column) const {
+    const int n = column / pitch, d = column % pitch;
+    const long of_template = T * pitch + d;
+    return p((int)T) * e(s[at(n, (int)T, d)], of_template) * inverse_z[of_template];
+  }
+};
+struct StoreLogEvidence : Scores {
+  __device__ void operator()(int column, double sum) const {
+    log_p[column] = sum > 0 || sum != sum ? log(sum) : of_small(column / pitch, column % pitch);
   }
   // Where no template gives the image a probability that float can hold.
   __device__ double of_small(int n, int d) const {
@@ -214,8 +220,10 @@ void filter_loss_forward(Device& device, const filter_loss_forward_args& t,
   const int N = t.x.dims[0], D = t.x.dims[1], n = t.x.dims[2], cells = n * n, pitch = padded(D);
   double* peaks = device.scratch<double>(STATISTICS_SLOT, pitch);
   if (a.peak_scale && a.training) {
-    launch(device, mean_peaks_kernel, dim3(tiles_of(D, COLUMNS)), dim3(COLUMNS, ROWS_AT_ONCE), 0,
-           (const float*)f32(t.x), peaks, N, cells, D, pitch);
+    float* tops = device.scratch<float>(PARTIAL_SLOT, (size_t)N * pitch);
+    launch(device, top_values_kernel, dim3(N, tiles_of(pitch, MASK_MAPS)),
+           dim3(MASK_LANES, MASK_GROUPS), 0, (const float*)f32(t.x), tops, D, pitch, cells);
+    for_each(device, pitch, MeanPeak{tops, peaks, N, pitch});
   }
   launch(device, peak_factors_kernel, dim3(1), dim3(SUM_THREADS), 0, (const double*)peaks,
          (const float*)f32(t.peak_mean), f32(t.peak_mean_out), f32(t.factor), D, pitch, a);
@@ -228,7 +236,8 @@ void filter_loss_forward(Device& device, const filter_loss_forward_args& t,
   const Scores scores = scores_of(device, t.dscore, a.alpha);
   const long lanes = (long)(cells + 1) * pitch;
   for_each(device, lanes, with<LogPartition>(scores));
-  for_each(device, (long)N * pitch, with<LogEvidence>(scores));
+  sum_columns(device, scores.templates, N * pitch, with<Evidence>(scores),
+              with<StoreLogEvidence>(scores));
   for_each(device, lanes, with<ScoreGradient>(scores));
   sum_columns(device, cells + 1, pitch, with<TemplateInformation>(scores),
               StoreLoss{f32(t.loss), D});

@@ -5,9 +5,9 @@
 //   out  w_out, m_out, v_out in the memory of w, m, v   dx (N, F) or none
 //   grid without dx 128 x 128 tiles of w; with dx a strip of 64 features of w and a stretch of its
 //        outputs, 32 at a time
-//   smem a strip of x; twice a tile of w, m, v and of g: 58 KB (SGD, N = 32) to 90 KB (Adam, N =
-//   64) cost memory bound: reads and writes each of w, m, v once: five words per parameter with
-//   SGD,
+//   smem a strip of x; twice a tile of w, m, v and of g: 48 KB (SGD, N = 32) to 80 KB (Adam,
+//        N = 64)
+//   cost memory bound: reads and writes each of w, m, v once: five words per parameter with SGD,
 //        seven with Adam, where separate calls move eight or ten
 #include "../device/conv.h"
 #include "adam.h"
@@ -87,11 +87,12 @@ struct PassTiles {
   static constexpr int STAGE = G::FLOATS + Tensors::COUNT * W::FLOATS;
   static constexpr int X = BATCH / TILE_K * W::FLOATS;
   static constexpr size_t BYTES = sizeof(float) * (X + PASS_STAGES * STAGE);
+  static_assert(BYTES <= SHARED_LIMIT, "fits every device");
 };
 
 // partial[split][n][f] = the split's share of dx; w, m, v after the step.
 template <Product P, int BATCH, class Tensors>
-__global__ void __launch_bounds__(PASS_THREADS)
+__global__ void __launch_bounds__(PASS_THREADS, 2)
     linear_pass_kernel(const float* g, const float* x, Tensors tensors, float* partial,
                        PassSize size) {
   typedef PassTiles<BATCH, Tensors> Tiles;

@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { finished } from '../support/op_tests.js';
+import { LOADER, moduleFile } from '../support/source.js';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const { canEmulate, buildEmulated } = (await import(
@@ -9,12 +10,10 @@ const { canEmulate, buildEmulated } = (await import(
 )) as { canEmulate: () => boolean; buildEmulated: (variant: string) => Promise<string> };
 
 const SOURCE = `
-  const lib = ${JSON.stringify(path.join(root, 'lib'))};
-  const extension = ${JSON.stringify(import.meta.url.endsWith('.ts') ? 'ts' : 'js')};
-  const { Graph } = await import(lib + '/graph.' + extension);
-  const { relu } = await import(lib + '/ops/index.' + extension);
-  const { createSession } = await import(lib + '/session.' + extension);
-  const { loadBinding } = await import(lib + '/binding.' + extension);
+  const { Graph } = await import(${JSON.stringify(moduleFile('lib/graph'))});
+  const { relu } = await import(${JSON.stringify(moduleFile('lib/ops/index'))});
+  const { createSession } = await import(${JSON.stringify(moduleFile('lib/session'))});
+  const { loadBinding } = await import(${JSON.stringify(moduleFile('lib/binding'))});
   const attempt = (body) => body().catch((e) => console.log(e.code, e.message.replaceAll('\\n', ' | ')));
   const graph = (elements) => {
     const made = new Graph();
@@ -37,10 +36,9 @@ const SOURCE = `
 /** What a process prints that runs `body` with an emulated CUDA device in a given state. */
 async function printed(body: string, env: NodeJS.ProcessEnv = {}): Promise<string[]> {
   const library = path.join(await buildEmulated('plain'), 'libpartlens_cuda.so');
-  const loader = import.meta.url.endsWith('.ts') ? ['--import', 'tsx/esm'] : [];
   const { code, output } = await finished(
     process.execPath,
-    [...loader, '--input-type=module', '-e', SOURCE + body],
+    [...LOADER, '--input-type=module', '-e', SOURCE + body],
     { PARTLENS_CUDA_LIBRARY: library, ...env },
   );
   if (code !== 0) throw new Error(output);
@@ -75,6 +73,21 @@ describe('the CUDA device', function () {
     expect(auto).to.equal('cpu fp32 no CUDA-capable device is detected 0');
     expect(asked).to.match(/^E_CUDA The CUDA backend is not available: no CUDA-capable .*cpu/);
   });
+
+  for (const [driver, reason] of [
+    ['0', 'no NVIDIA driver is installed'],
+    [
+      '12040',
+      'the NVIDIA driver is too old: it knows CUDA 12.4, this library needs 13.0: install a newer one',
+    ],
+  ] as const) {
+    it(`driver ${driver}: ${reason}`, async () => {
+      const body = `await run('auto'); await attempt(() => run('cuda'));`;
+      const [auto, asked] = await printed(body, { EMULATOR_DRIVER: driver });
+      expect(auto).to.equal(`cpu fp32 ${reason} 0`);
+      expect(asked).to.contain(`E_CUDA The CUDA backend is not available: ${reason}.`);
+    });
+  }
 
   it('no library, or one that is none: the reason is said', async () => {
     for (const [library, reason] of [

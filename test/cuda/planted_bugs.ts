@@ -103,7 +103,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   {
     ...WGMMA,
     name: 'wgmma without its last wait',
-    find: 'wgmma_wait<0>();',
+    find: 'wgmma_finish(c);',
     replace: '',
     detector: 'rule',
     says: /unfinished wgmma/,

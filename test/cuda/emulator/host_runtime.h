@@ -1,7 +1,7 @@
 // The part of the CUDA runtime that cuda/ calls: streams, events, memory, captured graphs. "Device"
 // memory is poisoned with NaN. For the tests of what happens then, EMULATOR_DEVICES=0 takes the
-// device away, EMULATOR_MEMORY_MIB bounds its memory, EMULATOR_LOST_AFTER loses it after so many
-// kernels.
+// device away, EMULATOR_DRIVER makes the driver an older one or (0) none, EMULATOR_MEMORY_MIB
+// bounds its memory, EMULATOR_LOST_AFTER loses it after so many kernels.
 #pragma once
 #include <deque>
 #include <functional>
@@ -15,12 +15,17 @@ typedef enum {
   cudaSuccess = 0,
   cudaErrorInvalidValue = 1,
   cudaErrorMemoryAllocation = 2,
+  cudaErrorInsufficientDriver = 35,
   cudaErrorNoDevice = 100,
-  cudaErrorLaunchFailure = 719
+  cudaErrorLaunchFailure = 719,
+  cudaErrorStreamCaptureUnsupported = 900,
+  cudaErrorStreamCaptureInvalidated = 901
 } cudaError_t;
+#define CUDART_VERSION 13000
 
 struct EmulatedGraph {
   std::vector<std::function<void()>> work;
+  bool invalid = false;
 };
 // Work waits here until something on the host waits for it, as late as is legal. With
 // EMULATOR_COPIES=early it is done at once; =ahead: at once on a stream that only copies.
@@ -78,6 +83,16 @@ inline void count_kernel() {
   if (last >= 0 && calls++ >= last) throw std::runtime_error("unspecified launch failure");
 }
 
+// What this thread captures. Allocating, freeing and waiting are not allowed meanwhile, as there.
+inline EmulatedGraph*& capture() {
+  static thread_local EmulatedGraph* graph = nullptr;
+  return graph;
+}
+inline bool forbidden() {
+  if (capture()) capture()->invalid = true;
+  return capture() != nullptr;
+}
+
 // Of all streams: CUDA's calls may come from any thread.
 inline std::recursive_mutex& runtime() {
   static std::recursive_mutex mutex;
@@ -125,13 +140,21 @@ inline const char* cudaGetErrorString(cudaError_t error) {
   if (error == cudaErrorLaunchFailure && !emulator::failure().empty())
     return emulator::failure().c_str();
   if (error == cudaErrorNoDevice) return "no CUDA-capable device is detected";
+  if (error >= cudaErrorStreamCaptureUnsupported) return "not permitted when stream is capturing";
   return error == cudaErrorMemoryAllocation ? "out of memory" : "an error of the emulator";
 }
 inline cudaError_t cudaGetLastError() {
   return emulator::failure().empty() ? cudaSuccess : cudaErrorLaunchFailure;
 }
 
+inline cudaError_t cudaDriverGetVersion(int* version) {
+  *version = atoi(emulator::Settings::text("EMULATOR_DRIVER", "13000").c_str());
+  return cudaSuccess;
+}
 inline cudaError_t cudaGetDeviceCount(int* count) {
+  int driver = 0;
+  cudaDriverGetVersion(&driver);
+  if (driver < CUDART_VERSION) return cudaErrorInsufficientDriver;
   *count = atoi(emulator::Settings::text("EMULATOR_DEVICES", "1").c_str());
   return *count > 0 ? cudaSuccess : cudaErrorNoDevice;
 }
@@ -152,6 +175,7 @@ inline cudaError_t cudaMemGetInfo(size_t* free_bytes, size_t* total) {
 }
 
 inline cudaError_t cudaMalloc(void** out, size_t bytes) {
+  if (emulator::forbidden()) return cudaErrorStreamCaptureUnsupported;
   auto& m = emulator::memory();
   std::lock_guard<std::mutex> lock(m.mutex);
   if (m.used + bytes > m.limit || posix_memalign(out, 256, bytes ? bytes : 1)) {
@@ -163,6 +187,7 @@ inline cudaError_t cudaMalloc(void** out, size_t bytes) {
   return cudaSuccess;
 }
 inline cudaError_t cudaFree(void* block) {
+  if (emulator::forbidden()) return cudaErrorStreamCaptureUnsupported;
   emulator::drain_all();
   auto& m = emulator::memory();
   std::lock_guard<std::mutex> lock(m.mutex);
@@ -174,6 +199,7 @@ inline cudaError_t cudaFree(void* block) {
   return cudaSuccess;
 }
 inline cudaError_t cudaHostAlloc(void** out, size_t bytes, unsigned) {
+  if (emulator::forbidden()) return cudaErrorStreamCaptureUnsupported;
   return posix_memalign(out, 256, bytes ? bytes : 1) ? cudaErrorMemoryAllocation : cudaSuccess;
 }
 inline cudaError_t cudaFreeHost(void* block) {
@@ -205,6 +231,7 @@ inline cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   return cudaSuccess;
 }
 inline cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  if (emulator::forbidden()) return cudaErrorStreamCaptureUnsupported;
   emulator::drain(stream);
   return cudaGetLastError();
 }
@@ -231,17 +258,21 @@ inline cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, u
   return cudaSuccess;
 }
 inline cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  if (emulator::forbidden()) return cudaErrorStreamCaptureUnsupported;
   if (event->stream) emulator::drain(event->stream, event->position);
   return cudaGetLastError();
 }
 inline cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
-  stream->capturing = new EmulatedGraph;
+  stream->capturing = emulator::capture() = new EmulatedGraph;
   return cudaSuccess;
 }
 inline cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
   *graph = stream->capturing;
-  stream->capturing = nullptr;
-  return cudaSuccess;
+  stream->capturing = emulator::capture() = nullptr;
+  if (!(*graph)->invalid) return cudaSuccess;
+  delete *graph;
+  *graph = nullptr;
+  return cudaErrorStreamCaptureInvalidated;
 }
 inline cudaError_t cudaGraphInstantiateWithFlags(cudaGraphExec_t* ready, cudaGraph_t graph,
                                                  unsigned long long) {

@@ -146,3 +146,5 @@ inline void wgmma_wait() {
     for (const Product& product : group) complete(w, product);
   }
 }
+
+inline void wgmma_finish(float (&)[64]) { wgmma_wait<0>(); }
