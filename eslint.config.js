@@ -31,7 +31,9 @@ export default tseslint.config(
   {
     files: ['**/*.mjs', '**/*.js'],
     languageOptions: {
-      globals: { Buffer: 'readonly', console: 'readonly', process: 'readonly', URL: 'readonly' },
+      globals: Object.fromEntries(
+        ['Buffer', 'console', 'performance', 'process', 'URL'].map((name) => [name, 'readonly']),
+      ),
     },
   },
 );

@@ -6,6 +6,7 @@ Without --tensors (weights, features, targets as safetensors) all of them are ze
 of a few steps is printed. Else stdin takes
   start VARIANT        a new network of that variant
   step COUNT           steps; milliseconds and CPU milliseconds of one, losses of the last
+  layer VARIANT COUNT  the second convolution alone, forward and both gradients; the same times
   compare FILE         gradients of the last step against those in the file: |a - b| / |b| by name
 and each answer is one line of JSON.
 """
@@ -17,6 +18,7 @@ import struct
 import sys
 import time
 from pathlib import Path
+from typing import Callable, TypeVar
 
 import numpy as np
 import torch
@@ -54,6 +56,19 @@ def blas() -> str:
     return ', '.join(sorted(mapped)) or 'built in'
 
 
+Result = TypeVar('Result')
+
+
+def timed(count: int, body: Callable[[], Result]) -> tuple[dict, Result]:
+    """Milliseconds and CPU milliseconds of one of `count` runs; what the last one gave."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    for _ in range(count):
+        found = body()
+    cpu_ms, ms = (1e3 * (end - begin) / count
+                  for end, begin in ((time.process_time(), cpu), (time.perf_counter(), wall)))
+    return {'ms': ms, 'cpuMs': cpu_ms}, found
+
+
 class Server:
     """The peer of one setting, in the variant started last."""
 
@@ -67,6 +82,7 @@ class Server:
         self.targets = [tensors[f'target_{l}'] for l in range(1, len(setting.targets) + 1)]
         self.peers: dict[str, TorchStep] = {}
         self.peer: TorchStep | None = None
+        self.layers: dict[str, list[torch.Tensor]] = {}
 
     def start(self, variant: str) -> dict:
         if variant not in self.peers:
@@ -76,14 +92,28 @@ class Server:
         return {'torch': torch.__version__, 'blas': blas(), 'threads': torch.get_num_threads()}
 
     def step(self, count: str) -> dict:
-        assert self.peer
-        wall, cpu = time.perf_counter(), time.process_time()
-        for _ in range(int(count)):
+        def body() -> dict:
+            assert self.peer
             self.peer.step()
-            losses = self.peer.read()
-        ms = [1e3 * (now() - begin) / int(count)
-              for now, begin in ((time.perf_counter, wall), (time.process_time, cpu))]
-        return {'ms': ms[0], 'cpuMs': ms[1], 'losses': losses}
+            return self.peer.read()
+        times, losses = timed(int(count), body)
+        return {**times, 'losses': losses}
+
+    def layer(self, argument: str) -> dict:
+        variant, count = argument.split(' ')
+        if variant not in self.layers:
+            s = self.setting
+            form = torch.channels_last if variant == 'channels_last' else torch.contiguous_format
+            shapes = (s.B, s.C, s.n, s.n), (s.D, s.C, 3, 3), (s.B, s.D, s.n, s.n)
+            self.layers[variant] = [torch.randn(shape).contiguous(memory_format=form)
+                                    for shape in shapes]
+        x, w, g = self.layers[variant]
+
+        def body() -> None:
+            torch.nn.functional.conv2d(x, w, None, 1, 1)
+            torch.ops.aten.convolution_backward(g, x, w, None, [1, 1], [1, 1], [1, 1], False,
+                                                [0, 0], 1, [True, True, False])
+        return timed(int(count), body)[0]
 
     def compare(self, path: str) -> dict:
         assert self.peer
@@ -127,7 +157,8 @@ def main() -> None:
     server = Server(setting, read_safetensors(args.tensors))
     for line in sys.stdin:
         name, argument = line.strip().split(' ', 1)
-        commands = {'start': server.start, 'step': server.step, 'compare': server.compare}
+        commands = {'start': server.start, 'step': server.step, 'layer': server.layer,
+                    'compare': server.compare}
         print(json.dumps(commands[name](argument)), flush=True)
 
 

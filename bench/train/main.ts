@@ -7,15 +7,27 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { ACCURACIES } from '../../lib/binding.js';
-import { checkPeer, drawStart, type Agreement, type Start } from './compare.js';
+import { checkPeer, drawStart, type Start } from './compare.js';
 import { describeMachine, measurePeak, type Peak } from './machine.js';
-import { alternate, median, Profile, torchBody, type Body, type Sample } from './measure.js';
+import { createLayer, layerBody, peerLayerBody } from './layer.js';
+import { alternate, median, Profile, peerBody, type Body, type Sample } from './measure.js';
 import { Ours } from './ours.js';
-import { findTorch, lastJson, torchMemory, torchPeer, type Memory, type Peer } from './peer.js';
-import { printSetting, writeResults, type OurMemory, type Result } from './report.js';
+import {
+  findTorch,
+  lastJson,
+  tfjsPeer,
+  torchMemory,
+  torchPeer,
+  type Memory,
+  type Peer,
+} from './peer.js';
+import { printSetting, writeResults, type OurMemory, type Result, type Row } from './report.js';
 import { SETTINGS, type Setting } from './settings.js';
 
-const VARIANTS = ['eager', 'channels_last'];
+const VARIANTS: Record<string, string[]> = {
+  torch: ['eager', 'channels_last'],
+  tfjs: ['wasm'],
+};
 const OURS = 'partlens';
 
 const { values: flags } = parseArgs({
@@ -46,38 +58,54 @@ function ourMemory(name: string): OurMemory {
   return lastJson(spawnSync(process.execPath, args, { encoding: 'utf8' })) as OurMemory;
 }
 
-/** Checks each variant of PyTorch against our first step, then adds it to what is timed. */
-async function addTorch(
-  peer: Peer,
+/** What is timed beside ours: each peer with its variants, once its first step agrees with ours. */
+async function addPeers(
+  peers: ReadonlyMap<string, Peer>,
   start: Start,
   bodies: Map<string, Body>,
-): Promise<Record<string, Agreement>> {
-  const agreement: Record<string, Agreement> = {};
-  for (const variant of VARIANTS) {
-    agreement[`torch ${variant}`] = await checkPeer(peer, variant, start);
-    bodies.set(`torch ${variant}`, torchBody(peer, variant));
+): Promise<Pick<Result, 'agreement' | 'peers'>> {
+  const agreement: Result['agreement'] = {};
+  const versions: Result['peers'] = {};
+  for (const [name, peer] of peers) {
+    for (const variant of VARIANTS[name] ?? []) {
+      const full = `${name} ${variant}`;
+      versions[full] = await peer.ask<Result['peers'][string]>(`start ${variant}`);
+      agreement[full] = await checkPeer(peer, variant, start);
+      bodies.set(full, peerBody(peer, variant));
+    }
   }
-  return agreement;
+  return { agreement, peers: versions };
+}
+
+function startPeers({ name, options }: Setting, { tensors }: Start): Map<string, Peer> {
+  const peers = new Map<string, Peer>();
+  if (python) peers.set('torch', torchPeer(python, tensors, { setting: name, threads }));
+  const tfjs = tfjsPeer(tensors, options);
+  if (tfjs) peers.set('tfjs', tfjs);
+  else
+    console.log('TensorFlow.js is not installed (npm ci --prefix bench/peers/tfjs): without it.');
+  return peers;
 }
 
 async function measure(setting: Setting, folder: string): Promise<Result> {
   const start = await drawStart(setting, folder, { threads, accuracy });
   const ours = await Ours.create(setting, start.batch, { threads, accuracy });
-  const peer = python && torchPeer(python, start.tensors, { setting: setting.name, threads });
+  const peers = startPeers(setting, start);
   try {
     await ours.start(start.weights);
     const profile = new Profile(ours);
     const bodies = new Map<string, Body>([[OURS, profile.body]]);
-    const agreement = peer ? await addTorch(peer, start, bodies) : {};
+    const compared = await addPeers(peers, start, bodies);
     const samples = await alternate(bodies, Number(flags.rounds));
+    const layer = await measureLayer(setting, peers.get('torch'));
     const memory: Record<string, Memory> = { [OURS]: ourMemory(setting.name) };
     if (python) memory['torch eager'] = torchMemory(python, { setting: setting.name, threads });
     return {
       setting: setting.name,
       bar: setting.bar,
-      peers: peer ? await peer.ask<Record<string, unknown>>('start eager') : {},
-      agreement,
-      rows: [...samples].map(([name, found]) => rowOf(name, found, samples.get(OURS) ?? [])),
+      ...compared,
+      rows: rowsOf(samples),
+      layer,
       memory,
       calls: profile.calls({ fast: 4, high: 2, direct: 0 }[accuracy]),
       ...ours.session.info(),
@@ -86,7 +114,7 @@ async function measure(setting: Setting, folder: string): Promise<Result> {
     };
   } finally {
     ours.dispose();
-    if (peer) peer.close();
+    for (const peer of peers.values()) peer.close();
   }
 }
 
@@ -95,16 +123,31 @@ function best(a: Peak, b: Peak): Peak {
   return { gflops: Math.max(a.gflops, b.gflops), gbs: Math.max(a.gbs, b.gbs) };
 }
 
+/** A 3x3 convolution alone, forward and both gradients. */
+async function measureLayer(setting: Setting, torch: Peer | undefined): Promise<Row[]> {
+  const session = await createLayer(setting, { threads, accuracy });
+  const bodies = new Map([[OURS, layerBody(session)]]);
+  if (torch) {
+    for (const variant of VARIANTS['torch'] ?? []) {
+      bodies.set(`torch ${variant}`, peerLayerBody(torch, variant));
+    }
+  }
+  const samples = await alternate(bodies, Number(flags.rounds));
+  session.dispose();
+  return rowsOf(samples);
+}
+
 /** Medians, and the median of the ratios of what ran one after the other. */
-function rowOf(name: string, found: Sample[], own: Sample[]): Result['rows'][number] {
-  return {
+function rowsOf(samples: ReadonlyMap<string, Sample[]>): Row[] {
+  const own = samples.get(OURS) ?? [];
+  return [...samples].map(([name, found]) => ({
     name,
     ms: median(found.map(({ ms }) => ms)),
     cpuMs: median(found.map(({ cpuMs }) => cpuMs)),
     ratio: median(found.map(({ ms }, i) => ms / (own[i]?.ms ?? NaN))),
     cpuRatio: median(found.map(({ cpuMs }, i) => cpuMs / (own[i]?.cpuMs ?? NaN))),
     samples: found.map(({ ms }) => ms),
-  };
+  }));
 }
 
 const folder = await mkdtemp(join(tmpdir(), 'partlens-bench-'));

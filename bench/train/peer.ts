@@ -1,6 +1,9 @@
 import { spawn, spawnSync, type ChildProcessWithoutNullStreams } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import type { TrainOptions } from '../../lib/explainer/options.js';
 
 const server = fileURLToPath(new URL('../peers/torch_train.py', import.meta.url));
 
@@ -59,6 +62,18 @@ export function torchPeer(
 ): Peer {
   const args = ['--setting', setting, '--threads', String(threads), '--tensors', tensors];
   return new Peer(python, [server, ...args]);
+}
+
+const tfjs = fileURLToPath(new URL('../peers/tfjs/', import.meta.url));
+
+/** TensorFlow.js's step from the tensors of a file; undefined where it is not installed. */
+export function tfjsPeer(
+  tensors: string,
+  { optimizer, lr, lrScaleP, lrScaleDecoder }: TrainOptions,
+): Peer | undefined {
+  if (!existsSync(join(tfjs, 'node_modules'))) return undefined;
+  const settings = JSON.stringify({ optimizer, lr, lrScaleP, lrScaleDecoder });
+  return new Peer(process.execPath, [join(tfjs, 'serve.mjs'), tensors, settings]);
 }
 
 export interface Memory {

@@ -9,24 +9,28 @@ import type { CallTime } from './measure.js';
 import type { Memory } from './peer.js';
 import { SETTINGS } from './settings.js';
 
+export interface Row {
+  name: string;
+  ms: number;
+  cpuMs: number;
+  /** Time over ours. */
+  ratio: number;
+  cpuRatio: number;
+  samples: number[];
+}
+
 /** Everything measured in one setting. */
 export interface Result extends SessionInfo {
   setting: string;
   bar: number;
   machine: Machine;
   peak: Peak;
-  /** Versions of the peers. */
-  peers: Record<string, unknown>;
+  /** Versions and threads of the peers. */
+  peers: Record<string, Record<string, string | number>>;
   agreement: Record<string, Agreement>;
-  rows: {
-    name: string;
-    ms: number;
-    cpuMs: number;
-    /** Time over ours. */
-    ratio: number;
-    cpuRatio: number;
-    samples: number[];
-  }[];
+  rows: Row[];
+  /** One 3x3 convolution, forward and both gradients. */
+  layer: Row[];
   memory: Record<string, Memory>;
   calls: CallTime[];
 }
@@ -48,7 +52,7 @@ function table(titles: string, rows: Cell[][]): string {
 
 const MIB = 2 ** 20;
 
-function steps({ rows }: Result): string {
+function times(what: string, rows: readonly Row[]): string {
   const cells = rows.map(({ name, ms, cpuMs, ratio, cpuRatio }) => [
     name,
     ms.toFixed(1),
@@ -56,7 +60,7 @@ function steps({ rows }: Result): string {
     ratio.toFixed(2),
     cpuRatio.toFixed(2),
   ]);
-  return table('step|wall ms|CPU ms|wall / ours|CPU / ours', cells);
+  return table(`${what}|wall ms|CPU ms|wall / ours|CPU / ours`, cells);
 }
 
 function memories({ memory, arenaBytes, scratchBytes }: Result): string {
@@ -103,9 +107,13 @@ export function markdown(result: Result): string {
     `## ${setting}`,
     `${machine.date}, commit ${machine.commit}, Node.js ${machine.node}, ${isa}, ${String(threads)} threads, accuracy ${accuracy}; ` +
       `measured peak ${peak.gflops.toFixed(0)} GFLOP/s, ${peak.gbs.toFixed(1)} GB/s.`,
-    ...Object.entries(peers).map(([name, value]) => `- ${name}: ${String(value)}`),
+    ...Object.entries(peers).map(([name, facts]) => {
+      const words = Object.entries(facts).map(([what, value]) => `${what} ${String(value)}`);
+      return `- ${name}: ${words.join(', ')}`;
+    }),
     checked.length > 0 ? `First step compared before timing. ${checked.join('; ')}.` : '',
-    steps(result),
+    times('step', result.rows),
+    times('3x3 layer', result.layer),
     memories(result),
     calls(result),
   ]
