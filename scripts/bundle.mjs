@@ -66,8 +66,8 @@ function copy(app, from, to = from) {
 }
 
 /**
- * Every test but those of LEFT_OUT as JavaScript beside dist/, which takes the place of lib/, and the modules
- * of the pages, which dist/ has bundled only.
+ * Every test but those of LEFT_OUT and what they read of bench/ as JavaScript beside dist/, which takes the
+ * place of lib/, and the modules of the pages, which dist/ has bundled only.
  */
 async function addTests(app) {
   const { build } = await import('esbuild');
@@ -79,6 +79,7 @@ async function addTests(app) {
     return build({ entryPoints, outdir: join(app, to), outbase: join(root, from), ...common });
   };
   await compile('test', 'test');
+  await compile('bench', 'bench');
   await compile('lib/report/page', 'dist/report/page');
   copy(app, 'test/support/addon_process.cjs');
   symlinkSync('dist', join(app, 'lib'));

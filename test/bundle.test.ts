@@ -60,6 +60,12 @@ describe('the offline bundle, with an emulated CUDA library', function () {
       .and.not.to.match(/failing|pending/);
   });
 
+  it('has what each of its tests imports', () => {
+    const { status, output } = started('test', ['--dry-run', 'test/**/*.test.js']);
+    expect(status, output).to.equal(0);
+    expect(output).to.match(/[5-9]\d\d passing|\d{4} passing/);
+  });
+
   it('knows the parts of the GPU check', () => {
     if (spawnSync('python3', ['-c', 'import numpy']).status !== 0) return;
     const { PATH = '' } = process.env;
