@@ -24,7 +24,7 @@ export interface DrawnPart {
 
 /**
  * The first `count` parts whose peaks are neither in the same nor in touching cells, so that contours do
- * not lie upon each other; each stands for the later ones at its place.
+ * not lie upon each other; each of the others counts for the nearest.
  */
 export function partsApart(
   parts: readonly ActivePart[],
@@ -34,26 +34,34 @@ export function partsApart(
   const reach = [geometry.stride[0] * height, geometry.stride[1] * width].map(
     (step) => (1.5 * step) / input,
   );
-  const near = (a: Place, b: Place): boolean =>
-    Math.abs(a.y - b.y) < (reach[0] ?? 0) && Math.abs(a.x - b.x) < (reach[1] ?? 0);
+  const apart = (a: Place, b: Place): number =>
+    Math.max(Math.abs(a.y - b.y) / (reach[0] ?? 1), Math.abs(a.x - b.x) / (reach[1] ?? 1));
   const drawn: DrawnPart[] = [];
-  for (const part of parts) {
-    const there = drawn.find((one) => near(one.part.place, part.place));
-    if (there) there.others++;
-    else drawn.push({ part, others: 0 });
+  const rest = parts.filter((part) => {
+    if (drawn.some((one) => apart(one.part.place, part.place) < 1)) return true;
+    drawn.push({ part, others: 0 });
+    return false;
+  });
+  for (const { place } of rest) {
+    const distances = drawn.map(({ part }) => apart(part.place, place));
+    const nearest = drawn[distances.indexOf(Math.min(...distances))];
+    if (nearest) nearest.others++;
   }
   return drawn.slice(0, count);
 }
 
 /** Parts that are drawn on the photograph. */
 const DRAWN = 5;
-/** They give at least this share of what the first one gives. */
-const LEAST = 0.01;
 
-/** The first parts, apart from each other, without those that give next to nothing. */
-export function drawnParts({ parts, frame }: Pick<Explanation, 'parts' | 'frame'>): DrawnPart[] {
-  const least = LEAST * Math.abs(parts[0]?.contribution ?? 0);
-  return partsApart(parts, frame, DRAWN).filter(({ part }) => Math.abs(part.contribution) >= least);
+/** The first parts, apart from each other, that give at least as much as a filter at random. */
+export function drawnParts({
+  parts,
+  frame,
+  control,
+}: Pick<Explanation, 'parts' | 'frame' | 'control'>): DrawnPart[] {
+  return partsApart(parts, frame, DRAWN).filter(
+    ({ part }) => Math.abs(part.contribution) >= control.randomSize,
+  );
 }
 
 export interface OverlayOptions {

@@ -368,7 +368,8 @@ describe('explain: one prediction', () => {
         }
       }
       const [first] = found.parts;
-      found.parts.slice(1).forEach((part) => (part.contribution = first!.contribution / 1000));
+      found.control.randomSize = Math.abs(first!.contribution);
+      found.parts.slice(1).forEach((part) => (part.contribution = first!.contribution / 1.01));
       expect(drawnParts(found).map(({ part }) => part.filter)).to.deep.equal([first!.filter]);
     });
 

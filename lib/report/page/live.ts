@@ -62,7 +62,7 @@ class LivePage {
     Object.assign(this.#data, change);
     const { state = 'running', status = '', share = 0 } = this.#data;
     this.#state.textContent = WORDS[state];
-    this.#status.textContent = `${percent(share)} · ${status}`;
+    this.#status.textContent = `${percent(share)} · ${status.replace(/ {2,}/g, ' · ')}`;
     this.#bar.value = share;
     this.#pause.textContent = state === 'paused' ? 'go on' : 'pause';
     this.#pause.disabled = this.#stop.disabled = state === 'stopping' || state === 'ended';
