@@ -1,7 +1,7 @@
 import type { Intervention } from '../explain/interventions.js';
 import { firstClass } from '../metrics/index.js';
 import type { Performer } from '../performer/index.js';
-import type { ContributionRow, Contributions, FilterFacts } from './data.js';
+import { PURE, type ContributionRow, type Contributions, type FilterFacts } from './data.js';
 import { significant } from './filters.js';
 
 /**
@@ -85,20 +85,30 @@ export async function measureContributions(
   };
 }
 
-/** All parts and the ordinary track, each named part, each filter that fires. */
+/**
+ * All parts and the ordinary track; the filters of each part, and those that stand for none; each filter
+ * that fires.
+ */
 function rowsOf(filters: readonly FilterFacts[]): Row[] {
   const alive = filters.filter(({ dead }) => !dead);
   const all = alive.map(({ filter }) => filter);
   const parts = new Map<string, number[]>();
   for (const { filter, part } of alive) {
-    if (part) parts.set(part.name, [...(parts.get(part.name) ?? []), filter]);
+    if (part && part.purity >= PURE) {
+      parts.set(part.name, [...(parts.get(part.name) ?? []), filter]);
+    }
   }
+  const named = new Set([...parts.values()].flat());
+  const others = parts.size > 0 ? all.filter((f) => !named.has(f)) : [];
   return [
     { kind: 'control', name: 'all part filters', filters: all, off: all },
     { kind: 'control', name: 'ordinary track', filters: [], ordinaryOff: true },
     ...[...parts]
       .sort(([a], [b]) => (a < b ? -1 : 1))
       .map(([name, own]): Row => ({ kind: 'part', name, filters: own, off: own })),
+    ...(others.length > 0
+      ? [{ kind: 'part', name: 'no clear part', filters: others, off: others } as const]
+      : []),
     ...all.map((f): Row => {
       return { kind: 'filter', name: `filter ${String(f)}`, filters: [f], off: [f] };
     }),

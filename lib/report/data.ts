@@ -1,3 +1,6 @@
+/** A filter stands for a part if at least this share of its peaks is there. */
+export const PURE = 0.5;
+
 /** What a report shows: plain data, the only thing that passes from `lib/` to the page. */
 export interface ReportData {
   run: RunFacts;

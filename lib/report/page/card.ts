@@ -1,4 +1,4 @@
-import type { FilterFacts, ReportData } from '../data.js';
+import { PURE, type FilterFacts, type ReportData } from '../data.js';
 import { h } from './dom.js';
 import { count, mostGiven, percent, short, three } from './format.js';
 import { drawSpot } from './picture.js';
@@ -75,7 +75,7 @@ function facts(
     'div',
     { class: 'facts' },
     h('h3', {}, `filter ${String(filter.filter)}`),
-    part && h('p', { class: 'part' }, part.name),
+    part && h('p', { class: 'part' }, part.purity < PURE ? `${part.name}?` : part.name),
     dead && h('p', { class: 'badge' }, 'never fires'),
     duplicateOf !== undefined &&
       h('p', { class: 'badge' }, 'repeats ', filterLink(set, duplicateOf, context)),

@@ -42,6 +42,26 @@ export function byId(id: string): HTMLElement {
   throw new Error(`no element #${id}`);
 }
 
+/** Frames without a move after which a place counts as reached, and frames in all. */
+const [STILL, FRAMES] = [8, 90];
+
+/**
+ * Scrolls to an element and focuses it. Cards that are drawn on the way have other heights than were kept
+ * for them, so it looks again until the element stays where it is.
+ */
+export function bring(element: HTMLElement, block: ScrollLogicalPosition): void {
+  let still = 0;
+  let frames = 0;
+  const look = (): void => {
+    const before = element.getBoundingClientRect().top;
+    element.scrollIntoView({ block, behavior: 'instant' });
+    still = Math.abs(element.getBoundingClientRect().top - before) < 1 ? still + 1 : 0;
+    if (still < STILL && ++frames < FRAMES) requestAnimationFrame(look);
+  };
+  look();
+  element.focus({ preventScroll: true });
+}
+
 /** The data that the page carries. */
 export function pageData(): unknown {
   return JSON.parse(byId('data').textContent);

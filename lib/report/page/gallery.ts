@@ -1,6 +1,6 @@
 import type { FilterFacts, ReportData } from '../data.js';
 import { filterCard, type CardContext } from './card.js';
-import { h } from './dom.js';
+import { bring, byId, h } from './dom.js';
 import { count, three } from './format.js';
 import { EVERYTHING, partNames, selectFilters, type Selection, type SortKey } from './select.js';
 
@@ -48,9 +48,7 @@ export class FilterGallery {
     const id = `${set}-${String(filter)}`;
     const place = document.getElementById(id);
     if (place) this.#fillPlace(place);
-    const card = document.getElementById(id);
-    card?.scrollIntoView({ block: 'center' });
-    card?.focus({ preventScroll: true });
+    bring(byId(id), 'center');
   }
 
   #change(change: Partial<Selection>): void {
@@ -181,7 +179,8 @@ function legend({ frame }: ReportData): string {
     'The photographs in which each filter is strongest, stretched to a square as the network sees ' +
     `them. Bright: around the strongest cell, fading to the edge of its receptive field (${String(width)} x ` +
     `${String(height)} of ${String(frame.size)} x ${String(frame.size)} pixels). Line: half of the strongest activation. ` +
-    'Beside each filter: the filter of the performer that most often peaks at the same place.'
+    'Beside each filter: the filter of the performer that most often peaks at the same place. ' +
+    'A question mark: fewer than half of the peaks are at the part.'
   );
 }
 

@@ -21,7 +21,9 @@ export function glance(data: ReportData, context: Pick<CardContext, 'show'>): HT
       { class: 'note' },
       chosen.length === 0
         ? 'No filter fires.'
-        : `${named ? 'The most stable filter of each part' : 'The strongest filters that repeat no other'}, in the photographs in which it is strongest.`,
+        : named
+          ? 'The most stable filter of each part, in the photographs in which it is strongest.'
+          : 'The strongest filters that repeat no other, each in its strongest photographs.',
     ),
     h('div', { class: 'glances' }, ...chosen.map((filter) => one(filter, data, context))),
   );

@@ -11,6 +11,9 @@ interface Bar {
   kind?: 'explainer' | 'performer' | 'control';
 }
 
+/** What a number needs that is not there. */
+const NEEDS_LANDMARKS = ['Needs landmarks: ', 'partlens report --landmarks FILE'] as const;
+
 /** What was explained, and the four numbers with their controls. */
 export function overview(data: ReportData): HTMLElement {
   const { run, scores } = data;
@@ -44,7 +47,7 @@ export function overview(data: ReportData): HTMLElement {
 function instabilityTile(found: ReportData['scores']['instability']): HTMLElement {
   const title = 'Location instability';
   if (!found) {
-    return tile(title, '–', 'Needs landmarks: partlens report --landmarks FILE.', []);
+    return tile(title, '–', NEEDS_LANDMARKS, []);
   }
   const { performer, layer1, layer2, fixedPosition, random, images } = found;
   const longest = Math.max(...[performer, layer2, fixedPosition, random].map((v) => v ?? 0), 1e-9);
@@ -118,9 +121,7 @@ function partsTile({ scores, explainer }: ReportData): HTMLElement {
     value: `${String(repeats)} of ${String(explainer.length)}`,
   };
   if (!parts) {
-    return tile('Parts covered', '–', 'Needs landmarks: partlens report --landmarks FILE.', [
-      duplicates,
-    ]);
+    return tile('Parts covered', '–', NEEDS_LANDMARKS, [duplicates]);
   }
   const all = parts.all.length;
   const bar = (name: 'explainer' | 'performer'): Bar => ({
@@ -158,7 +159,7 @@ function partsTile({ scores, explainer }: ReportData): HTMLElement {
 function tile(
   title: string,
   value: string,
-  text: string,
+  text: string | readonly [text: string, command: string],
   bars: readonly Bar[],
   more?: Node | false,
 ): HTMLElement {
@@ -167,7 +168,9 @@ function tile(
     { class: 'tile' },
     h('h2', {}, title),
     h('p', { class: 'value' }, value),
-    h('p', { class: 'note' }, text),
+    typeof text === 'string'
+      ? h('p', { class: 'note' }, text)
+      : h('p', { class: 'note' }, text[0], h('code', {}, text[1])),
     h(
       'dl',
       { class: 'bars' },

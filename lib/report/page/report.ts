@@ -4,7 +4,7 @@ import type { ReportData } from '../data.js';
 import type { CardContext } from './card.js';
 import { configurationSection } from './configuration.js';
 import { CurveChart } from './curves.js';
-import { byId, h, pageData } from './dom.js';
+import { bring, byId, h, pageData } from './dom.js';
 import { duplicatesSection } from './duplicates.js';
 import { FilterGallery } from './gallery.js';
 import { glance } from './glance.js';
@@ -49,7 +49,16 @@ function navigation(): HTMLElement {
   return h(
     'nav',
     { attributes: { 'aria-label': 'sections' } },
-    ...places.map(([id, name]) => h('a', { attributes: { href: `#${id}` } }, name)),
+    ...places.map(([id, name]) => {
+      const click = (event: Event): void => {
+        event.preventDefault();
+        history.replaceState(undefined, '', `#${id}`);
+        const place = byId(id);
+        place.tabIndex = -1;
+        bring(place, 'start');
+      };
+      return h('a', { attributes: { href: `#${id}` }, on: { click } }, name);
+    }),
   );
 }
 

@@ -1,4 +1,4 @@
-import type { FilterFacts, ReportData } from '../data.js';
+import { PURE, type FilterFacts, type ReportData } from '../data.js';
 
 /** What the gallery shows, and in which order. */
 export interface Selection {
@@ -84,9 +84,6 @@ function keyOf(sort: SortKey): (filter: FilterFacts) => number {
 
 /** Filters that are shown first of all. */
 const FIRST = 6;
-/** A filter stands for a part if at least this share of its peaks is there. */
-const PURE = 0.5;
-
 /** The most stable filter of each part; without names the strongest filters that repeat no other. */
 export function firstFilters(filters: readonly FilterFacts[]): FilterFacts[] {
   const own = filters.filter(({ dead, duplicateOf }) => !dead && duplicateOf === undefined);
