@@ -1,6 +1,7 @@
 // npm run bench: the CPU kernels against PyTorch in one process, as ratios. Needs python3 with torch
 // (Debian: python3-torch); without it the kernels are timed alone and that is said.
-// npm run bench -- train: whole training steps, see train/main.ts.
+// npm run bench -- train: whole training steps, see train/main.ts; -- curve: train/curve.ts;
+// -- inference: inference.ts.
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { gradient } from '../lib/grad.js';
@@ -85,4 +86,6 @@ async function kernels(): Promise<void> {
 }
 
 if (process.argv[2] === 'train') await import('./train/main.js');
+else if (process.argv[2] === 'curve') await import('./train/curve.js');
+else if (process.argv[2] === 'inference') await import('./inference.js');
 else await kernels();

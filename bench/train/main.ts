@@ -10,7 +10,7 @@ import { ACCURACIES } from '../../lib/binding.js';
 import { checkPeer, drawStart, type Start } from './compare.js';
 import { describeMachine, measurePeak, type Peak } from './machine.js';
 import { createLayer, layerBody, peerLayerBody } from './layer.js';
-import { alternate, median, Profile, peerBody, type Body, type Sample } from './measure.js';
+import { alternate, peerBody, Profile, type Body } from './measure.js';
 import { Ours } from './ours.js';
 import {
   findTorch,
@@ -21,14 +21,21 @@ import {
   type Memory,
   type Peer,
 } from './peer.js';
-import { printSetting, writeResults, type OurMemory, type Result, type Row } from './report.js';
+import {
+  OURS,
+  printSetting,
+  rowsOf,
+  writeResults,
+  type OurMemory,
+  type Result,
+  type Row,
+} from './report.js';
 import { SETTINGS, type Setting } from './settings.js';
 
 const VARIANTS: Record<string, string[]> = {
   torch: ['eager', 'channels_last'],
   tfjs: ['wasm'],
 };
-const OURS = 'partlens';
 
 const { values: flags } = parseArgs({
   args: process.argv.slice(3),
@@ -135,19 +142,6 @@ async function measureLayer(setting: Setting, torch: Peer | undefined): Promise<
   const samples = await alternate(bodies, Number(flags.rounds));
   session.dispose();
   return rowsOf(samples);
-}
-
-/** Medians, and the median of the ratios of what ran one after the other. */
-function rowsOf(samples: ReadonlyMap<string, Sample[]>): Row[] {
-  const own = samples.get(OURS) ?? [];
-  return [...samples].map(([name, found]) => ({
-    name,
-    ms: median(found.map(({ ms }) => ms)),
-    cpuMs: median(found.map(({ cpuMs }) => cpuMs)),
-    ratio: median(found.map(({ ms }, i) => ms / (own[i]?.ms ?? NaN))),
-    cpuRatio: median(found.map(({ cpuMs }, i) => cpuMs / (own[i]?.cpuMs ?? NaN))),
-    samples: found.map(({ ms }) => ms),
-  }));
 }
 
 const folder = await mkdtemp(join(tmpdir(), 'partlens-bench-'));

@@ -72,8 +72,8 @@ export class Ours {
   }
 
   /** One step with its losses by name, as a trainer does it; inputs are copied. */
-  async step(): Promise<Losses> {
-    const got = await this.#run(this.fetch);
+  async step(batch = this.batch): Promise<Losses> {
+    const got = await this.#run(this.fetch, batch);
     return Object.fromEntries(Object.entries(got).map(([name, data]) => [name, data[0] ?? NaN]));
   }
 
@@ -93,8 +93,8 @@ export class Ours {
     this.session.dispose();
   }
 
-  async #run(fetch: readonly string[]): Promise<Arrays> {
-    const { batch, setting } = this;
+  async #run(fetch: readonly string[], batch = this.batch): Promise<Arrays> {
+    const { setting } = this;
     const targets = batch.targets.map((data, l) => [`target_${String(l + 1)}`, data] as const);
     const hyper = hyperParameters(setting.options.lr, this.#steps++, setting.options);
     const inputs = { features: batch.features, ...Object.fromEntries(targets), hyper };

@@ -4,10 +4,12 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { SessionInfo } from '../../lib/session.js';
 import type { Agreement } from './compare.js';
-import { fileStem, type Machine, type Peak } from './machine.js';
-import type { CallTime } from './measure.js';
+import { describeMachine, fileStem, type Machine, type Peak } from './machine.js';
+import { median, type CallTime, type Sample } from './measure.js';
 import type { Memory } from './peer.js';
 import { SETTINGS } from './settings.js';
+
+export const OURS = 'partlens';
 
 export interface Row {
   name: string;
@@ -17,6 +19,19 @@ export interface Row {
   ratio: number;
   cpuRatio: number;
   samples: number[];
+}
+
+/** Medians, and the median of the ratios of what ran one after the other. */
+export function rowsOf(samples: ReadonlyMap<string, Sample[]>): Row[] {
+  const own = samples.get(OURS) ?? [];
+  return [...samples].map(([name, found]) => ({
+    name,
+    ms: median(found.map(({ ms }) => ms)),
+    cpuMs: median(found.map(({ cpuMs }) => cpuMs)),
+    ratio: median(found.map(({ ms }, i) => ms / (own[i]?.ms ?? NaN))),
+    cpuRatio: median(found.map(({ cpuMs }, i) => cpuMs / (own[i]?.cpuMs ?? NaN))),
+    samples: found.map(({ ms }) => ms),
+  }));
 }
 
 /** Everything measured in one setting. */
@@ -44,7 +59,7 @@ const folder = fileURLToPath(new URL('../results/', import.meta.url));
 
 type Cell = string | number;
 
-function table(titles: string, rows: Cell[][]): string {
+export function table(titles: string, rows: Cell[][]): string {
   const names = titles.split('|');
   const lines = [names, names.map((_, i) => (i === 0 ? '---' : '---:')), ...rows];
   return lines.map((cells) => `| ${cells.join(' | ')} |`).join('\n');
@@ -52,7 +67,7 @@ function table(titles: string, rows: Cell[][]): string {
 
 const MIB = 2 ** 20;
 
-function times(what: string, rows: readonly Row[]): string {
+export function times(what: string, rows: readonly Row[]): string {
   const cells = rows.map(({ name, ms, cpuMs, ratio, cpuRatio }) => [
     name,
     ms.toFixed(1),
@@ -144,4 +159,14 @@ function rounded(_: string, value: unknown): unknown {
 
 function heading({ machine }: Result): string {
   return `# The training step on ${machine.cpu}, ${String(machine.cores)} cores, ${String(machine.memoryGiB)} GiB\n\nMade by \`npm run bench -- train\`; see bench/train/.`;
+}
+
+/** Writes `<name>.md` with a table of this machine and returns its text. */
+export async function writeTable(name: string, about: string, text: string): Promise<string> {
+  const { cpu, commit, date } = describeMachine();
+  const made = `Made by \`npm run bench -- ${name}\` on ${cpu}, ${date}, commit ${commit}.`;
+  const whole = [`# ${about}`, text, made].join('\n\n');
+  await mkdir(folder, { recursive: true });
+  await writeFile(join(folder, `${name}.md`), `${whole}\n`);
+  return whole;
 }
