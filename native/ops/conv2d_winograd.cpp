@@ -17,8 +17,7 @@
 namespace partlens {
 namespace PL_ISA {
 
-constexpr long ROUND_FLOATS = 2l << 20;  // of the planes of one round, inputs and products
-constexpr int GROUP_PANELS = 8;          // panels of 16 filters of one task
+constexpr int GROUP_PANELS = 8;  // panels of 16 filters of one task
 
 bool winograd_pays(const Device& device, const WinogradShape& s, int R, int S, int stride_h,
                    int stride_w) {
@@ -89,7 +88,7 @@ static void convolve(Device& device, const WinogradShape& s, const float* x, con
                      bool turn, const float* bias, bool relu, float* y) {
   const int kb = blocks_of(s.K), nb = blocks_of(s.N), tail_lanes = s.K % BLOCK;
   const float* filters = transform_filters<F>(device, s, w, turn);
-  TileRound r = tile_round<F>(s.images, s.P, s.Q, ROUND_FLOATS, kb + nb);
+  TileRound r = tile_round<F>(s.images, s.P, s.Q, kb, nb);
   const int all = s.images * r.down, step = r.rows;
   float* inputs = device.scratch(INPUT_SLOT, F::CELLS * r.plane(kb));
   float* products = device.scratch(PRODUCT_SLOT, F::CELLS * r.plane(nb));

@@ -15,9 +15,6 @@
 namespace partlens {
 namespace PL_ISA {
 
-// Of the planes of one round; larger ones leave the cache (8 MB to 64 MB: 21 to 25 ms for 256 x
-// 256, 14x14, N=32), smaller ones read and write the sums more often.
-constexpr long ROUND_FLOATS = 2l << 20;
 constexpr int GROUP_PANELS = 8;
 constexpr int STRETCH_TILES = 192;  // the gradients of 32 filters stay in L1
 
@@ -40,7 +37,7 @@ template <class F>
 static void backward_weight(Device& device, const WinogradShape& s, const float* x, const float* g,
                             float* dw) {
   const int kb = blocks_of(s.K), nb = blocks_of(s.N);
-  TileRound r = tile_round<F>(s.images, s.P, s.Q, ROUND_FLOATS, kb + nb);
+  TileRound r = tile_round<F>(s.images, s.P, s.Q, kb, nb);
   const int all = s.images * r.down, step = r.rows;
   float* inputs = device.scratch(INPUT_SLOT, F::CELLS * r.plane(kb));
   float* gradients = device.scratch(PRODUCT_SLOT, F::CELLS * r.plane(nb));

@@ -91,13 +91,24 @@ static void transform_row(const TileSource& s, const TileRound& r, int row, floa
   }
 }
 
-// Rows of tiles of a round so that its planes take about `floats`, at least one row.
+// Floats of the planes of one round: about as many as the transformed filters have, which every
+// round reads too; small enough for the caches, large enough to be worth a round.
 template <class F>
-static TileRound tile_round(int images, int P, int Q, long floats, int blocks) {
+static long round_floats(int kb, int nb) {
+  constexpr long LEAST = 1l << 19, MOST = 8l << 20;
+  const long filters = (long)F::CELLS * kb * nb * BLOCK * BLOCK;
+  return filters < LEAST ? LEAST : filters > MOST ? MOST : filters;
+}
+
+// Rows of tiles of a round, from blocks of channels on both sides.
+template <class F>
+static TileRound tile_round(int images, int P, int Q, int kb, int nb) {
+  constexpr long LEAST_ROWS = 8;  // they are the tasks of the transforms
   TileRound r = {0, 0, (Q + F::OUT - 1) / F::OUT, (P + F::OUT - 1) / F::OUT};
-  const long all = (long)images * r.down, wanted = floats / (F::CELLS * BLOCK * blocks);
-  const long rows = wanted / r.across;
-  const long rounds = rows < 1 ? all : (all + rows - 1) / rows;
+  const long all = (long)images * r.down;
+  const long wanted = round_floats<F>(kb, nb) / (F::CELLS * BLOCK * (kb + nb)) / r.across;
+  const long rows = wanted < LEAST_ROWS ? LEAST_ROWS : wanted;
+  const long rounds = (all + rows - 1) / rows;
   r.rows = (int)((all + rounds - 1) / rounds);  // near-equal rounds
   return r;
 }
