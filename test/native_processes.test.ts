@@ -1,5 +1,13 @@
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -125,6 +133,18 @@ describe('native: processes', () => {
     } finally {
       rmSync(folder, { recursive: true });
     }
+  });
+
+  it('one that may use one CPU computes on one thread', function () {
+    const script = `console.log(require(${JSON.stringify(addon)}).devices()[0].threads)`;
+    const status = existsSync('/proc/self/status') ? readFileSync('/proc/self/status', 'utf8') : '';
+    const cpu = /Cpus_allowed_list:\s*(\d+)/.exec(status)?.[1] ?? '0';
+    const { stdout, error } = spawnSync('taskset', ['-c', cpu, process.execPath, '-e', script]);
+    if (error) {
+      console.log('      skipped: taskset was not found');
+      this.skip();
+    }
+    expect(String(stdout)).to.equal('1\n');
   });
 
   it('an unknown PARTLENS_ISA is E_BACKEND and names what there is', () => {
