@@ -38,8 +38,7 @@ class Device : public PlDevice {
   int multiprocessors() const { return multiprocessors_; }
   bool hopper() const { return hopper_; }
   PlPrecision precision() const { return precision_; }
-  // scale_forward, mask_layer_forward, relu_backward and add_scaled store what they make as tf32,
-  // and conv2d_forward where the next call is one; `rounded` tells a convolution (lib/fuse.ts).
+  // Whether the attributes `round` and `rounded` mean anything: maps are stored as tf32.
   bool rounds() const { return precision_ == PL_TF32; }
 
   // Uninitialised memory, valid until the next call with the same slot. Grown memory leaves the old

@@ -149,18 +149,25 @@ function dataIntoStep(data: Node, calls: Calls): Join[] {
   return [{ of: [data, step], at: data, op, inputs, outputs, attrs }];
 }
 
-/** Calls that store maps in the precision of the products, where that is TF32. */
-const ROUNDING = ['scale_forward', 'mask_layer_forward', 'relu_backward', 'add_scaled'];
+/** Calls that can store maps in the precision of the products. */
+const ROUNDING = [
+  'conv2d_forward',
+  'scale_forward',
+  'mask_layer_forward',
+  'relu_backward',
+  'add_scaled',
+];
 
-/** A convolution of maps that are rounded already does not round them; another one does so for it. */
+/**
+ * Where products are TF32, a convolution reads its maps rounded: by the call that makes them, instead of by a
+ * pass of its own. Whoever else reads them finds them rounded, too.
+ */
 function roundedByMaker(node: Node, calls: Calls): Join[] {
   if (!['conv2d_forward', 'conv2d_backward_data'].includes(kernel(node))) return [];
   let maker = calls.maker(node.inputs[0]);
   // max-pooling chooses among its inputs
   while (maker && kernel(maker) === 'maxpool2d_forward') maker = calls.maker(maker.inputs[0]);
-  if (node.attrs['rounded'] || !maker) return [];
-  if (ROUNDING.includes(kernel(maker))) return [withAttr(node, 'rounded')];
-  if (kernel(maker) !== 'conv2d_forward') return [];
+  if (!maker || !ROUNDING.includes(kernel(maker))) return [];
   return [withAttr(node, 'rounded'), withAttr(maker, 'round')];
 }
 

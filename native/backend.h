@@ -31,8 +31,9 @@ typedef struct {
 
 typedef enum { PL_OK = 0, PL_ERROR = 1, PL_OUT_OF_MEMORY = 2, PL_DEVICE_LOST = 3 } PlStatus;
 
-// Of matrix products; everything else is float32, and sums of products always are. A backend
-// without tensor cores has float32 only.
+// Of matrix products; everything else is float32, but for maps that are stored as these products
+// read them (attribute `round`), and sums of products always are. A backend without tensor cores
+// has float32 only.
 typedef enum { PL_FP32 = 0, PL_TF32 = 1, PL_BF16 = 2 } PlPrecision;
 
 // How convolutions are computed where a backend knows a faster way that rounds more: with it, with

@@ -2,8 +2,9 @@ import { expect } from 'chai';
 import { buildTrainingGraph } from '../lib/explainer/loss.js';
 import { trainOptions } from '../lib/explainer/options.js';
 import { gradient } from '../lib/grad.js';
-import { Graph } from '../lib/graph.js';
+import { Graph, type Value } from '../lib/graph.js';
 import {
+  add,
   conv2d,
   flatten,
   linear,
@@ -11,8 +12,10 @@ import {
   maxpool2d,
   meanSquare,
   relu,
+  scale,
 } from '../lib/ops/index.js';
 import { adam, hyperParameters, sgd } from '../lib/optimizer/index.js';
+import { schedule } from '../lib/plan.js';
 import { createSession } from '../lib/session.js';
 import { sizeOf } from '../lib/tensor.js';
 import { normal, seeded } from './support/draw.js';
@@ -160,6 +163,30 @@ describe('fusion', () => {
     expect(names.filter((name) => name === 'mask_layer_forward')).to.have.length(1);
     // what the first layer's share of the balance passes through, and the last target's own
     expect(names.filter((name) => name === 'relu_backward')).to.have.length(2);
+  });
+
+  it('maps between convolutions are rounded by the call that makes them, and by no other', () => {
+    const graph = new Graph();
+    const filters = (name: string): Value =>
+      graph.parameter(name, [4, 4, 3, 3], { layout: 'conv_weight' });
+    const conv = (x: Value, name: string): Value =>
+      conv2d(x, filters(name), undefined, { pad: 1, relu: true });
+    const first = conv(graph.input('x', [N, 4, 8, 8]), 'first');
+    const second = conv(maxpool2d(first, { kernel: 2 }), 'second');
+    const third = conv(add(second, second), 'third');
+    graph.output('y', scale(conv(scale(third, { factor: 2 }), 'fourth'), { factor: 3 }));
+    const { nodes } = schedule(graph);
+    const found = nodes.flatMap(({ op, attrs }) =>
+      op && 'round' in attrs ? [[op.name, attrs['rounded'] ?? 0, attrs['round']]] : [],
+    );
+    expect(found).to.deep.equal([
+      ['conv2d_forward', 0, 1], // through the pooling
+      ['conv2d_forward', 1, 0], // a sum reads it
+      ['conv2d_forward', 0, 0],
+      ['scale_forward', 0, 1],
+      ['conv2d_forward', 1, 0],
+      ['scale_forward', 0, 0],
+    ]);
   });
 
   it('only the gradient that is fetched is computed apart', async () => {

@@ -43,7 +43,7 @@ describe('native: description', () => {
     if (!op) throw new Error('no op');
     const ops = new Map([[op.name, op]]);
     const right = { name: op.name, inputs: '(x)', outputs: '(y)', attrs: 'ScaleAttrs' };
-    const attrs = { ScaleAttrs: 'f32 factor;', Other: 'i32 factor;' };
+    const attrs = { ScaleAttrs: 'f32 factor;i32 round;', Other: 'i32 factor;i32 round;' };
     checkKernels([right], attrs, ops);
     const wrong = [
       [],

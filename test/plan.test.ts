@@ -371,7 +371,7 @@ describe('plan: programs', () => {
         [0x504c, 1, 2, 1],
         [0, 0, 2, 2, 6, 1, 1, 3, 1, 2, 0],
         [0, 0, 2, 2, 6, 1, 1, 3, 1, 2, 1],
-        ['scale_forward'.length, 2, 0, 1, 1, half],
+        ['scale_forward'.length, 2, 0, 1, 2, half, 0],
       ].flat(),
     );
   });

@@ -103,12 +103,13 @@ def hopper_tiles() -> Iterator[Call]:
 def _pointwise() -> Iterator[Call]:
     for any_ in ANY:
         yield case('relu_forward', any_=any_)
-        yield case('relu_backward', any_=any_)
         yield case('clip_backward', any_=any_, attrs=dict(lo=-0.5, hi=0.75))
-        yield case('scale_forward', any_=any_, attrs=dict(factor=-1.7))
-        for absent in ((), ('gate',)):
+        for round_ in (0, 1):
+            yield case('relu_backward', any_=any_, attrs=dict(round=round_))
+            yield case('scale_forward', any_=any_, attrs=dict(factor=-1.7, round=round_))
+        for absent, round_ in (((), 0), (('gate',), 1)):
             yield case('add_forward', any_=any_, absent=absent)
-            yield case('add_scaled', any_=any_, absent=absent)
+            yield case('add_scaled', any_=any_, absent=absent, attrs=dict(round=round_))
         yield case('dropout_forward', any_=any_, attrs=dict(rate=0.3, salt=5))
         yield case('mean_square_forward', any_=any_, attrs=dict(weight=0.7))
         yield case('mean_square_backward', any_=any_, attrs=dict(weight=0.7))
@@ -173,7 +174,8 @@ def _rows() -> Iterator[Call]:
 def _explainer() -> Iterator[Call]:
     for N, D, n in ((1, 1, 1), (2, 5, 7), (3, 36, 6), (5, 8, 14), (33, 4, 5)):
         sizes = dict(N=N, D=D, n=n, P=n, Q=n, T=n * n + 1)
-        yield case('mask_layer_forward', sizes, attrs=dict(beta=4))
+        for round_ in (0, 1):
+            yield case('mask_layer_forward', sizes, attrs=dict(beta=4, round=round_))
         yield case('mask_layer_backward', sizes, attrs=dict(beta=4))
         yield case('mask_layer_backward', sizes, attrs=dict(beta=4), absent=('gate',))
         for training, absent in ((1, ()), (1, ('alpha_out',)), (0, ('alpha_out',))):

@@ -123,8 +123,6 @@ def _read() -> dict[str, Kernel]:
 
 
 KERNELS = _read()
-# Store what they make as tf32 at that precision, for the convolutions that read it.
-ROUNDING = frozenset({'scale_forward', 'mask_layer_forward', 'relu_backward', 'add_scaled'})
 # Matrix products at the device's precision; everything else is float32 whatever the precision.
 PRODUCTS = frozenset({'conv2d_forward', 'conv2d_backward_data', 'conv2d_backward_weight',
                       'linear_forward', 'linear_backward_data', 'linear_backward_weight',

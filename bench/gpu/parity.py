@@ -9,7 +9,7 @@ import numpy as np
 from .arithmetic import depth
 from .backend import BackendError, Device, Machine
 from .inputs import Inputs, inputs_of
-from .kernels import PRODUCTS, ROUNDING
+from .kernels import PRODUCTS
 from .program import Call, Program
 from .reference import reference_of
 
@@ -48,10 +48,8 @@ def describe(call: Call) -> str:
 def tolerance_of(call: Call, precision: str) -> float:
     if call.kernel.name == 'filter_loss_forward':
         return FILTER_LOSS_TOLERANCE
-    if call.kernel.name in ROUNDING:
-        return TOLERANCE['tf32' if precision == 'tf32' else 'fp32']
     if call.kernel.name not in PRODUCTS:
-        return TOLERANCE['fp32']
+        return TOLERANCE['tf32' if precision == 'tf32' and call.attrs.get('round') else 'fp32']
     # Sums are float32: their own rounding grows with the square root of the terms.
     rounding = TOLERANCE['fp32'] * max(1, depth(call) / LONG_SUM) ** 0.5
     return max(TOLERANCE[precision], rounding)
@@ -153,5 +151,6 @@ def check_calls(devices: Iterable[Device], calls: Iterable[Call],
         inputs = inputs_of(call, rng)
         given = [inputs.get(name) for name in call.kernel.inputs]
         wanted, magnitude = reference_of(call, given), magnitudes(call, given)
-        for device in (first, *others) if call.kernel.name in PRODUCTS | ROUNDING else (first,):
+        knows = call.kernel.name in PRODUCTS or call.attrs.get('round')
+        for device in (first, *others) if knows else (first,):
             yield check_call(device, call, inputs, wanted, magnitude)

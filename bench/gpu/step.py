@@ -90,8 +90,9 @@ class _Builder:
         attrs = self.conv_attrs(rounded=x is not self.c)
         return self.p.op('conv2d_forward', x, w, b, attrs=attrs, P=n, Q=n)
 
-    def mask(self, a: Value) -> tuple[Value, Value]:
-        y, peak = self.p.call('mask_layer_forward', a, attrs=dict(beta=self.s.beta))
+    def mask(self, a: Value, read_by_conv: bool) -> tuple[Value, Value]:
+        attrs = dict(beta=self.s.beta, round=int(read_by_conv))
+        y, peak = self.p.call('mask_layer_forward', a, attrs=attrs)
         return y, peak
 
     def mask_pool(self, a: Value) -> tuple[Value, Value | None, Value]:
@@ -101,7 +102,7 @@ class _Builder:
             y, index, peak = self.p.call('mask_pool_forward', a, P=q, Q=q,
                                          attrs=self.pool_attrs | dict(beta=self.s.beta))
             return y, index, peak
-        self.m2, peak = self.mask(a)
+        self.m2, peak = self.mask(a, read_by_conv=False)
         return *self.pool(self.m2), peak
 
     def pool(self, x: Value) -> tuple[Value, Value | None]:
@@ -132,7 +133,7 @@ class _Builder:
         s, p = self.s, self.p
         self.c = p.leaf('features', TensorType('maps', (s.B, s.C, s.n, s.n)))
         self.a1 = self.convolution('conv_interp_1', self.c)
-        self.m1, self.mu1 = self.mask(self.a1)
+        self.m1, self.mu1 = self.mask(self.a1, read_by_conv=True)
         self.a2 = self.convolution('conv_interp_2', self.m1)
         interp, self.index_interp, self.mu2 = self.mask_pool(self.a2)
         self.a_ordin = self.convolution('conv_ordin', self.c)
@@ -184,19 +185,25 @@ class _Builder:
         s, p = self.s, self.p
         if s.lambda_filter is not None:
             seed = p.leaf('lambda', SCALAR)
-            return self.through_relu('add_forward', self.filter_gradient(l, seed), arriving, y=y)
+            return self.through_relu('add_forward', self.filter_gradient(l, seed), arriving, y=y,
+                                     read_by_conv=l == 1)
         direct = self.filter_gradient(l, self.one)
         weight = p.op('balance_gradient', rec, direct, attrs=dict(rho=s.rho))
         self.out[f'lambda_{l + 1}'] = weight
-        return self.through_relu('add_scaled', arriving, direct, weight, y=y)
+        attrs = dict(round=int(self.fused and l == 1))
+        return self.through_relu('add_scaled', arriving, direct, weight, y=y, attrs=attrs,
+                                 read_by_conv=l == 1)
 
-    def through_relu(self, name: str, *inputs: Value, y: Value,
+    def through_relu(self, name: str, *inputs: Value, y: Value, read_by_conv: bool = False,
                      attrs: dict[str, float] | None = None, **sizes: int) -> Value:
         """The call `name`, cut where the ReLU that ends in y is closed."""
         if self.fused:
             return self.p.op(name, *inputs, y, attrs=attrs, **sizes)
         found = self.p.op(name, *inputs, None, attrs=attrs, **sizes)
-        return self.p.op('relu_backward', found, y)
+        return self.relu_backward(found, y, read_by_conv)
+
+    def relu_backward(self, g: Value, y: Value, read_by_conv: bool = False) -> Value:
+        return self.p.op('relu_backward', g, y, attrs=dict(round=int(read_by_conv)))
 
     # Backward.
 
@@ -207,7 +214,7 @@ class _Builder:
             own = self.p.op('mean_square_backward', self.one, self.h[l], self.targets[l - 1],
                             attrs=self.rec_attrs[l - 1])
             if l == last:
-                g = self.p.op('relu_backward', own, self.h[l])
+                g = self.relu_backward(own, self.h[l])
             else:
                 g = self.through_relu('add_forward', own, g, y=self.h[l])
             name, x = f'fc_dec_{l}.weight', self.h[l - 1]
@@ -243,7 +250,7 @@ class _Builder:
 
     def ordin_backward(self, g: Value) -> Value:
         if self.index_ordin is None:
-            return self.p.op('relu_backward', g, self.a_ordin)
+            return self.relu_backward(g, self.a_ordin)
         return self.through_relu('maxpool2d_backward', g, self.index_ordin, y=self.a_ordin,
                                  attrs=self.pool_attrs, H=self.s.n, W=self.s.n)
 
@@ -272,7 +279,7 @@ class _Builder:
         self.convolution_backward('conv_interp_2', at_2, self.m1)
         all_1 = rec_1 = self.through_second(at_2)
         if self.s.lambda_filter is None:  # the reconstruction alone, which the balance asks for
-            rec_1 = self.through_second(p.op('relu_backward', rec_2, self.a2))
+            rec_1 = self.through_second(self.relu_backward(rec_2, self.a2, read_by_conv=True))
         at_1 = self.add_filter_gradient(0, rec_1, all_1, self.a1)
         self.convolution_backward('conv_interp_1', at_1, self.c)
         self.out.update({f'grad {name}': g for name, g in self.gradients.items()})

@@ -24,9 +24,9 @@ void add_forward(Device& device, const add_forward_args& t, const NoAttrs&) {
            Add{f32(t.a), f32(t.b), nullptr, f32(t.gate), f32(t.y), false});
 }
 
-void add_scaled(Device& device, const add_scaled_args& t, const NoAttrs&) {
+void add_scaled(Device& device, const add_scaled_args& t, const RoundAttrs& a) {
   for_each(device, elements(t.y) / 4,
-           Add{f32(t.a), f32(t.b), f32(t.s), f32(t.gate), f32(t.y), device.rounds()});
+           Add{f32(t.a), f32(t.b), f32(t.s), f32(t.gate), f32(t.y), a.round && device.rounds()});
 }
 
 }  // namespace cuda

@@ -28,7 +28,7 @@ void mask_layer_forward(Device& device, const mask_layer_forward_args& t, const 
   const int D = t.x.dims[1], pitch = padded(D);
   launch(device, mask_layer_forward_kernel, dim3(t.x.dims[0], tiles_of(pitch, MASK_MAPS)),
          dim3(MASK_LANES, MASK_GROUPS), 0, (const float*)f32(t.x), f32(t.y), i32(t.peak), D, pitch,
-         t.x.dims[2], a.beta, device.rounds());
+         t.x.dims[2], a.beta, a.round && device.rounds());
 }
 
 struct GivenGradient {
@@ -39,8 +39,7 @@ struct GivenGradient {
   }
 };
 
-void mask_layer_backward(Device& device, const mask_layer_backward_args& t,
-                         const MaskLayerAttrs& a) {
+void mask_layer_backward(Device& device, const mask_layer_backward_args& t, const MaskAttrs& a) {
   const int n = t.g.dims[2];
   const GivenGradient gradient = {f32(t.g), padded(t.g.dims[1]), n * n};
   mask_gradient(device, gradient, t.peak, t.gate, t.dx, a.beta);

@@ -26,9 +26,9 @@ struct ReluBackward {
   }
 };
 
-void relu_backward(Device& device, const relu_backward_args& t, const NoAttrs&) {
+void relu_backward(Device& device, const relu_backward_args& t, const RoundAttrs& a) {
   for_each(device, elements(t.dx) / 4,
-           ReluBackward{f32(t.g), f32(t.y), f32(t.dx), device.rounds()});
+           ReluBackward{f32(t.g), f32(t.y), f32(t.dx), a.round && device.rounds()});
 }
 
 }  // namespace cuda

@@ -17,7 +17,8 @@ struct Scale {
 };
 
 void scale_forward(Device& device, const scale_forward_args& t, const ScaleAttrs& a) {
-  for_each(device, elements(t.y) / 4, Scale{f32(t.x), f32(t.y), a.factor, device.rounds()});
+  for_each(device, elements(t.y) / 4,
+           Scale{f32(t.x), f32(t.y), a.factor, a.round && device.rounds()});
 }
 
 }  // namespace cuda

@@ -9,6 +9,7 @@ const forward = defineOp('add_forward', {
 const scaled = defineOp('add_scaled', {
   inputs: { a: 'any', b: '= a', s: 'rows', gate: '=? a' },
   outputs: { y: '= a' },
+  attrs: { round: 'i32' },
 });
 
 /** y = a + b, equal shapes of any layout. The gradient is exact. */
@@ -18,5 +19,5 @@ export function add(a: Value, b: Value): Value {
 
 /** y = a + s * b with a scalar s (rank 0). Used for sums of gradients; has no gradient itself. */
 export function addScaled(a: Value, b: Value, s: Value): Value {
-  return scaled({ a, b, s, gate: undefined }, {}).y;
+  return scaled({ a, b, s, gate: undefined }, { round: 0 }).y;
 }

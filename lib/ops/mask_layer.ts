@@ -10,9 +10,9 @@ const backward = defineOp('mask_layer_backward', {
 const forward = defineOp('mask_layer_forward', {
   inputs: { x: 'maps N D n n' },
   outputs: { y: '= x', peak: 'i32 rows N D' },
-  attrs: { beta: 'f32' },
+  attrs: { beta: 'f32', round: 'i32' },
   vjp: ({ outputs: { peak }, grad, attrs }) => ({
-    x: () => backward({ g: grad, peak, gate: undefined }, attrs).dx,
+    x: () => backward({ g: grad, peak, gate: undefined }, { beta: attrs.beta }).dx,
   }),
 });
 
@@ -28,5 +28,5 @@ export function maskLayer(
   { beta = 4 }: { beta?: number } = {},
 ): { y: Value; peak: Value } {
   if (!(beta > 0)) throw expected('a number > 0', 'beta', beta, { op: 'mask_layer' });
-  return forward({ x }, { beta });
+  return forward({ x }, { beta, round: 0 });
 }

@@ -3,6 +3,7 @@ import { defineOp, type Value } from '../graph.js';
 const backward = defineOp('relu_backward', {
   inputs: { g: 'any', y: '= g' },
   outputs: { dx: '= g' },
+  attrs: { round: 'i32' },
 });
 
 const forward = defineOp('relu_forward', {
@@ -18,5 +19,5 @@ export function relu(x: Value): Value {
 
 /** dx = g where the ReLU's output y is above 0, else 0. Also for ReLUs fused into another op. */
 export function reluBackward(g: Value, y: Value): Value {
-  return backward({ g, y }, {}).dx;
+  return backward({ g, y }, { round: 0 }).dx;
 }

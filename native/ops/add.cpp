@@ -30,7 +30,7 @@ void add_forward(Device& device, const add_forward_args& t, const NoAttrs&) {
   add(device, t.a, t.b, t.gate, t.y, [](float a, float b) { return a + b; });
 }
 
-void add_scaled(Device& device, const add_scaled_args& t, const NoAttrs&) {
+void add_scaled(Device& device, const add_scaled_args& t, const RoundAttrs&) {
   const float s = f32(t.s)[0];
   add(device, t.a, t.b, t.gate, t.y, [=](float a, float b) { return a + s * b; });
 }

@@ -22,8 +22,7 @@ void mask_layer_forward(Device& device, const mask_layer_forward_args& t, const 
   });
 }
 
-void mask_layer_backward(Device& device, const mask_layer_backward_args& t,
-                         const MaskLayerAttrs& a) {
+void mask_layer_backward(Device& device, const mask_layer_backward_args& t, const MaskAttrs& a) {
   const int n = t.g.dims[2], blocks = blocks_of(t.g.dims[1]), stride = row_stride(t.peak);
   const float *g = f32(t.g), *gate = f32(t.gate);
   const int* peak = i32(t.peak);

@@ -15,7 +15,7 @@ void relu_forward(Device& device, const relu_forward_args& t, const NoAttrs&) {
   });
 }
 
-void relu_backward(Device& device, const relu_backward_args& t, const NoAttrs&) {
+void relu_backward(Device& device, const relu_backward_args& t, const RoundAttrs&) {
   const float* g = f32(t.g);
   const float* y = f32(t.y);
   float* dx = f32(t.dx);
