@@ -8,6 +8,7 @@ namespace cuda {
 
 void check_call(cudaError_t error, const char* call, const char* file, int line) {
   if (error == cudaSuccess) return;
+  cudaGetLastError();  // forgets it: the next launch asks. A lost device does not forget.
   const PlStatus status = error == cudaErrorMemoryAllocation ? PL_OUT_OF_MEMORY : PL_DEVICE_LOST;
   const char* name = file;
   for (const char* c = file; *c; c++) {
@@ -126,6 +127,7 @@ void* allocate_host(size_t bytes) {
   void* memory = nullptr;
   cudaError_t status = cudaHostAlloc(&memory, rounded, cudaHostAllocDefault);
   if (status == cudaErrorMemoryAllocation) {  // what nobody uses may be in the way
+    cudaGetLastError();
     for (const auto& entry : pool.free) {
       pool.sizes.erase(entry.second);
       cudaFreeHost(entry.second);

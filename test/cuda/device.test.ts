@@ -109,6 +109,18 @@ describe('the CUDA device', function () {
     expect(lines[1]).to.equal('cuda tf32  0');
   });
 
+  it('too little memory for a run is E_MEMORY; other runs work after it', async () => {
+    const body = `
+      const large = await createSession({ programs: { main: graph(4e5) }, backend: 'cuda' });
+      await attempt(() => large.run('main', { inputs: { x: new Float32Array(4e5) }, fetch: ['y'] }));
+      await run('cuda');
+      large.dispose();
+    `;
+    const lines = await printed(body, { EMULATOR_MEMORY_MIB: '6' });
+    expect(lines[0]).to.match(/^E_MEMORY \[upload\] out of memory .*cudaMalloc/);
+    expect(lines[1]).to.equal('cuda tf32  0');
+  });
+
   for (const copies of ['late', 'early', 'ahead']) {
     it(`steps that are sent before the last one ends keep their own inputs: copies ${copies}`, async () => {
       const body = `

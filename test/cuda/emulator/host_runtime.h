@@ -77,11 +77,22 @@ inline std::string& failure() {
   return text;
 }
 
+inline cudaError_t device_status() {
+  return failure().empty() ? cudaSuccess : cudaErrorLaunchFailure;
+}
+
 inline void count_kernel() {
   static const long last = atol(Settings::text("EMULATOR_LOST_AFTER", "-1").c_str());
   static std::atomic<long> calls{0};
   if (last >= 0 && calls++ >= last) throw std::runtime_error("unspecified launch failure");
 }
+
+// What a call returns that fails; the thread's next cudaGetLastError returns it again.
+inline cudaError_t& last_error() {
+  static thread_local cudaError_t error = cudaSuccess;
+  return error;
+}
+inline cudaError_t failed(cudaError_t error) { return last_error() = error; }
 
 // What this thread captures. Allocating, freeing and waiting are not allowed meanwhile, as there.
 inline EmulatedGraph*& capture() {
@@ -144,7 +155,9 @@ inline const char* cudaGetErrorString(cudaError_t error) {
   return error == cudaErrorMemoryAllocation ? "out of memory" : "an error of the emulator";
 }
 inline cudaError_t cudaGetLastError() {
-  return emulator::failure().empty() ? cudaSuccess : cudaErrorLaunchFailure;
+  const cudaError_t last = emulator::last_error();
+  emulator::last_error() = cudaSuccess;
+  return emulator::failure().empty() ? last : cudaErrorLaunchFailure;
 }
 
 inline cudaError_t cudaDriverGetVersion(int* version) {
@@ -175,11 +188,11 @@ inline cudaError_t cudaMemGetInfo(size_t* free_bytes, size_t* total) {
 }
 
 inline cudaError_t cudaMalloc(void** out, size_t bytes) {
-  if (emulator::forbidden()) return cudaErrorStreamCaptureUnsupported;
+  if (emulator::forbidden()) return emulator::failed(cudaErrorStreamCaptureUnsupported);
   auto& m = emulator::memory();
   std::lock_guard<std::mutex> lock(m.mutex);
   if (m.used + bytes > m.limit || posix_memalign(out, 256, bytes ? bytes : 1)) {
-    return cudaErrorMemoryAllocation;
+    return emulator::failed(cudaErrorMemoryAllocation);
   }
   memset(*out, 0xFF, bytes);
   m.blocks[*out] = bytes;
@@ -187,7 +200,7 @@ inline cudaError_t cudaMalloc(void** out, size_t bytes) {
   return cudaSuccess;
 }
 inline cudaError_t cudaFree(void* block) {
-  if (emulator::forbidden()) return cudaErrorStreamCaptureUnsupported;
+  if (emulator::forbidden()) return emulator::failed(cudaErrorStreamCaptureUnsupported);
   emulator::drain_all();
   auto& m = emulator::memory();
   std::lock_guard<std::mutex> lock(m.mutex);
@@ -199,8 +212,9 @@ inline cudaError_t cudaFree(void* block) {
   return cudaSuccess;
 }
 inline cudaError_t cudaHostAlloc(void** out, size_t bytes, unsigned) {
-  if (emulator::forbidden()) return cudaErrorStreamCaptureUnsupported;
-  return posix_memalign(out, 256, bytes ? bytes : 1) ? cudaErrorMemoryAllocation : cudaSuccess;
+  if (emulator::forbidden()) return emulator::failed(cudaErrorStreamCaptureUnsupported);
+  if (!posix_memalign(out, 256, bytes ? bytes : 1)) return cudaSuccess;
+  return emulator::failed(cudaErrorMemoryAllocation);
 }
 inline cudaError_t cudaFreeHost(void* block) {
   free(block);
@@ -231,9 +245,9 @@ inline cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   return cudaSuccess;
 }
 inline cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
-  if (emulator::forbidden()) return cudaErrorStreamCaptureUnsupported;
+  if (emulator::forbidden()) return emulator::failed(cudaErrorStreamCaptureUnsupported);
   emulator::drain(stream);
-  return cudaGetLastError();
+  return emulator::device_status();
 }
 
 inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
@@ -258,9 +272,9 @@ inline cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, u
   return cudaSuccess;
 }
 inline cudaError_t cudaEventSynchronize(cudaEvent_t event) {
-  if (emulator::forbidden()) return cudaErrorStreamCaptureUnsupported;
+  if (emulator::forbidden()) return emulator::failed(cudaErrorStreamCaptureUnsupported);
   if (event->stream) emulator::drain(event->stream, event->position);
-  return cudaGetLastError();
+  return emulator::device_status();
 }
 inline cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
   stream->capturing = emulator::capture() = new EmulatedGraph;
@@ -281,7 +295,7 @@ inline cudaError_t cudaGraphInstantiateWithFlags(cudaGraphExec_t* ready, cudaGra
 }
 inline cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t stream) {
   for (const auto& work : graph->work) emulator::perform(stream, work);
-  return cudaGetLastError();
+  return emulator::device_status();
 }
 inline cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
   delete graph;
@@ -294,7 +308,7 @@ inline cudaError_t cudaGraphExecDestroy(cudaGraphExec_t graph) {
 
 template <class Kernel>
 cudaError_t cudaFuncSetAttribute(Kernel, cudaFuncAttribute, int bytes) {
-  return bytes <= 227 << 10 ? cudaSuccess : cudaErrorInvalidValue;
+  return bytes <= 227 << 10 ? cudaSuccess : emulator::failed(cudaErrorInvalidValue);
 }
 
 // cuda/launch.h calls this.
