@@ -199,6 +199,9 @@ def _explainer() -> Iterator[Call]:
                                   peak_scale=peak_scale, momentum=0.9, floor=0.05,
                                   training=training))
         yield case('filter_loss_backward', sizes, attrs=dict(beta=4, tau=1))
+    for D in (1, 2, 5, 37, 300):
+        for name in ('overlap_forward', 'overlap_backward'):
+            yield case(name, dict(D=D), attrs=dict(floor=0.0025, shrink=0.01))
     for shape in ((5, 3, 3, 3), (1, 36, 1, 1), (33, 7, 3, 5)):
         yield case('project_norm', dict(zip('OCRS', shape)))
     for _ in range(4):  # a scalar each: other inputs

@@ -69,6 +69,13 @@ def _lrn_output(_: np.random.Generator, shape: Shape, call: Call, found: Inputs)
     return reference_ops.lrn_forward(Names(x=found['x'].astype(np.float64)), attrs, {})['y']
 
 
+def _gram(rng: np.random.Generator, shape: Shape, *_: object) -> np.ndarray:
+    """Products of maps with each other; the second filter is nearly silent."""
+    strength = np.where(np.arange(shape[0]) == 1, 0.01, 1)
+    x = strength[:, None] * _relu(rng, (shape[0], 50))
+    return (x @ x.T).reshape(shape)
+
+
 def _hyper(*_: object) -> np.ndarray:
     """lr and Adam's corrections at step 3; a large lr, so that a wrong update shows in w."""
     return np.array([0.3, 1 / (1 - 0.9 ** 3), 1 / (1 - 0.999 ** 3)])
@@ -106,6 +113,8 @@ SPECIAL: dict[tuple[str, str], Draw] = {
     ('filter_loss_forward', 'x'): lambda *given: 3 * _relu(*given),
     ('filter_loss_forward', 'peak_mean'): _running,
     ('filter_loss_backward', 'factor'): _positive,
+    ('overlap_forward', 'gram'): _gram,
+    ('overlap_backward', 'gram'): _gram,
     ('adam_step', 'v'): lambda *given: _normal(*given) ** 2,
     ('linear_adam_step', 'v'): lambda *given: 0.5 + _normal(*given) ** 2,  # tame divisors
     ('linear_adam_step', 'hyper'): _hyper,

@@ -153,6 +153,36 @@ def filter_loss_backward(t: Names, a: Names, shape: Shapes) -> Arrays:
     return {'dx': dz.reshape(shape['dx']) * (t.g * t.factor)[:, None, None]}
 
 
+def _likeness(t: Names, a: Names) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """G, s_fg = G_fg^2 / (e_f e_g) off the diagonal, e_f, and which filters are below the floor."""
+    gram = t.gram[:, :, 0, 0]
+    least = a.floor * np.diag(gram).mean()
+    energy = np.maximum(np.diag(gram), least)
+    s = np.minimum(gram ** 2 / np.outer(energy, energy), 1)
+    np.fill_diagonal(s, 0)
+    return gram, s, energy, np.diag(gram) <= least
+
+
+def _pairs(D: int) -> int:
+    return max(D * (D - 1), 1)
+
+
+def overlap_forward(t: Names, a: Names, shape: Shapes) -> Arrays:
+    gram, s, *_ = _likeness(t, a)
+    return {'loss': -0.5 * np.log(1 - (1 - a.shrink) * s).sum() / _pairs(len(gram))}
+
+
+def overlap_backward(t: Names, a: Names, shape: Shapes) -> Arrays:
+    gram, s, energy, below = _likeness(t, a)
+    D = len(gram)
+    rise = t.g * (1 - a.shrink) / (1 - (1 - a.shrink) * s) / _pairs(D)
+    of_energy = -(rise * s).sum(axis=1) / energy
+    dgram = rise * gram / np.outer(energy, energy)
+    shared = of_energy[below].sum() * a.floor / D
+    np.fill_diagonal(dgram, np.where(below, 0, of_energy) + shared)
+    return {'dgram': dgram[:, :, None, None]}
+
+
 def balance_gradient(t: Names, a: Names, shape: Shapes) -> Arrays:
     rec, own = np.sqrt((t.g_rec ** 2).sum()), np.sqrt((t.g_filter ** 2).sum())
     return {'lambda': a.rho * rec / own if own > 0 else np.zeros(())}

@@ -20,6 +20,7 @@ export * from './mean_square.js';
 export * from './mix_tracks.js';
 export * from './norm_layer.js';
 import './norm_mix.js';
+export * from './overlap.js';
 export * from './project_norm.js';
 export * from './relu.js';
 export * from './scale.js';

@@ -19,6 +19,7 @@ import {
   meanSquare,
   mixTracks,
   normLayer,
+  overlap,
   projectNorm,
   relu,
   scale,
@@ -29,7 +30,8 @@ import { adam, sgd } from '../../lib/optimizer/index.js';
 
 /**
  * A training step in which every kernel occurs: inputs `x` (N, 5, 12, 12), `labels` (N), `seed` (2),
- * `hyper` (3), `target` (N, 7); outputs `loss`, `filter`, `lambda`, `rest`, `contribution`, `dw`, `norm`.
+ * `hyper` (3), `target` (N, 7); outputs `loss`, `filter`, `apart`, `lambda`, `rest`, `contribution`, `dw`,
+ * `norm`.
  */
 export function everyOp(N = 2): Graph {
   const graph = new Graph();
@@ -43,10 +45,11 @@ export function everyOp(N = 2): Graph {
   const contribution = contributionLoss(encoded.wP, { eta: 0.2 });
   const peak = graph.state('peak', [6], { fill: -1 });
   const filter = mean(filterLoss(encoded.a, peak));
+  const apart = overlap(encoded.a);
 
   const seeds: Seed[] = [{ of: loss }, { of: rest }, { of: contribution }];
   const [back] = gradient(seeds, [encoded.a]);
-  const [direct] = gradient([{ of: filter }], [encoded.a]);
+  const [direct] = gradient([{ of: filter }, { of: apart }], [encoded.a]);
   if (!back || !direct) throw new Error('no gradient');
   const lambda = balanceGradient(back, direct, { rho: 2 });
   seeds.push({ of: encoded.a, gradient: direct, scale: lambda });
@@ -63,7 +66,15 @@ export function everyOp(N = 2): Graph {
   if (!dw) throw new Error('no gradient');
   const w = updated.get('conv1.weight');
   if (w) graph.update(projectNorm(w, graph.constant(1, [6])));
-  for (const [name, value] of Object.entries({ loss, filter, lambda, rest, contribution, dw })) {
+  for (const [name, value] of Object.entries({
+    loss,
+    filter,
+    apart,
+    lambda,
+    rest,
+    contribution,
+    dw,
+  })) {
     graph.output(name, value);
   }
   return graph;
