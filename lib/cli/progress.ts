@@ -34,19 +34,24 @@ export class ProgressLine {
   }
 }
 
-/** `step 120/900  410 images/s  rec 0.41 0.22  filter -0.013 -1.2  contribution 0.21  p 0.52  1:20 left`. */
+/**
+ * `step 120/900  410 images/s  rec 0.41 0.22  filter -0.013 -1.2  overlap 0.031 0.12  contribution 0.21
+ * p 0.52  1:20 left`, on one line.
+ */
 export function showTraining(progress: TrainProgress): string {
   if (progress.phase === 'features') {
     return `features ${String(progress.done)}/${String(progress.total)} images`;
   }
   const { step, steps, imagesPerSecond, secondsLeft, report } = progress;
   const list = (values: readonly number[]): string => values.map((v) => v.toPrecision(3)).join(' ');
-  const filter = report.filter.length > 0 ? [`filter ${list(report.filter)}`] : [];
+  const listed = (name: 'filter' | 'overlap'): string[] =>
+    report[name].length > 0 ? [`${name} ${list(report[name])}`] : [];
   return [
     `step ${String(step)}/${String(steps)}`,
     `${imagesPerSecond.toFixed(0)} images/s`,
     `rec ${list(report.rec)}`,
-    ...filter,
+    ...listed('filter'),
+    ...listed('overlap'),
     `contribution ${report.contribution.toPrecision(3)}`,
     `p ${report.p.toFixed(3)}`,
     `${clock(secondsLeft)} left`,

@@ -12,11 +12,8 @@ import { BIRD_CLASSES, writeBirds } from './bird_images.js';
 import { DEMO_LAYER, DEMO_SIDE, DEMO_TARGETS, trainCnn } from './cnn.js';
 import { prepareFolder } from './folder.js';
 
-/**
- * A few passes over clean pictures: smaller batches and a quicker decoder than photographs need. With
- * rho at its default of 3 all filters settle on one part of these birds (docs/results.md).
- */
-const QUICK = { batch: 32, lr: 2e-3, lrScaleDecoder: 2, rho: 0.3 } as const;
+/** A few passes over clean pictures: smaller batches and a quicker decoder than photographs need. */
+const QUICK = { batch: 32, lr: 2e-3, lrScaleDecoder: 2 } as const;
 
 /** What the demo does, one after another, and its usual share of the time. */
 const PHASES = {

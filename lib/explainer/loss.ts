@@ -6,6 +6,7 @@ import {
   filterLoss,
   mean,
   meanSquare,
+  overlap,
   projectNorm,
 } from '../ops/index.js';
 import { adam, sgd } from '../optimizer/index.js';
@@ -20,6 +21,8 @@ export interface LossTerms {
   contribution: Value;
   /** Mean over filters of the filter loss of each interpretable layer, without its weight. */
   filter: Value[];
+  /** Overlap of the filters of each interpretable layer, without its weight; none with diversity 0. */
+  overlap: Value[];
   /** The weights lambda_f of this step, one for each of `filter`. */
   lambda: Value[];
 }
@@ -37,7 +40,7 @@ export const INTERPRETABLE = ['conv_interp_1', 'conv_interp_2'] as const;
 /**
  * The training step of DESIGN 1.2: losses, balanced gradients, optimizer, projection. Inputs
  * `features` (B, C, n, n), `target_1` ... (B, size), `hyper` (3). Outputs `rec_l`, `contribution`,
- * `filter_l`, `lambda_l`, `p`. `targetPower[l]` is mean(x*_l^2) over the training features.
+ * `filter_l`, `overlap_l`, `lambda_l`, `p`. `targetPower[l]` is mean(x*_l^2) over the training features.
  */
 export function buildTrainingGraph(
   spec: NetworkSpec,
@@ -56,15 +59,11 @@ export function buildTrainingGraph(
   });
   appendOptimizer(graph, pairs, options);
 
-  terms.rec.forEach((value, l) => {
-    graph.output(`rec_${String(l + 1)}`, value);
-  });
-  terms.filter.forEach((value, l) => {
-    graph.output(`filter_${String(l + 1)}`, value);
-  });
-  terms.lambda.forEach((value, l) => {
-    graph.output(`lambda_${String(l + 1)}`, value);
-  });
+  for (const name of ['rec', 'filter', 'overlap', 'lambda'] as const) {
+    terms[name].forEach((value, l) => {
+      graph.output(`${name}_${String(l + 1)}`, value);
+    });
+  }
   graph.output('contribution', terms.contribution);
   graph.output('p', p);
   const gradients = new Map(pairs.map(([w, grad]) => [w.node.name, grad]));
@@ -93,7 +92,8 @@ function lossTerms(
     };
     return mean(filterLoss(a, peak, { scale, beta, kappa, momentum, floor, ...given }));
   });
-  return { rec, contribution, filter, lambda: [] };
+  const apart = options.diversity > 0 ? maps : [];
+  return { rec, contribution, filter, overlap: apart.map((a) => overlap(a)), lambda: [] };
 }
 
 /** lambda_l of target l. */
@@ -103,12 +103,13 @@ export function weightOf({ lambdaRec }: Pick<TrainOptions, 'lambdaRec'>, l: numb
 
 /**
  * Where the gradient of the whole loss starts. Balanced: lambda_f = rho |dL_rec/da| / |dF/da| for each
- * layer, L_rec back-propagated alone, so that no filter loss weighs another.
+ * layer, L_rec back-propagated alone, so that no filter loss weighs another; F the mean filter loss
+ * plus `diversity` times the overlap.
  */
 function lossSeeds(
   network: Network,
   terms: LossTerms,
-  { lambdaFilter, rho }: TrainOptions,
+  { lambdaFilter, rho, diversity }: TrainOptions,
 ): Seed[] {
   const { graph, a1, a2 } = network;
   const rec: Seed[] = terms.rec.map((of) => ({ of }));
@@ -116,14 +117,21 @@ function lossSeeds(
   if (terms.filter.length === 0) return seeds;
   if (lambdaFilter !== 'balanced') {
     const lambda = graph.constant(lambdaFilter);
+    const ofOverlap = graph.constant(lambdaFilter * diversity);
     terms.lambda.push(...terms.filter.map(() => lambda));
-    return [...seeds, ...terms.filter.map((of) => ({ of, gradient: lambda }))];
+    return [
+      ...seeds,
+      ...terms.filter.map((of) => ({ of, gradient: lambda })),
+      ...terms.overlap.map((of) => ({ of, gradient: ofOverlap })),
+    ];
   }
   const maps = [a1, a2];
   const ofRec = gradient(rec, maps);
+  const weight = graph.constant(diversity);
   const balanced = maps.flatMap((a, l) => {
-    const of = terms.filter[l];
-    const [direct] = of ? gradient([{ of }], [a]) : [];
+    const own = terms.filter.slice(l, l + 1).map((of) => ({ of }));
+    const apart = terms.overlap.slice(l, l + 1).map((of) => ({ of, gradient: weight }));
+    const [direct] = gradient([...own, ...apart], [a]);
     const back = ofRec[l];
     if (!direct || !back) return [];
     const scale = balanceGradient(back, direct, { rho });

@@ -41,6 +41,11 @@ export const lossOptions = z.object({
     .min(0)
     .default(3)
     .describe('filter loss against reconstruction, in gradient norms'),
+  diversity: z
+    .number()
+    .min(0)
+    .default(6)
+    .describe('overlap of filters against filter loss; 0: nothing keeps filters apart'),
   scale: z
     .enum(['peak', 'paper'])
     .default('peak')

@@ -14,7 +14,7 @@ export interface Batch {
   targets: readonly Float32Array[];
 }
 
-/** The loss of one step, term by term; `loss` is the sum of rec, contribution and filter. */
+/** The loss of one step, term by term; `loss` is the sum of rec, contribution, filter, overlap. */
 export interface StepReport {
   step: number;
   loss: number;
@@ -23,6 +23,8 @@ export interface StepReport {
   contribution: number;
   /** Weighted filter loss of each interpretable layer. */
   filter: number[];
+  /** Weighted overlap of the filters of each interpretable layer; none with diversity 0. */
+  overlap: number[];
   /** Balanced weights lambda_f. */
   lambda: number[];
   /** Share of the parts, 0..1. */
@@ -121,7 +123,7 @@ export class Trainer {
       hyper: hyperParameters(learningRate, step, options),
     };
     const got = await this.session.run('train', { inputs, fetch: this.#fetch });
-    const report = readReport(got, { step, learningRate });
+    const report = readReport(got, { step, learningRate }, options.diversity);
     checkFinite(report);
     return report;
   }
@@ -167,6 +169,7 @@ function watchGraph({ spec, options }: TrainerOptions, batch: number): Graph {
 function readReport(
   got: Record<string, TensorData>,
   { step, learningRate }: { step: number; learningRate: number },
+  diversity: number,
 ): StepReport {
   const scalar = (name: string): number => got[name]?.[0] ?? NaN;
   const all = (stem: string): number[] =>
@@ -177,15 +180,17 @@ function readReport(
   const rec = all('rec');
   const lambda = all('lambda');
   const filter = all('filter').map((loss, l) => loss * (lambda[l] ?? 0));
+  const overlap = all('overlap').map((loss, l) => diversity * loss * (lambda[l] ?? 0));
   const contribution = scalar('contribution');
-  const loss = [...rec, contribution, ...filter].reduce((sum, term) => sum + term, 0);
-  return { step, loss, rec, contribution, filter, lambda, p: scalar('p'), learningRate };
+  const loss = [...rec, contribution, ...filter, ...overlap].reduce((sum, term) => sum + term, 0);
+  return { step, loss, rec, contribution, filter, overlap, lambda, p: scalar('p'), learningRate };
 }
 
-function checkFinite({ step, rec, contribution, filter, p }: StepReport): void {
+function checkFinite({ step, rec, contribution, filter, overlap, p }: StepReport): void {
   const terms = [
     ...rec.map((value, l) => [`reconstruction loss of fc_dec_${String(l + 1)}`, value] as const),
     ...filter.map((value, l) => [`filter loss of ${INTERPRETABLE[l] ?? ''}`, value] as const),
+    ...overlap.map((value, l) => [`overlap of ${INTERPRETABLE[l] ?? ''}`, value] as const),
     ['contribution loss of mix.w_p', contribution] as const,
     ['share p of mix.w_p', p] as const,
   ];

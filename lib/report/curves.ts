@@ -13,20 +13,18 @@ export function trainingCurves(log: readonly StepReport[], targets: readonly str
     name,
     values: kept.map((report) => rounded(of(report))),
   });
-  const filters = kept[0]?.filter.length ?? 0;
+  const layers = (name: 'filter' | 'overlap') =>
+    (kept[0]?.[name] ?? []).map((_, l) =>
+      line(`conv_interp_${String(l + 1)}`, (report) => report[name][l]),
+    );
   const curves: Curve[] = [
     {
       title: 'reconstruction loss',
       steps,
       lines: targets.map((name, l) => line(name, ({ rec }) => rec[l])),
     },
-    {
-      title: 'filter loss, weighted',
-      steps,
-      lines: Array.from({ length: filters }, (_, l) =>
-        line(`conv_interp_${String(l + 1)}`, ({ filter }) => filter[l]),
-      ),
-    },
+    { title: 'filter loss, weighted', steps, lines: layers('filter') },
+    { title: 'overlap of filters, weighted', steps, lines: layers('overlap') },
     {
       title: 'contribution loss',
       steps,

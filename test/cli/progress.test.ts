@@ -23,6 +23,7 @@ const REPORT = {
   rec: [0.41234, 0.22],
   contribution: 0.209,
   filter: [-0.0131, -1.204],
+  overlap: [0.031, 0.12],
   lambda: [3, 2],
   p: 0.52,
   learningRate: 1e-3,
@@ -41,11 +42,11 @@ describe('partlens: progress line', () => {
       report: REPORT,
     } satisfies TrainProgress;
     expect(showTraining(progress)).to.equal(
-      'step 120/900  410 images/s  rec 0.412 0.220  filter -0.0131 -1.20  contribution 0.209  ' +
-        'p 0.520  1:20 left',
+      'step 120/900  410 images/s  rec 0.412 0.220  filter -0.0131 -1.20  overlap 0.0310 0.120  ' +
+        'contribution 0.209  p 0.520  1:20 left',
     );
-    const bare = { ...progress, report: { ...REPORT, filter: [] } };
-    expect(showTraining(bare)).not.to.include('filter');
+    const bare = { ...progress, report: { ...REPORT, filter: [], overlap: [] } };
+    expect(showTraining(bare)).not.to.match(/filter|overlap/);
     expect(showTraining({ phase: 'features', done: 3, total: 20 })).to.equal(
       'features 3/20 images',
     );

@@ -92,7 +92,7 @@ describe('the training step of bench/gpu', () => {
           ...{ channels, filters, side, pool: { kernel: 2, stride: 2 }, featureScale: 1 },
           targets: sizes.map((size, i) => ({ name: String(i), size, relu: true })),
         },
-        trainOptions.parse(sgd ? { optimizer: 'sgd' } : {}),
+        trainOptions.parse({ diversity: 0, ...(sgd ? { optimizer: 'sgd' as const } : {}) }),
         { batch, targetPower: [1, 1] },
       );
       const found = spawnSync(python, ['-m', 'gpu.step', name], {

@@ -11,6 +11,7 @@ describe('explainer: ablations', () => {
     'no masks': { mask: false },
     'no filter loss': { lambdaFilter: 0 },
     'fixed filter loss': { lambdaFilter: 0.1 },
+    'no diversity': { diversity: 0 },
     'no projection': { project: false },
     "the paper's scale": { scale: 'paper' },
     'kernel 5': { kernel: 5 },

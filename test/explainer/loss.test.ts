@@ -2,9 +2,9 @@ import { expect } from 'chai';
 import { buildTrainingGraph } from '../../lib/explainer/loss.js';
 import { buildNetwork } from '../../lib/explainer/network.js';
 import type { TrainOptionsInput } from '../../lib/explainer/options.js';
-import { gradient } from '../../lib/grad.js';
-import type { Graph, Value } from '../../lib/graph.js';
-import { filterLoss, mean, meanSquare } from '../../lib/ops/index.js';
+import { gradient, type Seed } from '../../lib/grad.js';
+import type { Graph } from '../../lib/graph.js';
+import { filterLoss, mean, meanSquare, overlap } from '../../lib/ops/index.js';
 import { hyperParameters } from '../../lib/optimizer/index.js';
 import { createSession } from '../../lib/session.js';
 import type { Arrays } from '../support/engine.js';
@@ -15,7 +15,8 @@ const WEIGHTS = ['conv_interp_1.weight', 'conv_interp_1.bias', 'conv_interp_2.we
 
 /**
  * Each term of the loss back-propagated alone: `rec@a1`, `rec@a2`, `filter1@a1`, `filter2@a2`,
- * `filter2@a1` (through the second layer), and `<term>@<weight>`; and `rec`, `filter1`, `filter2`.
+ * `filter2@a1` (through the second layer), and `<term>@<weight>`; and the values `rec.0`, ...,
+ * `filter1.0` and, unless diversity is 0, `filter1.1`, the overlap that goes with the filter loss.
  */
 function separateTerms(given: TrainOptionsInput): Graph {
   const options = optionsOf(given);
@@ -25,19 +26,20 @@ function separateTerms(given: TrainOptionsInput): Graph {
     const target = graph.input(`target_${String(l + 1)}`, value.shape);
     return meanSquare(value, target, { weight: 1 / (POWER[l] ?? 1) });
   });
-  const filters = [a1, a2].map((a, l) => {
+  const filters = [a1, a2].map((a, l): Seed[] => {
     const peak = graph.state(`filter_loss_${String(l + 1)}.peak`, [SPEC.filters], { fill: -1 });
-    return mean(filterLoss(a, peak, { scale, beta, kappa, momentum, floor }));
+    const of = mean(filterLoss(a, peak, { scale, beta, kappa, momentum, floor }));
+    if (options.diversity === 0) return [{ of }];
+    return [{ of }, { of: overlap(a), gradient: graph.constant(options.diversity) }];
   });
-  const terms: Record<string, Value[]> = {
-    rec,
-    filter1: filters.slice(0, 1),
-    filter2: filters.slice(1),
+  const terms: Record<string, Seed[]> = {
+    rec: rec.map((of) => ({ of })),
+    filter1: filters[0] ?? [],
+    filter2: filters[1] ?? [],
   };
   const weights = graph.parameters().filter(({ node }) => WEIGHTS.includes(node.name));
-  for (const [name, values] of Object.entries(terms)) {
-    values.forEach((value, i) => graph.output(`${name}.${String(i)}`, value));
-    const seeds = values.map((of) => ({ of }));
+  for (const [name, seeds] of Object.entries(terms)) {
+    seeds.forEach(({ of }, i) => graph.output(`${name}.${String(i)}`, of));
     const wrt = [a1, a2, ...weights];
     const places = ['a1', 'a2', ...weights.map(({ node }) => node.name)];
     gradient(seeds, wrt).forEach((value, i) => {
@@ -93,9 +95,13 @@ function expectNear(found: ArrayLike<number> = [], wanted: readonly number[], na
 }
 
 describe('explainer: balanced filter loss', () => {
-  for (const rho of [3, 0.5]) {
-    it(`weighs each layer by ${rho} |dL_rec/da| / |dF/da|, the terms back-propagated alone`, async () => {
-      const given = { rho };
+  for (const given of [
+    { rho: 3, diversity: 0 },
+    { rho: 0.5, diversity: 0 },
+    { rho: 3, diversity: 5 },
+  ]) {
+    const { rho, diversity } = given;
+    it(`weighs each layer by ${rho} |dL_rec/da| / |dF/da|, diversity ${diversity}`, async () => {
       const alone = await outputsOf(separateTerms(given), given);
       const got = await outputsOf(trainingGraph(given), given);
       for (const l of LAYERS) {
@@ -104,6 +110,8 @@ describe('explainer: balanced filter loss', () => {
         const wanted = (rho * norm(alone[`rec@a${l}`])) / direct;
         expect(lambda / wanted, `layer ${l}`).to.be.closeTo(1, 1e-5);
         expect(got[`filter_${l}`]?.[0]).to.be.closeTo(alone[`filter${l}.0`]?.[0] ?? NaN, 1e-6);
+        expect(got[`overlap_${l}`]?.[0]).to.equal(alone[`filter${l}.1`]?.[0]);
+        expect(got[`overlap_${l}`] === undefined).to.equal(diversity === 0);
       }
       const mixed = sum([
         [1, alone['rec@a1']],
@@ -147,7 +155,7 @@ describe('explainer: balanced filter loss', () => {
     it(`with ${JSON.stringify(given)} the reconstruction descends alone`, async () => {
       const alone = await outputsOf(separateTerms(given), given);
       const got = await outputsOf(trainingGraph(given), given);
-      expect(Object.keys(got)).not.to.include('filter_1');
+      expect(Object.keys(got).filter((name) => /^(filter|overlap)_/.test(name))).to.deep.equal([]);
       for (const name of WEIGHTS) {
         expectNear(got[`grad ${name}`], sum([[1, alone[`rec@${name}`]]]), name);
       }

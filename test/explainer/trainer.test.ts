@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { filterNorms, initialWeights } from '../../lib/explainer/initial.js';
 import { INTERPRETABLE } from '../../lib/explainer/loss.js';
-import type { Trainer } from '../../lib/explainer/trainer.js';
+import type { StepReport, Trainer } from '../../lib/explainer/trainer.js';
 import type { ValueType } from '../../lib/graph.js';
 import { sizeOf, type TensorData } from '../../lib/tensor.js';
 import { sameBits } from '../support/engine.js';
@@ -131,14 +131,25 @@ describe('explainer: trainer', () => {
 
   it('reports terms that sum to the loss, with -eta log p as contribution', async () => {
     await trained({ eta: 0.4 }, (_, reports) => {
-      for (const { loss, rec, contribution, filter, lambda, p } of reports) {
-        expect(loss).to.be.closeTo(total([...rec, contribution, ...filter]), 1e-9);
+      for (const { loss, rec, contribution, filter, overlap, lambda, p } of reports) {
+        expect(loss).to.be.closeTo(total([...rec, contribution, ...filter, ...overlap]), 1e-9);
         expect(contribution).to.be.closeTo(-0.4 * Math.log(p), 1e-5);
-        expect([rec.length, filter.length, lambda.length]).to.deep.equal([2, 2, 2]);
+        expect([rec, filter, overlap, lambda].map((l) => l.length)).to.deep.equal([2, 2, 2, 2]);
         expect(Math.min(...lambda), 'lambda').to.be.above(0);
         expect(Math.max(...filter), 'minus a mutual information').to.be.at.most(0);
+        expect(Math.min(...overlap), 'a mutual information').to.be.at.least(0);
       }
       expect(reports[0]?.p, 'p at the start').to.be.closeTo(0.5, 1e-6);
+    });
+  });
+
+  it('descends the overlap of the filters when its weight is large', async () => {
+    await trained({ diversity: 1000, lr: 1e-2 }, (_, reports) => {
+      const of = ({ overlap, lambda }: StepReport): number[] =>
+        overlap.map((value, l) => value / (lambda[l] ?? NaN));
+      const [first, last] = [reports[0], reports.at(-1)].map((report) => report && of(report));
+      first?.forEach((value, l) => expect(last?.[l]).to.be.below(value));
+      expect(first).to.have.length(2);
     });
   });
 

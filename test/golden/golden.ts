@@ -125,6 +125,7 @@ function buildGraph(config: GoldenFile['config']): TrainingGraph {
     eta: config.eta,
     lambdaRec: config.lambda_rec,
     lambdaFilter: config.lambda_filter,
+    diversity: 0,
     scale: 'paper',
     tau: config.tau,
     alpha: config.alpha,
