@@ -27,9 +27,10 @@ const backwardWeight = defineOp('conv2d_backward_weight', {
   vjp({ inputs: { x, g }, grad: v, attrs }) {
     const [, , H = 1, W = 1] = x.shape;
     const [, , P = 1, Q = 1] = g.shape;
+    const linear = { ...attrs, relu: 0 };
     return {
-      x: (): Value => backwardData({ g, w: v }, attrs, { H, W }).dx,
-      g: (): Value => forward({ x, w: v, b: undefined }, attrs, { P, Q }).y,
+      x: (): Value => backwardData({ g, w: v }, linear, { H, W }).dx,
+      g: (): Value => forward({ x, w: v, b: undefined }, linear, { P, Q }).y,
     };
   },
 });
