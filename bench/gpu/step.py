@@ -1,4 +1,4 @@
-"""The explainer's training step as a program: what lib/explainer/loss.ts compiles to.
+"""The explainer's training step as a program: what lib/explainer/loss.ts compiles to with diversity 0.
 
 test/cuda/gpu_check.test.ts compares the kernels with those of the package's own plan.
 """

@@ -22,11 +22,11 @@ const maps =
       (value, i) => Math.max(value, 0) * strength(Math.floor(i / cells) % D),
     );
 
-/** Nearly the same maps for every filter: the number of the cell, and a little of its own. */
+/** Similar maps for every filter: the number of the cell, and something of its own. */
 const alike =
   (cells: number): Draw =>
   (random, count) =>
-    Array.from(normal(random, count), (value, i) => (i % cells) / cells + 0.05 * value);
+    Array.from(normal(random, count), (value, i) => (i % cells) / cells + 0.2 * value);
 
 function of(
   x: [number, number, number, number],
