@@ -64,7 +64,10 @@ try {
   const runtime = await loadOnnxRuntime();
   let error = NaN;
   if (runtime) {
-    const session = await runtime.InferenceSession.create(path, { intraOpNumThreads: threads });
+    const session = await runtime.InferenceSession.create(path, {
+      intraOpNumThreads: threads,
+      logSeverityLevel: 3,
+    });
     const feeds = { image: new runtime.Tensor('float32', images, [BATCH, 3, SIZE, SIZE]) };
     const [ours, theirs] = [await performer.features(images, BATCH), await session.run(feeds)];
     error = relativeError(ours.output, theirs[output]?.data as Float32Array);

@@ -14,6 +14,7 @@ import { alternate, peerBody, Profile, type Body } from './measure.js';
 import { Ours } from './ours.js';
 import {
   findTorch,
+  PeerStopped,
   lastJson,
   tfjsPeer,
   torchMemory,
@@ -76,9 +77,14 @@ async function addPeers(
   for (const [name, peer] of peers) {
     for (const variant of VARIANTS[name] ?? []) {
       const full = `${name} ${variant}`;
-      versions[full] = await peer.ask<Result['peers'][string]>(`start ${variant}`);
-      agreement[full] = await checkPeer(peer, variant, start);
-      bodies.set(full, peerBody(peer, variant));
+      try {
+        versions[full] = await peer.ask<Result['peers'][string]>(`start ${variant}`);
+        agreement[full] = await checkPeer(peer, variant, start);
+        bodies.set(full, peerBody(peer, variant));
+      } catch (error) {
+        if (!(error instanceof PeerStopped)) throw error;
+        versions[full] = { ...versions[full], 'left out, since it': error.message };
+      }
     }
   }
   return { agreement, peers: versions };

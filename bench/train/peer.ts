@@ -20,6 +20,9 @@ export function findTorch(): string | undefined {
   );
 }
 
+/** The program has ended without an answer: what it needs is not there. */
+export class PeerStopped extends Error {}
+
 /** A program that answers one line of text with one line of JSON. */
 export class Peer {
   readonly #child: ChildProcessWithoutNullStreams;
@@ -38,7 +41,8 @@ export class Peer {
     this.#child.stdin.write(`${line}\n`);
     const answer = await this.#answers.next();
     if (answer.done) {
-      throw new Error(`the peer stopped at "${line}": ${this.#complaint.slice(-2000)}`);
+      const [why = ''] = this.#complaint.split('\n').filter((text) => /\w/.test(text));
+      throw new PeerStopped(`stopped at "${line}": ${why}`);
     }
     return JSON.parse(answer.value) as T;
   }
