@@ -2,7 +2,7 @@ import { mkdir, rename, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { expect } from 'chai';
-import type { Page } from 'playwright-core';
+import type { Locator, Page } from 'playwright-core';
 import { runDemo } from '../../lib/demo/demo.js';
 import { htmlPage, loadPage } from '../../lib/report/html.js';
 import { writeReport } from '../../lib/report/report.js';
@@ -140,12 +140,22 @@ async function charts(page: Page): Promise<void> {
   const before = await canvas.screenshot();
   await figure.getByText('zoom in').click();
   await figure.getByText('zoom in').click();
-  const zoomed = await canvas.screenshot();
-  expect(zoomed.equals(before), 'zooming changes nothing').to.equal(false);
+  await picture(canvas, (shot) => !shot.equals(before), 'zooming changes nothing');
   await figure.getByText('show all').click();
   await page.mouse.move(0, 0);
-  const again = await canvas.screenshot();
-  expect(again.equals(before), 'all of it again').to.equal(true);
+  await picture(canvas, (shot) => shot.equals(before), 'all of it again');
+}
+
+/** Waits for a picture of the element that is as wanted: a page draws when it has the time. */
+async function picture(
+  element: Locator,
+  wanted: (shot: Buffer) => boolean,
+  otherwise: string,
+): Promise<void> {
+  const deadline = Date.now() + 5000;
+  while (!wanted(await element.screenshot())) {
+    if (Date.now() > deadline) expect.fail(otherwise);
+  }
 }
 
 async function matrix(page: Page): Promise<void> {

@@ -44,7 +44,10 @@ export async function runOnnxRuntime(
   return Object.fromEntries([...parts].map(([name, list]) => [name, join(list)]));
 }
 
-/** |a - b| / |b|, Euclidean, and the largest difference over the largest value: the greater one. */
+/**
+ * |a - b| / |b|, Euclidean, and the largest difference over the largest value: the greater one. 0 where
+ * both are 0.
+ */
 export function relativeError(a: ArrayLike<number>, b: ArrayLike<number>): number {
   if (a.length !== b.length) return Infinity;
   let [difference, norm, largest, top] = [0, 0, 0, 0];
@@ -57,6 +60,7 @@ export function relativeError(a: ArrayLike<number>, b: ArrayLike<number>): numbe
     largest = Math.max(largest, d);
     top = Math.max(top, Math.abs(value));
   }
+  if (largest === 0) return 0;
   return Math.max(Math.sqrt(difference / norm), largest / top);
 }
 
