@@ -1,6 +1,9 @@
 // npm run golden -- FILE...: runs golden files through the engine and prints the largest relative
-// error of each kind of value. Exit code 1 above 2e-4, 2 for wrong usage.
+// error of each kind of value. Exit code 1 above 2e-4, 2 for wrong usage. --accuracy as everywhere, but
+// direct by default: Adam makes a whole step of a gradient near 0, of its rounding too.
 import { pathToFileURL } from 'node:url';
+import { parseArgs } from 'node:util';
+import { ACCURACIES, type Accuracy } from '../../lib/binding.js';
 import { PartlensError } from '../../lib/errors.js';
 import { readGolden, runGolden, type Comparison } from './golden.js';
 
@@ -17,15 +20,35 @@ export function worstByKind(comparisons: readonly Comparison[]): Map<string, Com
   return worst;
 }
 
-async function main(files: readonly string[]): Promise<number> {
-  if (files.length === 0) {
-    console.error('usage: npm run golden -- FILE...');
+const USAGE = `usage: npm run golden -- [--accuracy ${ACCURACIES.join('|')}] FILE...`;
+
+/** Files and accuracy; undefined where the usage is wrong. */
+function parse(args: string[]): { files: string[]; accuracy: Accuracy } | undefined {
+  try {
+    const { values, positionals: files } = parseArgs({
+      args,
+      options: { accuracy: { type: 'string', default: 'direct' } },
+      allowPositionals: true,
+    });
+    const accuracy = ACCURACIES.find((name) => name === values.accuracy);
+    return accuracy && files.length > 0 ? { files, accuracy } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+async function main(args: string[]): Promise<number> {
+  const parsed = parse(args);
+  if (!parsed) {
+    console.error(USAGE);
     return 2;
   }
+  const { files, accuracy } = parsed;
   let failed = false;
   for (const file of files) {
     try {
-      const worst = [...worstByKind(await runGolden(await readGolden(file))).values()];
+      const compared = await runGolden(await readGolden(file), { accuracy });
+      const worst = [...worstByKind(compared).values()];
       const passed = worst.every(({ error }) => error <= TOLERANCE);
       console.log(`${passed ? 'ok  ' : 'FAIL'} ${file}`);
       for (const { kind, name, step, error } of worst) {
