@@ -1,8 +1,9 @@
 import { mkdir, rename, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { expect } from 'chai';
-import type { Locator, Page } from 'playwright-core';
+import type { Page } from 'playwright-core';
 import { runDemo } from '../../lib/demo/demo.js';
 import { htmlPage, loadPage } from '../../lib/report/html.js';
 import { writeReport } from '../../lib/report/report.js';
@@ -90,9 +91,11 @@ async function atAGlance(page: Page): Promise<void> {
   await page.locator('.matrix').first().scrollIntoViewIfNeeded();
   for (const name of ['Classes', 'Duplicates', 'Filters']) {
     await page.locator('nav').getByText(name).click();
-    await page.waitForTimeout(300);
-    const top = `document.getElementById('${name.toLowerCase()}').getBoundingClientRect().top`;
-    expect(await page.evaluate(top), `top of ${name}`).to.be.within(-2, 80);
+    const expression = `document.getElementById('${name.toLowerCase()}').getBoundingClientRect().top`;
+    await until(`${name} at the top`, async () => {
+      const top = await page.evaluate<number>(expression);
+      return top > -2 && top < 80;
+    });
   }
 }
 
@@ -136,25 +139,25 @@ async function gallery(page: Page): Promise<void> {
 async function charts(page: Page): Promise<void> {
   const figure = page.locator('figure').first();
   await figure.scrollIntoViewIfNeeded();
-  const canvas = figure.locator('canvas');
-  const before = await canvas.screenshot();
+  const drawn = (): Promise<string> =>
+    figure
+      .locator('canvas')
+      .evaluate((canvas) => (canvas as unknown as { toDataURL(): string }).toDataURL());
+  let whole = '';
+  await until('it stands still', async () => whole === (whole = await drawn()));
   await figure.getByText('zoom in').click();
   await figure.getByText('zoom in').click();
-  await picture(canvas, (shot) => !shot.equals(before), 'zooming changes nothing');
+  await until('zooming changes the chart', async () => whole !== (await drawn()));
   await figure.getByText('show all').click();
-  await page.mouse.move(0, 0);
-  await picture(canvas, (shot) => shot.equals(before), 'all of it again');
+  await until('all of it is there again', async () => whole === (await drawn()));
 }
 
-/** Waits for a picture of the element that is as wanted: a page draws when it has the time. */
-async function picture(
-  element: Locator,
-  wanted: (shot: Buffer) => boolean,
-  otherwise: string,
-): Promise<void> {
+/** Waits for a condition: a page draws when it has the time. */
+async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
   const deadline = Date.now() + 5000;
-  while (!wanted(await element.screenshot())) {
-    if (Date.now() > deadline) expect.fail(otherwise);
+  while (!(await holds())) {
+    if (Date.now() > deadline) expect.fail(`not so after 5 s: ${what}`);
+    await sleep(50);
   }
 }
 
