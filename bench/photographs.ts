@@ -49,18 +49,20 @@ async function once(
 }
 
 /** Numbers of one run, in the order of the columns. */
-function columns({ instability, p, head, reconstruction }: Evaluation, seconds: number): number[] {
+function columns(evaluation: Evaluation, seconds: number): number[] {
+  const { instability, p, head, reconstruction, deadFilters } = evaluation;
   if (!instability) throw new Error('no landmarks');
   const { performer: own, layer1, layer2 } = instability;
   const { parts } = layer2;
   const errors = Object.values(reconstruction);
   const ratio = layer2.value / own.value;
   const numbers = [own.value, layer1.value, layer2.value, ratio, p, head.agreement, ...errors];
-  return [...numbers, parts.covered.length, parts.duplicates, seconds];
+  const distinct = parts.duplicateOf.length - deadFilters - parts.duplicates;
+  return [...numbers, parts.covered.length, distinct, seconds];
 }
 
 const titles =
-  'setting|performer|layer 1|layer 2|ratio|p|agreement|error fc6|error fc7|parts|duplicates|seconds';
+  'setting|performer|layer 1|layer 2|ratio|p|agreement|error fc6|error fc7|parts|distinct|seconds';
 console.log(`| ${titles.split('|').join(' | ')} |`);
 console.log(
   `|${titles

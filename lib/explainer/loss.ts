@@ -21,8 +21,8 @@ export interface LossTerms {
   contribution: Value;
   /** Mean over filters of the filter loss of each interpretable layer, without its weight. */
   filter: Value[];
-  /** Overlap of the filters of each interpretable layer, without its weight; none with diversity 0. */
-  overlap: Value[];
+  /** Overlap of the filters of each interpretable layer, without its weight; undefined where that is 0. */
+  overlap: (Value | undefined)[];
   /** The weights lambda_f of this step, one for each of `filter`. */
   lambda: Value[];
 }
@@ -39,7 +39,8 @@ export const INTERPRETABLE = ['conv_interp_1', 'conv_interp_2'] as const;
 
 /**
  * The training step of DESIGN 1.2: losses, balanced gradients, optimizer, projection. Inputs
- * `features` (B, C, n, n), `target_1` ... (B, size), `hyper` (3). Outputs `rec_l`, `contribution`,
+ * `features` (B, C, n, n), `target_1` ... (B, size), `hyper` (3), `diversity_l` (see
+ * `overlapWeights`) for each layer with an overlap. Outputs `rec_l`, `contribution`,
  * `filter_l`, `overlap_l`, `lambda_l`, `p`. `targetPower[l]` is mean(x*_l^2) over the training features.
  */
 export function buildTrainingGraph(
@@ -61,7 +62,7 @@ export function buildTrainingGraph(
 
   for (const name of ['rec', 'filter', 'overlap', 'lambda'] as const) {
     terms[name].forEach((value, l) => {
-      graph.output(`${name}_${String(l + 1)}`, value);
+      if (value) graph.output(`${name}_${String(l + 1)}`, value);
     });
   }
   graph.output('contribution', terms.contribution);
@@ -92,8 +93,32 @@ function lossTerms(
     };
     return mean(filterLoss(a, peak, { scale, beta, kappa, momentum, floor, ...given }));
   });
-  const apart = options.diversity > 0 ? maps : [];
-  return { rec, contribution, filter, overlap: apart.map((a) => overlap(a)), lambda: [] };
+  const weights = overlapWeights(options, 0);
+  const apart = maps.map((a, l) =>
+    weights[`diversity_${String(l + 1)}`] ? overlap(a) : undefined,
+  );
+  return { rec, contribution, filter, overlap: apart, lambda: [] };
+}
+
+/**
+ * Inputs `diversity_l` of the training step after the share `done` of all steps: the weight of each
+ * layer's overlap beside its mean filter loss, before lambda_f if that is balanced; none where it is 0
+ * throughout.
+ */
+export function overlapWeights(
+  options: Pick<TrainOptions, 'lambdaFilter' | 'diversity' | 'diversityFirst' | 'diversityEnd'>,
+  done: number,
+): Record<string, Float32Array> {
+  const { lambdaFilter, diversity, diversityFirst, diversityEnd } = options;
+  const fixed = lambdaFilter === 'balanced' ? 1 : lambdaFilter;
+  const now = fixed * diversity * (1 + (diversityEnd - 1) * done);
+  const layers = fixed * diversity === 0 ? [] : diversityFirst > 0 ? [1, 2] : [2];
+  return Object.fromEntries(
+    layers.map((l) => [
+      `diversity_${String(l)}`,
+      Float32Array.of(l === 1 ? now * diversityFirst : now),
+    ]),
+  );
 }
 
 /** lambda_l of target l. */
@@ -104,34 +129,30 @@ export function weightOf({ lambdaRec }: Pick<TrainOptions, 'lambdaRec'>, l: numb
 /**
  * Where the gradient of the whole loss starts. Balanced: lambda_f = rho |dL_rec/da| / |dF/da| for each
  * layer, L_rec back-propagated alone, so that no filter loss weighs another; F the mean filter loss
- * plus `diversity` times the overlap.
+ * plus the overlap times its weight of this step.
  */
 function lossSeeds(
   network: Network,
   terms: LossTerms,
-  { lambdaFilter, rho, diversity }: TrainOptions,
+  { lambdaFilter, rho }: TrainOptions,
 ): Seed[] {
   const { graph, a1, a2 } = network;
   const rec: Seed[] = terms.rec.map((of) => ({ of }));
   const seeds = [...rec, { of: terms.contribution }];
   if (terms.filter.length === 0) return seeds;
+  const apart = terms.overlap.map((of, l): Seed[] =>
+    of ? [{ of, gradient: graph.input(`diversity_${String(l + 1)}`, []) }] : [],
+  );
   if (lambdaFilter !== 'balanced') {
     const lambda = graph.constant(lambdaFilter);
-    const ofOverlap = graph.constant(lambdaFilter * diversity);
     terms.lambda.push(...terms.filter.map(() => lambda));
-    return [
-      ...seeds,
-      ...terms.filter.map((of) => ({ of, gradient: lambda })),
-      ...terms.overlap.map((of) => ({ of, gradient: ofOverlap })),
-    ];
+    return [...seeds, ...terms.filter.map((of) => ({ of, gradient: lambda })), ...apart.flat()];
   }
   const maps = [a1, a2];
   const ofRec = gradient(rec, maps);
-  const weight = graph.constant(diversity);
   const balanced = maps.flatMap((a, l) => {
     const own = terms.filter.slice(l, l + 1).map((of) => ({ of }));
-    const apart = terms.overlap.slice(l, l + 1).map((of) => ({ of, gradient: weight }));
-    const [direct] = gradient([...own, ...apart], [a]);
+    const [direct] = gradient([...own, ...(apart[l] ?? [])], [a]);
     const back = ofRec[l];
     if (!direct || !back) return [];
     const scale = balanceGradient(back, direct, { rho });

@@ -4,7 +4,7 @@ import { hyperParameters, cosine } from '../optimizer/index.js';
 import { createSession, deviceOptions, type DeviceOptions, type Session } from '../session.js';
 import type { TensorData } from '../tensor.js';
 import { initialWeights, filterNorms, type InitialFilters } from './initial.js';
-import { buildTrainingGraph, INTERPRETABLE } from './loss.js';
+import { buildTrainingGraph, INTERPRETABLE, overlapWeights } from './loss.js';
 import { buildNetwork, type NetworkSpec } from './network.js';
 import type { TrainOptions } from './options.js';
 
@@ -23,7 +23,7 @@ export interface StepReport {
   contribution: number;
   /** Weighted filter loss of each interpretable layer. */
   filter: number[];
-  /** Weighted overlap of the filters of each interpretable layer; none with diversity 0. */
+  /** Weighted overlap of the filters of each interpretable layer, 0 without; none with diversity 0. */
   overlap: number[];
   /** Balanced weights lambda_f. */
   lambda: number[];
@@ -117,13 +117,20 @@ export class Trainer {
     const { options, steps } = this.#options;
     const learningRate = cosine(step, steps, options.lr, options.lrEnd);
     const targets = batch.targets.map((data, l) => [`target_${String(l + 1)}`, data] as const);
+    const weights = overlapWeights(options, step / Math.max(steps - 1, 1));
     const inputs = {
+      ...weights,
       features: batch.features,
       ...Object.fromEntries(targets),
       hyper: hyperParameters(learningRate, step, options),
     };
     const got = await this.session.run('train', { inputs, fetch: this.#fetch });
-    const report = readReport(got, { step, learningRate }, options.diversity);
+    const report = readReport(got, {
+      step,
+      learningRate,
+      weights,
+      balanced: options.lambdaFilter === 'balanced',
+    });
     checkFinite(report);
     return report;
   }
@@ -166,10 +173,17 @@ function watchGraph({ spec, options }: TrainerOptions, batch: number): Graph {
   return graph;
 }
 
+interface StepConstants {
+  step: number;
+  learningRate: number;
+  /** What `overlapWeights` gave. */
+  weights: Record<string, Float32Array>;
+  balanced: boolean;
+}
+
 function readReport(
   got: Record<string, TensorData>,
-  { step, learningRate }: { step: number; learningRate: number },
-  diversity: number,
+  { step, learningRate, weights, balanced }: StepConstants,
 ): StepReport {
   const scalar = (name: string): number => got[name]?.[0] ?? NaN;
   const all = (stem: string): number[] =>
@@ -180,7 +194,12 @@ function readReport(
   const rec = all('rec');
   const lambda = all('lambda');
   const filter = all('filter').map((loss, l) => loss * (lambda[l] ?? 0));
-  const overlap = all('overlap').map((loss, l) => diversity * loss * (lambda[l] ?? 0));
+  const weighted = Object.keys(weights).length > 0 ? filter : [];
+  const overlap = weighted.map((_, l) => {
+    const weight = weights[`diversity_${String(l + 1)}`]?.[0];
+    if (weight === undefined) return 0;
+    return scalar(`overlap_${String(l + 1)}`) * weight * (balanced ? (lambda[l] ?? 0) : 1);
+  });
   const contribution = scalar('contribution');
   const loss = [...rec, contribution, ...filter, ...overlap].reduce((sum, term) => sum + term, 0);
   return { step, loss, rec, contribution, filter, overlap, lambda, p: scalar('p'), learningRate };

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { buildTrainingGraph } from '../../lib/explainer/loss.js';
+import { buildTrainingGraph, overlapWeights } from '../../lib/explainer/loss.js';
 import { buildNetwork } from '../../lib/explainer/network.js';
 import type { TrainOptionsInput } from '../../lib/explainer/options.js';
 import { gradient, type Seed } from '../../lib/grad.js';
@@ -16,7 +16,7 @@ const WEIGHTS = ['conv_interp_1.weight', 'conv_interp_1.bias', 'conv_interp_2.we
 /**
  * Each term of the loss back-propagated alone: `rec@a1`, `rec@a2`, `filter1@a1`, `filter2@a2`,
  * `filter2@a1` (through the second layer), and `<term>@<weight>`; and the values `rec.0`, ...,
- * `filter1.0` and, unless diversity is 0, `filter1.1`, the overlap that goes with the filter loss.
+ * `filter1.0` and, unless its weight is 0, `filter1.1`, the overlap that goes with the filter loss.
  */
 function separateTerms(given: TrainOptionsInput): Graph {
   const options = optionsOf(given);
@@ -29,8 +29,9 @@ function separateTerms(given: TrainOptionsInput): Graph {
   const filters = [a1, a2].map((a, l): Seed[] => {
     const peak = graph.state(`filter_loss_${String(l + 1)}.peak`, [SPEC.filters], { fill: -1 });
     const of = mean(filterLoss(a, peak, { scale, beta, kappa, momentum, floor }));
-    if (options.diversity === 0) return [{ of }];
-    return [{ of }, { of: overlap(a), gradient: graph.constant(options.diversity) }];
+    const weight = options.diversity * (l === 0 ? options.diversityFirst : 1);
+    if (weight === 0) return [{ of }];
+    return [{ of }, { of: overlap(a), gradient: graph.constant(weight) }];
   });
   const terms: Record<string, Seed[]> = {
     rec: rec.map((of) => ({ of })),
@@ -59,7 +60,8 @@ async function outputsOf(graph: Graph, given: TrainOptionsInput): Promise<Arrays
     const held = Object.entries(state).filter(([name]) => session.persistent().has(name));
     await session.write(Object.fromEntries(held));
     const { features, targets } = batchOf(1);
-    const inputs: Arrays = { features, hyper: hyperParameters(1e-3, 0) };
+    const weights = overlapWeights(optionsOf(given), 0);
+    const inputs: Arrays = { features, hyper: hyperParameters(1e-3, 0), ...weights };
     targets.forEach((target, l) => (inputs[`target_${String(l + 1)}`] = target));
     const taken = [...session.program('main').inputs.keys()];
     const known = Object.entries(inputs).filter(([name]) => taken.includes(name));
@@ -94,14 +96,37 @@ function expectNear(found: ArrayLike<number> = [], wanted: readonly number[], na
   expect(difference / norm(wanted), name).to.be.below(1e-5);
 }
 
+describe('explainer: weight of the overlap', () => {
+  const at = (done: number, given: TrainOptionsInput): Record<string, number | undefined> =>
+    Object.fromEntries(
+      Object.entries(overlapWeights(optionsOf(given), done)).map(([name, [x]]) => [name, x]),
+    );
+
+  it('falls linearly, on the second layer alone unless the first has a share', () => {
+    expect(at(0, { diversity: 8 })).to.deep.equal({ diversity_2: 8 });
+    expect(at(0.5, { diversity: 8 })).to.deep.equal({ diversity_2: 4 });
+    expect(at(1, { diversity: 8 })).to.deep.equal({ diversity_2: 0 });
+    const both = { diversity: 8, diversityFirst: 0.25, diversityEnd: 0.5 };
+    expect(at(0, both)).to.deep.equal({ diversity_1: 2, diversity_2: 8 });
+    expect(at(1, both)).to.deep.equal({ diversity_1: 1, diversity_2: 4 });
+  });
+
+  it('is multiplied by a fixed weight of the filter loss; nothing where it is 0', () => {
+    expect(at(0, { diversity: 8, lambdaFilter: 0.5 })).to.deep.equal({ diversity_2: 4 });
+    expect(at(0, { diversity: 0 })).to.deep.equal({});
+  });
+});
+
 describe('explainer: balanced filter loss', () => {
   for (const given of [
     { rho: 3, diversity: 0 },
     { rho: 0.5, diversity: 0 },
     { rho: 3, diversity: 5 },
+    { rho: 3, diversity: 5, diversityFirst: 0.5 },
   ]) {
-    const { rho, diversity } = given;
-    it(`weighs each layer by ${rho} |dL_rec/da| / |dF/da|, diversity ${diversity}`, async () => {
+    const { rho, diversity, diversityFirst = 0 } = given;
+    const shares = `diversity ${diversity}, of the first layer ${diversityFirst * diversity}`;
+    it(`weighs each layer by ${rho} |dL_rec/da| / |dF/da|, ${shares}`, async () => {
       const alone = await outputsOf(separateTerms(given), given);
       const got = await outputsOf(trainingGraph(given), given);
       for (const l of LAYERS) {
@@ -111,7 +136,8 @@ describe('explainer: balanced filter loss', () => {
         expect(lambda / wanted, `layer ${l}`).to.be.closeTo(1, 1e-5);
         expect(got[`filter_${l}`]?.[0]).to.be.closeTo(alone[`filter${l}.0`]?.[0] ?? NaN, 1e-6);
         expect(got[`overlap_${l}`]?.[0]).to.equal(alone[`filter${l}.1`]?.[0]);
-        expect(got[`overlap_${l}`] === undefined).to.equal(diversity === 0);
+        const weight = diversity * (l === 1 ? diversityFirst : 1);
+        expect(got[`overlap_${l}`] === undefined).to.equal(weight === 0);
       }
       const mixed = sum([
         [1, alone['rec@a1']],
