@@ -9,7 +9,10 @@ namespace cuda {
 void check_call(cudaError_t error, const char* call, const char* file, int line) {
   if (error == cudaSuccess) return;
   cudaGetLastError();  // forgets it: the next launch asks. A lost device does not forget.
-  const PlStatus status = error == cudaErrorMemoryAllocation ? PL_OUT_OF_MEMORY : PL_DEVICE_LOST;
+  const bool lost = cudaGetLastError() != cudaSuccess;
+  const PlStatus status = error == cudaErrorMemoryAllocation ? PL_OUT_OF_MEMORY
+                          : lost                             ? PL_DEVICE_LOST
+                                                             : PL_ERROR;
   const char* name = file;
   for (const char* c = file; *c; c++) {
     if (*c == '/') name = c + 1;

@@ -138,6 +138,14 @@ describe('the CUDA device', function () {
     });
   }
 
+  it('a call that CUDA refuses is E_CUDA with its reason; the device is not called lost', async () => {
+    const [line] = await printed(`await attempt(() => run('cuda'));`, {
+      EMULATOR_COPIES: 'refused',
+    });
+    expect(line).to.match(/^E_CUDA \[\w+\] an error of the emulator \(cudaMemcpyAsync/);
+    expect(line).not.to.contain('cannot use the device any more');
+  });
+
   it('a lost device is E_CUDA, now and later; the CPU goes on', async () => {
     const lines = await printed(
       `await attempt(() => run('cuda')); await attempt(() => run('cuda')); await run('cpu');`,

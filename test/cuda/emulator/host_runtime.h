@@ -1,7 +1,8 @@
 // The part of the CUDA runtime that cuda/ calls: streams, events, memory, captured graphs. "Device"
 // memory is poisoned with NaN. For the tests of what happens then, EMULATOR_DEVICES=0 takes the
 // device away, EMULATOR_DRIVER makes the driver an older one or (0) none, EMULATOR_MEMORY_MIB
-// bounds its memory, EMULATOR_LOST_AFTER loses it after so many kernels.
+// bounds its memory, EMULATOR_LOST_AFTER loses it after so many kernels, EMULATOR_COPIES=refused
+// refuses copies.
 #pragma once
 #include <deque>
 #include <functional>
@@ -223,6 +224,8 @@ inline cudaError_t cudaFreeHost(void* block) {
 
 inline cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind,
                                    cudaStream_t stream) {
+  if (emulator::Settings::text("EMULATOR_COPIES", "late") == "refused")
+    return emulator::failed(cudaErrorInvalidValue);
   emulator::perform(stream, [=] { memcpy(to, from, bytes); });
   return cudaSuccess;
 }
