@@ -17,15 +17,7 @@ import { prepareFolder } from './folder.js';
  * pushed apart further, since there are more parts to be found than a few passes part by themselves
  * (docs/results.md).
  */
-const QUICK = {
-  batch: 32,
-  lr: 2e-3,
-  lrScaleDecoder: 2,
-  rho: 1.5,
-  diversity: 30,
-  diversityFirst: 1,
-  diversityEnd: 1,
-} as const;
+const QUICK = { batch: 32, lr: 2e-3, lrScaleDecoder: 2, rho: 1.5, diversity: 30 } as const;
 
 /** What the demo does, one after another, and its usual share of the time. */
 const PHASES = {

@@ -44,10 +44,10 @@ export const lossOptions = z.object({
   diversity: z
     .number()
     .min(0)
-    .default(16)
+    .default(6)
     .describe('overlap of filters against filter loss at first; 0: nothing keeps filters apart'),
-  diversityFirst: share.default(0).describe('diversity of conv_interp_1 as a share of the other'),
-  diversityEnd: share.default(0).describe('last diversity as a share of the first (linear)'),
+  diversityFirst: share.default(1).describe('diversity of conv_interp_1 as a share of the other'),
+  diversityEnd: share.default(1).describe('last diversity as a share of the first (linear)'),
   scale: z
     .enum(['peak', 'paper'])
     .default('peak')

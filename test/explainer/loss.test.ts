@@ -103,16 +103,18 @@ describe('explainer: weight of the overlap', () => {
     );
 
   it('falls linearly, on the second layer alone unless the first has a share', () => {
-    expect(at(0, { diversity: 8 })).to.deep.equal({ diversity_2: 8 });
-    expect(at(0.5, { diversity: 8 })).to.deep.equal({ diversity_2: 4 });
-    expect(at(1, { diversity: 8 })).to.deep.equal({ diversity_2: 0 });
+    const second = { diversity: 8, diversityFirst: 0, diversityEnd: 0 };
+    expect(at(0, second)).to.deep.equal({ diversity_2: 8 });
+    expect(at(0.5, second)).to.deep.equal({ diversity_2: 4 });
+    expect(at(1, second)).to.deep.equal({ diversity_2: 0 });
     const both = { diversity: 8, diversityFirst: 0.25, diversityEnd: 0.5 };
     expect(at(0, both)).to.deep.equal({ diversity_1: 2, diversity_2: 8 });
     expect(at(1, both)).to.deep.equal({ diversity_1: 1, diversity_2: 4 });
   });
 
   it('is multiplied by a fixed weight of the filter loss; nothing where it is 0', () => {
-    expect(at(0, { diversity: 8, lambdaFilter: 0.5 })).to.deep.equal({ diversity_2: 4 });
+    const fixed = { diversity: 8, diversityFirst: 0, lambdaFilter: 0.5 };
+    expect(at(0, fixed)).to.deep.equal({ diversity_2: 4 });
     expect(at(0, { diversity: 0 })).to.deep.equal({});
   });
 });
@@ -122,9 +124,9 @@ describe('explainer: balanced filter loss', () => {
     { rho: 3, diversity: 0 },
     { rho: 0.5, diversity: 0 },
     { rho: 3, diversity: 5 },
-    { rho: 3, diversity: 5, diversityFirst: 0.5 },
+    { rho: 3, diversity: 5, diversityFirst: 0 },
   ]) {
-    const { rho, diversity, diversityFirst = 0 } = given;
+    const { rho, diversity, diversityFirst = 1 } = given;
     const shares = `diversity ${diversity}, of the first layer ${diversityFirst * diversity}`;
     it(`weighs each layer by ${rho} |dL_rec/da| / |dF/da|, ${shares}`, async () => {
       const alone = await outputsOf(separateTerms(given), given);
