@@ -105,12 +105,9 @@ function lossTerms(
  * layer's overlap beside its mean filter loss, before lambda_f if that is balanced; none where it is 0
  * throughout.
  */
-export function overlapWeights(
-  options: Pick<TrainOptions, 'lambdaFilter' | 'diversity' | 'diversityFirst' | 'diversityEnd'>,
-  done: number,
-): Record<string, Float32Array> {
-  const { lambdaFilter, diversity, diversityFirst, diversityEnd } = options;
-  const fixed = lambdaFilter === 'balanced' ? 1 : lambdaFilter;
+export function overlapWeights(options: TrainOptions, done: number): Record<string, Float32Array> {
+  const { lambdaFilter, rho, diversity, diversityFirst, diversityEnd } = options;
+  const fixed = lambdaFilter === 'balanced' ? Math.sign(rho) : lambdaFilter;
   const now = fixed * diversity * (1 + (diversityEnd - 1) * done);
   const layers = fixed * diversity === 0 ? [] : diversityFirst > 0 ? [1, 2] : [2];
   return Object.fromEntries(

@@ -12,6 +12,8 @@ describe('explainer: ablations', () => {
     'no filter loss': { lambdaFilter: 0 },
     'fixed filter loss': { lambdaFilter: 0.1 },
     'no diversity': { diversity: 0 },
+    'a balanced filter loss of no weight': { rho: 0 },
+    'falling diversity': { diversityFirst: 0, diversityEnd: 0 },
     'no projection': { project: false },
     "the paper's scale": { scale: 'paper' },
     'kernel 5': { kernel: 5 },

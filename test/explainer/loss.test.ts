@@ -116,6 +116,8 @@ describe('explainer: weight of the overlap', () => {
     const fixed = { diversity: 8, diversityFirst: 0, lambdaFilter: 0.5 };
     expect(at(0, fixed)).to.deep.equal({ diversity_2: 4 });
     expect(at(0, { diversity: 0 })).to.deep.equal({});
+    expect(at(0, { lambdaFilter: 0 })).to.deep.equal({});
+    expect(at(0, { rho: 0 })).to.deep.equal({});
   });
 });
 
