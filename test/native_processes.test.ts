@@ -13,9 +13,11 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { expect } from 'chai';
+import { hasSystemCode } from '../lib/data/file_error.js';
 import { Graph } from '../lib/graph.js';
 import { conv2d } from '../lib/ops/index.js';
 import { createSession } from '../lib/session.js';
+import { ControlGroup } from './support/control_group.js';
 import {
   compile,
   convolution,
@@ -145,6 +147,22 @@ describe('native: processes', () => {
       this.skip();
     }
     expect(String(stdout)).to.equal('1\n');
+  });
+
+  it('one in a control group keeps to its CPUs and its memory', function () {
+    const script = `const [cpu] = require(${JSON.stringify(addon)}).devices();
+      console.log(cpu.threads, cpu.memoryBytes)`;
+    const group = new ControlGroup();
+    try {
+      const { stdout, stderr } = group.run([process.execPath, '-e', script]);
+      expect(stdout, stderr).to.equal(`1 ${String(2 ** 30)}\n`);
+    } catch (error) {
+      if (!hasSystemCode(error, 'EACCES', 'EROFS', 'ENOENT', 'EPERM')) throw error;
+      console.log(`      skipped: ${(error as Error).message}`);
+      this.skip();
+    } finally {
+      group.remove();
+    }
   });
 
   it('an unknown PARTLENS_ISA is E_BACKEND and names what there is', () => {
