@@ -10,7 +10,7 @@ import { ACCURACIES } from '../../lib/binding.js';
 import { checkPeer, drawStart, type Start } from './compare.js';
 import { describeMachine, measurePeak, type Peak } from './machine.js';
 import { createLayer, layerBody, peerLayerBody } from './layer.js';
-import { alternate, peerBody, Profile, type Body } from './measure.js';
+import { alternate, peerBody, Profile, timed, type Body } from './measure.js';
 import { Ours } from './ours.js';
 import {
   findTorch,
@@ -31,7 +31,7 @@ import {
   type Result,
   type Row,
 } from './report.js';
-import { SETTINGS, type Setting } from './settings.js';
+import { SETTINGS, withDiversity, type Setting } from './settings.js';
 
 const VARIANTS: Record<string, string[]> = {
   torch: ['eager', 'channels_last'],
@@ -103,11 +103,15 @@ function startPeers({ name, options }: Setting, { tensors }: Start): Map<string,
 async function measure(setting: Setting, folder: string): Promise<Result> {
   const start = await drawStart(setting, folder, { threads, accuracy });
   const ours = await Ours.create(setting, start.batch, { threads, accuracy });
+  const apart = await Ours.create(withDiversity(setting), start.batch, { threads, accuracy });
   const peers = startPeers(setting, start);
   try {
-    await ours.start(start.weights);
+    for (const each of [ours, apart]) await each.start(start.weights);
     const profile = new Profile(ours);
-    const bodies = new Map<string, Body>([[OURS, profile.body]]);
+    const bodies = new Map<string, Body>([
+      [OURS, profile.body],
+      [`${OURS} with diversity`, (count) => timed(count, () => apart.step())],
+    ]);
     const compared = await addPeers(peers, start, bodies);
     const samples = await alternate(bodies, Number(flags.rounds));
     const layer = await measureLayer(setting, peers.get('torch'));
@@ -127,6 +131,7 @@ async function measure(setting: Setting, folder: string): Promise<Result> {
     };
   } finally {
     ours.dispose();
+    apart.dispose();
     for (const peer of peers.values()) peer.close();
   }
 }

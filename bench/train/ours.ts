@@ -1,5 +1,5 @@
 import { initialWeights, filterNorms } from '../../lib/explainer/initial.js';
-import { buildTrainingGraph, INTERPRETABLE } from '../../lib/explainer/loss.js';
+import { buildTrainingGraph, INTERPRETABLE, overlapWeights } from '../../lib/explainer/loss.js';
 import type { Batch } from '../../lib/explainer/trainer.js';
 import { hyperParameters } from '../../lib/optimizer/index.js';
 import { Random } from '../../lib/random.js';
@@ -97,7 +97,8 @@ export class Ours {
     const { setting } = this;
     const targets = batch.targets.map((data, l) => [`target_${String(l + 1)}`, data] as const);
     const hyper = hyperParameters(setting.options.lr, this.#steps++, setting.options);
-    const inputs = { features: batch.features, ...Object.fromEntries(targets), hyper };
+    const weights = overlapWeights(setting.options, 0);
+    const inputs = { features: batch.features, ...Object.fromEntries(targets), hyper, ...weights };
     return this.session.run('train', { inputs, fetch });
   }
 }

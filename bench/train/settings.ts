@@ -42,6 +42,12 @@ export const SETTINGS: readonly Setting[] = [
   settingOf('demo', { channels: 64, batch: 64, targets: [256, 256], bar: 1.8 }),
 ];
 
+/** The same step with the diversity term of the package's defaults. */
+export function withDiversity(setting: Setting): Setting {
+  const { diversity, diversityFirst, diversityEnd } = parseTrainOptions({});
+  return { ...setting, options: { ...setting.options, diversity, diversityFirst, diversityEnd } };
+}
+
 /** A batch of maps with a few bright spots, and targets at random. */
 export function drawBatch({ batch, spec }: Setting, seed: number): Batch {
   const { channels, side, targets } = spec;
