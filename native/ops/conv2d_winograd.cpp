@@ -1,7 +1,7 @@
 // conv2d, Winograd variant of forward and backward-data: 3x3, stride 1.       [Lavin, Gray 2016]
 //   in   x (N, C, H, W)  w (O, C, 3, 3)  b (O) or none                        out  y (N, O, P, Q)
-//   grid rounds of tile rows; transforms: one task per tile row; products: one task per cell of the
-//        transform and 128 filters
+//   grid rounds of tile rows, of one thread each where the filters are small (TileRounds); else
+//        transforms: one task per tile row; products: one task per cell and 128 filters
 //   tile 4x4 outputs, 2x2 where the device's accuracy is high; 14 tiles by 32 filters in registers
 //        (AVX-512)
 //   cost 36/16 multiply-adds per output, channel and filter instead of 9, with high accuracy 16/4;
@@ -88,40 +88,44 @@ static void convolve(Device& device, const WinogradShape& s, const float* x, con
                      bool turn, const float* bias, bool relu, float* y) {
   const int kb = blocks_of(s.K), nb = blocks_of(s.N), tail_lanes = s.K % BLOCK;
   const float* filters = transform_filters<F>(device, s, w, turn);
-  TileRound r = tile_round<F>(s.images, s.P, s.Q, kb, nb);
-  const int all = s.images * r.down, step = r.rows;
-  float* inputs = device.scratch(INPUT_SLOT, F::CELLS * r.plane(kb));
-  float* products = device.scratch(PRODUCT_SLOT, F::CELLS * r.plane(nb));
+  const TileRounds rounds = tile_rounds<F>(s.images, s.P, s.Q, kb, nb);
+  const long input_floats = F::CELLS * rounds.even.plane(kb);
+  const long product_floats = F::CELLS * rounds.even.plane(nb);
+  const int copies = rounds.own ? device.threads() : 1;
+  float* all_inputs = device.scratch(INPUT_SLOT, copies * input_floats);
+  float* all_products = device.scratch(PRODUCT_SLOT, copies * product_floats);
   int* offsets = reinterpret_cast<int*>(device.scratch(OFFSET_SLOT, kb));
+  for (int k = 0; k < kb; k++) offsets[k] = (int)(k * rounds.even.block());
   const TileSource source = {x, kb, s.H, s.W, s.top, s.left};
   const int groups = (nb + GROUP_PANELS - 1) / GROUP_PANELS;
-  for (; r.first < all; r.first += step) {
-    r.rows = all - r.first < step ? all - r.first : step;
-    const TileRound round = r;
-    for (int k = 0; k < kb; k++) offsets[k] = (int)(k * round.block());
-    parallel_for(device, round.rows, [=](int row, int) {
-      transform_row<F, typename F::Inputs, F::IN>(source, round, row, inputs);
-    });
-    parallel_for(device, F::CELLS * groups, [=](int task, int) {
-      const int cell = task / groups, first = task % groups * GROUP_PANELS;
-      const int last = first + GROUP_PANELS < nb ? first + GROUP_PANELS : nb;
-      Tile tile;
-      tile.a = inputs + cell * round.plane(kb);
-      tile.offsets = offsets;
-      tile.tail = tail_lanes ? 1 : 0;
-      tile.full = kb - tile.tail;
-      tile.tail_lanes = tail_lanes;
-      tile.w_panel = (long)kb * BLOCK * BLOCK;
-      tile.c_panel = round.block();
-      for (int panel = first; panel < last; panel += TILE_PANELS) {
-        tile.w = filters + ((long)cell * nb + panel) * tile.w_panel;
-        tile.c = products + cell * round.plane(nb) + panel * tile.c_panel;
-        tile_rows(tile, round.tiles(), last - panel < TILE_PANELS ? last - panel : TILE_PANELS);
-      }
-    });
-    parallel_for(device, round.rows,
-                 [=](int row, int) { restore_row<F>(s, round, row, products, bias, relu, y); });
-  }
+  for_rounds(device, rounds, rounds.count, [=](int, int begin, int end, int worker, auto run) {
+    float* inputs = all_inputs + worker * input_floats;
+    float* products = all_products + worker * product_floats;
+    for (int index = begin; index < end; index++) {
+      const TileRound round = rounds.round(index);
+      run(round.rows, [=](int row) {
+        transform_row<F, typename F::Inputs, F::IN>(source, round, row, inputs);
+      });
+      run(F::CELLS * groups, [=](int task) {
+        const int cell = task / groups, first = task % groups * GROUP_PANELS;
+        const int last = first + GROUP_PANELS < nb ? first + GROUP_PANELS : nb;
+        Tile tile;
+        tile.a = inputs + cell * round.plane(kb);
+        tile.offsets = offsets;
+        tile.tail = tail_lanes ? 1 : 0;
+        tile.full = kb - tile.tail;
+        tile.tail_lanes = tail_lanes;
+        tile.w_panel = (long)kb * BLOCK * BLOCK;
+        tile.c_panel = round.block();
+        for (int panel = first; panel < last; panel += TILE_PANELS) {
+          tile.w = filters + ((long)cell * nb + panel) * tile.w_panel;
+          tile.c = products + cell * round.plane(nb) + panel * tile.c_panel;
+          tile_rows(tile, round.tiles(), last - panel < TILE_PANELS ? last - panel : TILE_PANELS);
+        }
+      });
+      run(round.rows, [=](int row) { restore_row<F>(s, round, row, products, bias, relu, y); });
+    }
+  });
 }
 
 void winograd_convolve(Device& device, const WinogradShape& shape, const float* x, const float* w,

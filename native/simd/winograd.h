@@ -13,7 +13,8 @@ enum {
   INPUT_SLOT = 4,
   OFFSET_SLOT = 5,
   FILTER_SLOT = 6,
-  PRODUCT_SLOT = 7
+  PRODUCT_SLOT = 7,
+  PART_SLOT = 8
 };  // as the direct kernels
 
 // Both axes of a tile of IN x IN values: load_at(row, column) gives them, store_at(row, column,
@@ -44,9 +45,10 @@ PL_INLINE void transform_tile(Load load_at, Store store_at) {
 struct TileRound {
   int first, rows;   // tile rows, counted through all images
   int across, down;  // tiles in a row; tile rows in an image
+  int room;          // rows that the planes have room for
   int tiles() const { return rows * across; }
   // Odd numbers of cache lines: neither blocks of channels nor planes compete for cache sets.
-  long block() const { return (long)(tiles() | 1) * BLOCK; }
+  long block() const { return (long)((room * across) | 1) * BLOCK; }
   long plane(int blocks) const { return (blocks * block() / BLOCK | 1) * BLOCK; }
 };
 
@@ -91,26 +93,54 @@ static void transform_row(const TileSource& s, const TileRound& r, int row, floa
   }
 }
 
-// Floats of the planes of one round: about as many as the transformed filters have, which every
-// round reads too; small enough for the caches, large enough to be worth a round.
+// How the tile rows are cut into rounds. Where the transformed filters are small, each thread takes
+// rounds of its own, which stay in its second cache: no plane goes from one core to another. Else
+// all threads share one round at a time, about as large as the filters, which every round reads.
+struct TileRounds {
+  int count;       // of rounds
+  int rows;        // tile rows in all
+  bool own;        // a round belongs to one thread
+  TileRound even;  // a round with all of its rows
+
+  TileRound round(int index) const {
+    TileRound r = even;
+    r.first = index * r.room;
+    r.rows = rows - r.first < r.room ? rows - r.first : r.room;
+    return r;
+  }
+};
+
 template <class F>
-static long round_floats(int kb, int nb) {
-  constexpr long LEAST = 1l << 19, MOST = 8l << 20;
-  const long filters = (long)F::CELLS * kb * nb * BLOCK * BLOCK;
-  return filters < LEAST ? LEAST : filters > MOST ? MOST : filters;
+static TileRounds tile_rounds(int images, int P, int Q, int kb, int nb) {
+  constexpr long SMALL = 1l << 19, OWN = 1l << 17, MOST = 8l << 20;  // floats
+  constexpr long LEAST_ROWS = 8;  // of a shared round: they are the tasks of the transforms
+  const int across = (Q + F::OUT - 1) / F::OUT, down = (P + F::OUT - 1) / F::OUT;
+  const long filters = (long)F::CELLS * kb * nb * BLOCK * BLOCK, all = (long)images * down;
+  const bool own = filters < SMALL;
+  const long floats = own ? OWN : filters > MOST ? MOST : filters, least = own ? 1 : LEAST_ROWS;
+  const long wanted = floats / (F::CELLS * BLOCK * (kb + nb)) / across;
+  const long about = wanted < least ? least : wanted;
+  const long number = (all + about - 1) / about;
+  const int room = (int)((all + number - 1) / number);  // near-equal rounds
+  return {(int)((all + room - 1) / room), (int)all, own, {0, room, across, down, room}};
 }
 
-// Rows of tiles of a round, from blocks of channels on both sides.
-template <class F>
-static TileRound tile_round(int images, int P, int Q, int kb, int nb) {
-  constexpr long LEAST_ROWS = 8;  // they are the tasks of the transforms
-  TileRound r = {0, 0, (Q + F::OUT - 1) / F::OUT, (P + F::OUT - 1) / F::OUT};
-  const long all = (long)images * r.down;
-  const long wanted = round_floats<F>(kb, nb) / (F::CELLS * BLOCK * (kb + nb)) / r.across;
-  const long rows = wanted < LEAST_ROWS ? LEAST_ROWS : wanted;
-  const long rounds = (all + rows - 1) / rows;
-  r.rows = (int)((all + rounds - 1) / rounds);  // near-equal rounds
-  return r;
+// body(part, begin, end, worker, run) for parts of the rounds: begin..end-1. run(count, task) does
+// task(0..count-1), on the thread that owns the round or on all.
+template <class Body>
+static void for_rounds(Device& device, const TileRounds& all, int parts, Body body) {
+  if (!all.own) {
+    return body(0, 0, all.count, 0, [&device](int count, auto task) {
+      parallel_for(device, count, [=](int i, int) { task(i); });
+    });
+  }
+  parallel_for(device, parts, [=](int part, int worker) {
+    const int begin = (int)((long)part * all.count / parts);
+    const int end = (int)((part + 1l) * all.count / parts);
+    body(part, begin, end, worker, [](int count, auto task) {
+      for (int i = 0; i < count; i++) task(i);
+    });
+  });
 }
 
 }  // namespace PL_ISA
