@@ -17,7 +17,8 @@
 namespace partlens {
 namespace PL_ISA {
 
-constexpr int GROUP_PANELS = 8;  // panels of 16 filters of one task
+constexpr int GROUP_PANELS = 8;         // panels of 16 filters of one task
+constexpr long OWN_FILTERS = 1l << 22;  // 256 x 256; beyond there are too few rounds to share out
 
 bool winograd_pays(const Device& device, const WinogradShape& s, int R, int S, int stride_h,
                    int stride_w) {
@@ -88,7 +89,7 @@ static void convolve(Device& device, const WinogradShape& s, const float* x, con
                      bool turn, const float* bias, bool relu, float* y) {
   const int kb = blocks_of(s.K), nb = blocks_of(s.N), tail_lanes = s.K % BLOCK;
   const float* filters = transform_filters<F>(device, s, w, turn);
-  const TileRounds rounds = tile_rounds<F>(s.images, s.P, s.Q, kb, nb);
+  const TileRounds rounds = tile_rounds<F>(s.images, s.P, s.Q, kb, nb, OWN_FILTERS);
   const long input_floats = F::CELLS * rounds.even.plane(kb);
   const long product_floats = F::CELLS * rounds.even.plane(nb);
   const int copies = rounds.own ? device.threads() : 1;

@@ -18,8 +18,9 @@ namespace partlens {
 namespace PL_ISA {
 
 constexpr int GROUP_PANELS = 8;
-constexpr int STRETCH_TILES = 192;  // the gradients of 32 filters stay in L1
-constexpr int MOST_PARTS = 8;       // each is summed by one thread; never by the number of threads
+constexpr int STRETCH_TILES = 192;      // the gradients of 32 filters stay in L1
+constexpr long OWN_FILTERS = 1l << 19;  // a thread sums its rounds in memory as large as these
+constexpr int MOST_PARTS = 8;  // each is summed by one thread; never by the number of threads
 
 // Sums [F::CELLS][N/16][K/16][16][16] to dw [N/16][K/16][9][16][16]; run as that of for_rounds.
 template <class F, class Run>
@@ -52,7 +53,7 @@ template <class F>
 static void backward_weight(Device& device, const WinogradShape& s, const float* x, const float* g,
                             float* dw) {
   const int kb = blocks_of(s.K), nb = blocks_of(s.N);
-  const TileRounds rounds = tile_rounds<F>(s.images, s.P, s.Q, kb, nb);
+  const TileRounds rounds = tile_rounds<F>(s.images, s.P, s.Q, kb, nb, OWN_FILTERS);
   const int parts = !rounds.own ? 1 : rounds.count < MOST_PARTS ? rounds.count : MOST_PARTS;
   const int copies = rounds.own ? device.threads() : 1;
   const long input_floats = F::CELLS * rounds.even.plane(kb);

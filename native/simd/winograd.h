@@ -94,8 +94,8 @@ static void transform_row(const TileSource& s, const TileRound& r, int row, floa
 }
 
 // How the tile rows are cut into rounds. Where the transformed filters are small, each thread takes
-// rounds of its own, which stay in its second cache: no plane goes from one core to another. Else
-// all threads share one round at a time, about as large as the filters, which every round reads.
+// rounds of its own, about half as large as the filters: no plane goes from one core to another.
+// Else all threads share one round at a time, as large as the filters, which every round reads.
 struct TileRounds {
   int count;       // of rounds
   int rows;        // tile rows in all
@@ -110,14 +110,16 @@ struct TileRounds {
   }
 };
 
+// own_filters: floats of the transformed filters up to which a round belongs to one thread.
 template <class F>
-static TileRounds tile_rounds(int images, int P, int Q, int kb, int nb) {
-  constexpr long SMALL = 1l << 19, OWN = 1l << 17, MOST = 8l << 20;  // floats
+static TileRounds tile_rounds(int images, int P, int Q, int kb, int nb, long own_filters) {
+  constexpr long LEAST = 1l << 17, MOST = 8l << 20;  // floats
   constexpr long LEAST_ROWS = 8;  // of a shared round: they are the tasks of the transforms
   const int across = (Q + F::OUT - 1) / F::OUT, down = (P + F::OUT - 1) / F::OUT;
   const long filters = (long)F::CELLS * kb * nb * BLOCK * BLOCK, all = (long)images * down;
-  const bool own = filters < SMALL;
-  const long floats = own ? OWN : filters > MOST ? MOST : filters, least = own ? 1 : LEAST_ROWS;
+  const bool own = filters <= own_filters;
+  const long planes = own ? filters / 2 : filters, least = own ? 1 : LEAST_ROWS;
+  const long floats = planes < LEAST ? LEAST : planes > MOST ? MOST : planes;
   const long wanted = floats / (F::CELLS * BLOCK * (kb + nb)) / across;
   const long about = wanted < least ? least : wanted;
   const long number = (all + about - 1) / about;
