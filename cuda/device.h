@@ -101,10 +101,10 @@ class Device : public PlDevice {
 enum ScratchSlot {
   STAGING_SLOT = 0,     // values on their way to or from the host
   PARTIAL_SLOT = 1,     // partial sums of a reduction or of a split product
-  WEIGHT_SLOT = 2,      // weights turned for a backward pass, rounded for wgmma
+  WEIGHT_SLOT = 2,      // weights turned for a backward pass
   TEMPLATE_SLOT = 3,    // part templates
   STATISTICS_SLOT = 4,  // log Z, log p(x), KL of the filter loss
-  OPERAND_SLOT = 5      // maps rounded for wgmma
+  OPERAND_SLOT = 5      // maps and weights as wgmma reads them
 };
 
 // Pinned host memory, kept for the next that wants as much: pinning takes a millisecond.

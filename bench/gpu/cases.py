@@ -80,6 +80,9 @@ def _products() -> Iterator[Call]:
     yield from _conv(2, 132, 14, 14, 32, 3, 3, pad=same)        # wgmma in backward data
     yield from _conv(2, 32, 14, 14, 132, 3, 3, pad=same, rounded=1)
     yield from _conv(2, 132, 14, 14, 32, 3, 3, pad=same, rounded=1)
+    yield from _conv(2, 64, 14, 14, 136, 3, 3, pad=same, relu=1)  # the same at bf16, all passes
+    yield from _conv(2, 136, 14, 14, 64, 3, 3, pad=same)
+    yield from _conv(5, 64, 13, 15, 133, 3, 1, (2, 1), (1, 0, 1, 0))  # K of bf16 split over blocks
     yield from _linear(1, 5, 3)
     yield from _linear(2, 7, 9, relu=1)
     yield from _linear(33, 64, 40, relu=1)
@@ -93,7 +96,7 @@ def _products() -> Iterator[Call]:
 def hopper_tiles() -> Iterator[Call]:
     """Sizes that take the wgmma path on 132 multiprocessors, with tails. Too large to emulate."""
     yield from _conv(33, 96, 14, 14, 200, 3, 3, pad=(1, 1, 1, 1), relu=1)
-    yield from _conv(33, 128, 14, 14, 160, 3, 3, pad=(1, 1, 1, 1), rounded=1)
+    yield from _conv(33, 128, 14, 14, 192, 3, 3, pad=(1, 1, 1, 1), rounded=1)
     yield from _conv(130, 32, 14, 14, 136, 3, 3, (2, 2), (1, 1, 1, 1))
     yield from _conv(65, 136, 14, 14, 160, 1, 1)
     yield from _conv(2, 3, 224, 224, 64, 3, 3, pad=(1, 1, 1, 1), relu=1)

@@ -156,13 +156,15 @@ struct AddSplits {
 };
 
 // Splits of K so that the tiles fill the multiprocessors once.
-inline int splits_for(const Device& device, int M, int N, int K, int BM, int BN) {
+inline GemmSize split_size(const Device& device, int M, int N, int K, int BM, int BN) {
   const long tiles = (long)tiles_of(M, BM) * tiles_of(N, BN);
-  const long depth = tiles_of(K, TILE_K);
+  const int depth = tiles_of(K, TILE_K);
   long splits = device.multiprocessors() / tiles;
   const long most = depth / 8;  // at least 8 tiles of K each
   if (splits > most) splits = most;
-  return splits < 1 ? 1 : (int)(splits > 64 ? 64 : splits);
+  splits = splits < 1 ? 1 : splits > 64 ? 64 : splits;
+  const int k_per_split = tiles_of(depth, (int)splits) * TILE_K;
+  return {M, N, K, tiles_of(K, k_per_split), k_per_split};
 }
 
 template <class Shape, Product P, class A, class B, class Epilogue>
@@ -180,11 +182,8 @@ void start_gemm(Device& device, A a, B b, Epilogue epilogue, GemmSize size, int 
 // N: a multiple of 4.
 template <class Shape, Product P, class A, class B, class Epilogue>
 void gemm(Device& device, A a, B b, Epilogue epilogue, int M, int N, int K) {
-  const int splits = splits_for(device, M, N, K, Shape::BM, Shape::BN);
-  GemmSize size = {M, N, K, 1, tiles_of(K, TILE_K) * TILE_K};
-  if (splits == 1) return start_gemm<Shape, P>(device, a, b, epilogue, size, 1);
-  size.k_per_split = tiles_of(tiles_of(K, TILE_K), splits) * TILE_K;
-  size.splits = tiles_of(K, size.k_per_split);
+  const GemmSize size = split_size(device, M, N, K, Shape::BM, Shape::BN);
+  if (size.splits == 1) return start_gemm<Shape, P>(device, a, b, epilogue, size, 1);
   float* partial = device.scratch<float>(PARTIAL_SLOT, (size_t)size.splits * M * N);
   start_gemm<Shape, P>(device, a, b, StorePartial{partial, M, N}, size, 1);
   for_each(device, (long)M * N / 4, AddSplits<Epilogue>{partial, epilogue, size.splits, M, N});

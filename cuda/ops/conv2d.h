@@ -39,6 +39,8 @@ bool conv2d_forward_wgmma(Device& device, const Conv& v, const float* x, bool ro
                           const float* w, const StoreBiasRelu& store);
 bool conv2d_backward_data_wgmma(Device& device, const Conv& v, const float* g, bool rounded,
                                 const float* turned, const Store& store);
+bool conv2d_backward_weight_wgmma(Device& device, const Conv& v, const float* x, const float* g,
+                                  float* dw);
 
 }  // namespace cuda
 }  // namespace partlens

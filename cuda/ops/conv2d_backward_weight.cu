@@ -10,6 +10,7 @@ namespace cuda {
 void conv2d_backward_weight(Device& device, const conv2d_backward_weight_args& t,
                             const Conv2dAttrs& a) {
   const Conv v = conv_of(t.x, t.dw, t.g, a);
+  if (conv2d_backward_weight_wgmma(device, v, f32(t.x), f32(t.g), f32(t.dw))) return;
   const int N = v.taps() * v.C, pixels = v.pixels_out();
   const Dense<false> gradient = {f32(t.g), v.O, 0, pixels, v.O};
   const PatchColumns patches = {f32(t.x), v};

@@ -1,99 +1,19 @@
-// The convolution on Hopper's warpgroup products: 192 x 128 tiles (14 x 14 maps of 32 images and
-// 512 filters, or of 64 images and 256, are then one wave of 132 multiprocessors), three
-// warpgroups, five stages of 40 KB in flight.
-//   grid  x tiles of pixels, y tiles of filters
-//   The tensor cores cut what they read to tf32: maps and weights are rounded before, so that the
-//   error has no sign; maps by the calls that made them, where the plan says so.
-#include "../device/wgmma.h"
+// The convolution's products on Hopper's warpgroup instructions (device/wgmma_gemm.h).
+//   TF32  maps and weights are rounded before, so that the error has no sign: maps by the calls
+//   that
+//         made them, where the plan says so. Backward weight stays on mma.sync: its K is the
+//         pixels, along which nothing is contiguous.
+//   bf16  copies of maps and weights, which halve what the product reads nine times; backward
+//   weight
+//         takes them row major, as they are.
+//   cost  a copy reads and writes its tensor once, most of it in the cache: a tenth of the product
+#include "../device/wgmma_gemm.h"
 #include "conv2d.h"
 
 namespace partlens {
 namespace cuda {
 
-constexpr int WGMMA_M = 192, WGMMA_N = 128, WGMMA_THREADS = 384, WGMMA_STAGES = 5;
-constexpr size_t WGMMA_SHARED = sizeof(float) * WGMMA_STAGES * (WGMMA_M + WGMMA_N) * TILE_K;
-
-template <class Patches, class Epilogue>
-__global__ void __launch_bounds__(WGMMA_THREADS, 1)
-    wgmma_conv_kernel(Patches a, Dense<true> b, Epilogue epilogue, int M, int N, int K) {
-#ifdef PL_HAS_WGMMA
-  typedef SharedTile<true, WGMMA_M> TileA;
-  typedef SharedTile<true, WGMMA_N> TileB;
-  constexpr int ROWS_AT_ONCE = WGMMA_THREADS / 8, A_CHUNKS = WGMMA_M / ROWS_AT_ONCE;
-  constexpr int B_CHUNKS = (WGMMA_N + ROWS_AT_ONCE - 1) / ROWS_AT_ONCE, AHEAD = WGMMA_STAGES - 2;
-  PL_DYNAMIC_SHARED(float, shared);
-  float* sA = shared;
-  float* sB = shared + WGMMA_STAGES * TileA::FLOATS;
-  const int t = threadIdx.x, group = t / 128, chunk = t % 8, first = t / 8;
-  const int m0 = blockIdx.x * WGMMA_M, n0 = blockIdx.y * WGMMA_N, tiles = K / TILE_K;
-  typename Patches::Row rows_a[A_CHUNKS];
-  Dense<true>::Row rows_b[B_CHUNKS];
-#pragma unroll
-  for (int i = 0; i < A_CHUNKS; i++) rows_a[i] = a.row(m0 + first + i * ROWS_AT_ONCE);
-#pragma unroll
-  for (int i = 0; i < B_CHUNKS; i++) rows_b[i] = b.row(n0 + first + i * ROWS_AT_ONCE);
-
-  const auto fetch = [&](int tile) {
-    if (tile < tiles) {
-      const int stage = tile % WGMMA_STAGES, k = tile * TILE_K + chunk * 4;
-      const auto step_a = a.step(k);
-      const auto step_b = b.step(k);
-#pragma unroll
-      for (int i = 0; i < A_CHUNKS; i++) {
-        const float* from = a.at(rows_a[i], step_a);
-        const int place = TileA::place(first + i * ROWS_AT_ONCE, chunk * 4);
-        cp_async16(sA + stage * TileA::FLOATS + place, from ? from : a.base, from ? 16 : 0);
-      }
-#pragma unroll
-      for (int i = 0; i < B_CHUNKS; i++) {
-        const int row = first + i * ROWS_AT_ONCE;
-        if (row >= WGMMA_N) break;
-        const float* from = b.at(rows_b[i], step_b);
-        const int place = TileB::place(row, chunk * 4);
-        cp_async16(sB + stage * TileB::FLOATS + place, from ? from : b.base, from ? 16 : 0);
-      }
-    }
-    cp_async_commit();
-  };
-
-  float c[64];
-#pragma unroll
-  for (int i = 0; i < 64; i++) c[i] = 0;
-#pragma unroll
-  for (int tile = 0; tile < AHEAD; tile++) fetch(tile);
-  for (int tile = 0; tile < tiles; tile++) {
-    cp_async_wait<AHEAD - 1>();
-    fence_async_shared();
-    __syncthreads();  // the tile is there for all; nobody multiplies the tile before the last
-    const float* tA = sA + tile % WGMMA_STAGES * TileA::FLOATS + group * 64 * TILE_K;
-    const float* tB = sB + tile % WGMMA_STAGES * TileB::FLOATS;
-    wgmma_fence();
-#pragma unroll
-    for (int k = 0; k < TILE_K; k += 8) {
-      wgmma_m64n128k8_tf32(c, shared_tile(tA + k), shared_tile(tB + k), true);
-    }
-    wgmma_commit();
-    fetch(tile + AHEAD);
-    wgmma_wait<1>();
-  }
-  wgmma_finish(c);
-  cp_async_wait<0>();
-
-  const int lane = t % 32, row = m0 + group * 64 + t % 128 / 32 * 16 + lane / 4;
-#pragma unroll
-  for (int j = 0; j < 16; j++) {
-#pragma unroll
-    for (int half = 0; half < 2; half++) {
-      const int m = row + half * 8, n = n0 + j * 8 + lane % 4 * 2;
-      if (m < M && n < N) epilogue(0, m, n, c[j * 4 + half * 2], c[j * 4 + half * 2 + 1]);
-    }
-  }
-#else
-  __trap();  // fits() allows no other device: a library without sm_90a code must not go on
-#endif
-}
-
-struct RoundTf32 {
+struct RoundFour {
   const float* from;
   float* to;
   __device__ void operator()(long i) const {
@@ -101,46 +21,111 @@ struct RoundTf32 {
   }
 };
 
-// A copy of `count` elements as tf32, in the place of what `from` points to.
-static void round_copy(Device& device, const float*& from, float* to, long count) {
-  for_each(device, count / 4, RoundTf32{from, to});
-  from = to;
+// Eight floats to four words.
+struct PackEight {
+  const float* from;
+  float* to;
+  __device__ void operator()(long i) const {
+    const float4 a = load4(from + i * 8), b = load4(from + i * 8 + 4);
+    store4(to + i * 4, make_float4(pack(a.x, a.y), pack(a.z, a.w), pack(b.x, b.y), pack(b.z, b.w)));
+  }
+  static __device__ float pack(float low, float high) {
+    return __uint_as_float(pack_bf16(low, high));
+  }
+};
+
+// Elements in a word of an operand.
+static int packed(const Device& device) { return device.precision() == PL_BF16 ? 2 : 1; }
+
+// `to`, once it holds what `from` does as the products read it, in `words` words.
+static const float* copied(Device& device, const float* from, float* to, long words) {
+  if (device.precision() == PL_BF16)
+    for_each(device, words / 4, PackEight{from, to});
+  else
+    for_each(device, words / 4, RoundFour{from, to});
+  return to;
 }
 
-// True where the 192 x 128 tiles are worth it: whole 32s of K per tap and half a wave of tiles.
+// The convolution whose channels are words.
+static Conv in_words(const Device& device, Conv v) {
+  v.C /= packed(device), v.O /= packed(device);
+  v.by_C = divisor(v.C), v.by_O = divisor(v.O);
+  return v;
+}
+
+// Products at float32's accuracy stay on mma.sync, and so does what leaves most of a tile empty.
 static bool fits(const Device& device, int channels, int M, int N) {
-  const long tiles = (long)tiles_of(M, WGMMA_M) * tiles_of(N, WGMMA_N);
-  return device.hopper() && device.precision() == PL_TF32 && channels % TILE_K == 0 &&
-         N >= WGMMA_N && tiles * 2 >= device.multiprocessors();
+  return device.precision() != PL_FP32 && channels % (TILE_K * packed(device)) == 0 &&
+         wgmma_fits(device, M, N, 1);
 }
 
+// Patches of maps times `rows` rows of weights, K words each.
 template <class Patches, class Epilogue>
-static void wgmma_conv(Device& device, const Patches& patches, const Dense<true>& weights,
-                       const Epilogue& epilogue, int M, int N, int K) {
-  launch(device, wgmma_conv_kernel<Patches, Epilogue>,
-         dim3(tiles_of(M, WGMMA_M), tiles_of(N, WGMMA_N)), dim3(WGMMA_THREADS), WGMMA_SHARED,
-         patches, weights, epilogue, M, N, K);
+static void product(Device& device, const Patches& maps, const float* weights, int rows,
+                    const Epilogue& epilogue, int M, int N, int K) {
+  const Dense<true> w = {weights, K, 0, rows, K};
+  const GemmSize size = {M, N, K, 1, K};
+  if (device.precision() == PL_BF16) return wgmma<Product::BF16>(device, maps, w, epilogue, size);
+  wgmma<Product::TF32>(device, maps, w, epilogue, size);
 }
 
 bool conv2d_forward_wgmma(Device& device, const Conv& v, const float* x, bool rounded,
                           const float* w, const StoreBiasRelu& store) {
   if (!fits(device, v.C, v.pixels_out(), v.O)) return false;
-  const int K = v.taps() * v.C;
-  const long weights = (long)v.outputs * K, maps = (long)v.pixels_in() * v.C;
-  float* copies = device.scratch<float>(OPERAND_SLOT, weights + (rounded ? 0 : maps));
-  round_copy(device, w, copies, weights);
-  if (!rounded) round_copy(device, x, copies + weights, maps);
-  wgmma_conv(device, InputPatches{x, v}, {w, K, 0, v.outputs, K}, store, v.pixels_out(), v.O, K);
+  const int K = v.taps() * v.C / packed(device);
+  const long weights = (long)v.outputs * K, maps = (long)v.pixels_in() * v.C / packed(device);
+  float* copies = device.scratch<float>(OPERAND_SLOT, weights + maps);
+  const float* w_read = copied(device, w, copies, weights);
+  const bool ready = rounded && device.rounds();
+  const float* x_read = ready ? x : copied(device, x, copies + weights, maps);
+  const InputPatches patches = {x_read, in_words(device, v)};
+  product(device, patches, w_read, v.outputs, store, v.pixels_out(), v.O, K);
   return true;
 }
 
 bool conv2d_backward_data_wgmma(Device& device, const Conv& v, const float* g, bool rounded,
                                 const float* turned, const Store& store) {
   if (!fits(device, v.O, v.pixels_in(), v.C)) return false;
-  const int K = v.taps() * v.O;
-  const long maps = (long)v.pixels_out() * v.O;
-  if (!rounded) round_copy(device, g, device.scratch<float>(OPERAND_SLOT, maps), maps);
-  wgmma_conv(device, GradientPatches{g, v}, {turned, K, 0, v.C, K}, store, v.pixels_in(), v.C, K);
+  const int K = v.taps() * v.O / packed(device);
+  const long weights = (long)v.C * K, maps = (long)v.pixels_out() * v.O / packed(device);
+  float* copies = device.scratch<float>(OPERAND_SLOT, weights + maps);
+  const float* w_read = device.rounds() ? turned : copied(device, turned, copies, weights);
+  const bool ready = rounded && device.rounds();
+  const float* g_read = ready ? g : copied(device, g, copies + weights, maps);
+  const GradientPatches patches = {g_read, in_words(device, v)};
+  product(device, patches, w_read, v.C, store, v.pixels_in(), v.C, K);
+  return true;
+}
+
+// to[split][n][m] = c
+struct StoreTurned {
+  float* to;
+  int M, N;
+  __device__ void operator()(int split, int m, int n, float c0, float c1) const {
+    float* place = to + ((long)split * N + n) * M + m;
+    place[0] = c0;
+    if (n + 1 < N) place[M] = c1;
+  }
+};
+
+// dw^T (R S C, O) = patches of x (pixels, R S C)^T  g (pixels, O)
+bool conv2d_backward_weight_wgmma(Device& device, const Conv& v, const float* x, const float* g,
+                                  float* dw) {
+  const int M = v.taps() * v.C, N = v.outputs, pixels = v.pixels_out();
+  const GemmSize size = split_size(device, M, N, pixels, WGMMA_M, WGMMA_N);
+  const bool whole_chunks = v.C % 8 == 0 && v.O % 8 == 0;
+  if (device.precision() != PL_BF16 || !whole_chunks || !wgmma_fits(device, M, N, size.splits))
+    return false;
+  const long maps = (long)v.pixels_in() * v.C / 2, gradients = (long)pixels * v.O / 2;
+  const long plane = (long)M * N;
+  float* copies = device.scratch<float>(OPERAND_SLOT, maps + gradients);
+  float* to = size.splits == 1 ? dw : device.scratch<float>(PARTIAL_SLOT, size.splits * plane);
+  const PatchColumns patches = {copied(device, x, copies, maps), in_words(device, v)};
+  const Dense<false> g_read = {copied(device, g, copies + maps, gradients), v.O / 2, 0, pixels,
+                               v.O / 2};
+  wgmma<Product::BF16>(device, patches, g_read, StoreTurned{to, M, N}, size);
+  if (size.splits == 1) return true;
+  for_each(device, plane / 4, AddSplits<Store>{to, Store{dw, M}, size.splits, N, M});
   return true;
 }
 

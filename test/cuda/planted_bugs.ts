@@ -19,7 +19,7 @@ export interface PlantedBug {
 
 const PRODUCT = { file: 'device/gemm.h', object: 'ops/linear.cu', kernel: 'linear_forward' };
 const WGMMA = {
-  file: 'ops/conv2d_wgmma.cu',
+  file: 'device/wgmma_gemm.h',
   object: 'ops/conv2d_wgmma.cu',
   kernel: 'conv2d_forward',
 };
@@ -111,8 +111,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   {
     ...WGMMA,
     name: 'a copy into the stage that a running wgmma reads',
-    find: 'AHEAD = WGMMA_STAGES - 2;',
-    replace: 'AHEAD = WGMMA_STAGES - 1;',
+    find: 'AHEAD = WGMMA_STAGES - 2,',
+    replace: 'AHEAD = WGMMA_STAGES - 1,',
     detector: 'orders',
   },
 ];

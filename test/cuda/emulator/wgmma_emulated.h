@@ -1,18 +1,26 @@
 // The wrappers of cuda/device/wgmma.h, emulated: Hopper's warpgroup products. Operand tiles lie in
-// shared memory K-major, rows of 128 bytes, with the 128-byte swizzle. A product reads its operands
-// as late as its wait allows, and until then its accumulators are NaN.
+// shared memory in rows of 128 bytes with the 128-byte swizzle. A product reads its operands as
+// late as its wait allows, and until then its accumulators are NaN.
 #pragma once
 #include "ptx_emulated.h"
 
-typedef const char* SharedTile;  // the matrix descriptor
-inline SharedTile shared_tile(const void* start) { return static_cast<const char*>(start); }
+// The matrix descriptor; row major: the next 64 rows lie `apart` bytes on.
+struct SharedTileAddress {
+  uintptr_t start;
+  int apart;
+};
+inline SharedTileAddress shared_tile(const void* start, int apart) {
+  return {reinterpret_cast<uintptr_t>(start), apart};
+}
 
 namespace emulator {
 
+enum class Kind { TF32, BF16, BF16_ROW_MAJOR };
+
 struct Product {
   float* d;
-  SharedTile a, b;
-  bool accumulate;
+  Kind kind;
+  SharedTileAddress a, b;
 };
 struct Accumulator {
   float* d;
@@ -41,28 +49,39 @@ inline Warpgroup& warpgroup() {
   return found;
 }
 
-// Eight consecutive k of one row: two 16-byte chunks at swizzled places. Reads that sanitizers see.
-inline void tile_row(SharedTile tile, int row, float (&out)[8]) {
-  for (int half = 0; half < 2; half++) {
-    uintptr_t at = reinterpret_cast<uintptr_t>(tile) + row * 128 + half * 16;
-    at ^= (at >> 7 & 7) << 4;
-    for (int i = 0; i < 4; i++)
-      out[half * 4 + i] = tf32_operand(reinterpret_cast<const Word*>(at)[i]);
+// The word at byte `at` of tile row `row`. A read that sanitizers see.
+inline uint32_t tile_word(uintptr_t start, int row, int at) {
+  uintptr_t place = start + row * 128 + at;
+  place ^= (place >> 7 & 7) << 4;
+  return *reinterpret_cast<const Word*>(place);
+}
+
+// The k of one product, 8 or 16, of row `row` of an operand.
+inline void operand_row(Kind kind, SharedTileAddress tile, int row, float (&out)[16]) {
+  const uintptr_t block = tile.start + row / 64 * tile.apart;
+  for (int i = 0; i < 8; i++) {
+    if (kind == Kind::TF32) {
+      out[i] = tf32_operand(tile_word(tile.start, row, i * 4));
+      continue;
+    }
+    for (int k = 2 * i; k < 2 * i + 2; k++) {
+      out[k] = kind == Kind::BF16 ? bf16_operand(tile_word(tile.start, row, i * 4), k % 2)
+                                  : bf16_operand(tile_word(block, k, row % 64 / 2 * 4), row % 2);
+    }
   }
 }
 
-// This thread's share of D (64, 128) = A (64, 8) B (128, 8)^T.
+// This thread's share of D (64, 128) += A (64, K) B (128, K)^T.
 inline void multiply(const Product& p, Accumulator& acc) {
-  const int t = worker->current->index & 127, q = t & 3;
+  const int t = worker->current->index & 127, q = t & 3, depth = p.kind == Kind::TF32 ? 8 : 16;
   const int row = (t >> 5) * 16 + ((t & 31) >> 2);
-  float top[8], bottom[8], b[8];
-  tile_row(p.a, row, top);
-  tile_row(p.a, row + 8, bottom);
-  if (!p.accumulate) memset(acc.value, 0, sizeof acc.value);
+  float top[16], bottom[16], b[16];
+  operand_row(p.kind, p.a, row, top);
+  operand_row(p.kind, p.a, row + 8, bottom);
   for (int j = 0; j < 16; j++) {
     for (int h = 0; h < 2; h++) {
-      tile_row(p.b, j * 8 + q * 2 + h, b);
-      for (int k = 0; k < 8; k++) {
+      operand_row(p.kind, p.b, j * 8 + q * 2 + h, b);
+      for (int k = 0; k < depth; k++) {
         acc.value[j * 4 + h] += top[k] * b[k];
         acc.value[j * 4 + 2 + h] += bottom[k] * b[k];
       }
@@ -85,16 +104,7 @@ inline void complete(Warpgroup& w, const Product& p) {
   }
 }
 
-}  // namespace emulator
-
-inline void fence_async_shared() { emulator::mark_proxy(false); }
-inline void wgmma_fence() {
-  emulator::Unseen unseen;
-  emulator::warpgroup().fenced = true;
-}
-
-inline void wgmma_m64n128k8_tf32(float (&d)[64], SharedTile a, SharedTile b, bool accumulate) {
-  using namespace emulator;
+inline void start(const Product& product) {
   Warpgroup& w = warpgroup();
   {
     Unseen unseen;
@@ -103,24 +113,40 @@ inline void wgmma_m64n128k8_tf32(float (&d)[64], SharedTile a, SharedTile b, boo
   if (proxy_dirty()) {
     fail("wgmma reads shared memory that was written without fence_async_shared");
   }
-  const Product product{d, a, b, accumulate};
   Accumulator* acc = nullptr;
   {
     Unseen unseen;
     worker->current->wgmma_pending++;
     for (Accumulator& known : w.accumulators) {
-      if (known.d == d) acc = &known;
+      if (known.d == product.d) acc = &known;
     }
     if (!acc) {
-      w.accumulators.push_back(Accumulator{d, 0, {}});
+      w.accumulators.push_back(Accumulator{product.d, 0, {}});
       acc = &w.accumulators.back();
-      memcpy(acc->value, d, sizeof acc->value);
-      for (float& value : d) value = NAN;
+      memcpy(acc->value, product.d, sizeof acc->value);
+      for (int i = 0; i < 64; i++) product.d[i] = NAN;
     }
     acc->pending++;
     w.open.push_back(product);
   }
   if (!settings().late_copies) multiply(product, *acc);
+}
+
+}  // namespace emulator
+
+inline void fence_async_shared() { emulator::mark_proxy(false); }
+inline void wgmma_fence() {
+  emulator::Unseen unseen;
+  emulator::warpgroup().fenced = true;
+}
+
+inline void wgmma_m64n128k8_tf32(float (&d)[64], SharedTileAddress a, SharedTileAddress b) {
+  emulator::start({d, emulator::Kind::TF32, a, b});
+}
+template <bool K_MAJOR>
+inline void wgmma_m64n128k16_bf16(float (&d)[64], SharedTileAddress a, SharedTileAddress b) {
+  using emulator::Kind;
+  emulator::start({d, K_MAJOR ? Kind::BF16 : Kind::BF16_ROW_MAJOR, a, b});
 }
 
 inline void wgmma_commit() {
