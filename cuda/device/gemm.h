@@ -155,15 +155,24 @@ struct AddSplits {
   }
 };
 
-// Splits of K so that the tiles fill the multiprocessors once.
+// What a block costs beside its tiles of K, in tiles: its start, and partial sums that are written
+// and read again. Estimated, for 128 x 128 tiles.
+constexpr int BLOCK_COST = 16;
+
+// Splits of K, at least 8 tiles each, so that the waves of blocks take the least time.
 inline GemmSize split_size(const Device& device, int M, int N, int K, int BM, int BN) {
-  const long tiles = (long)tiles_of(M, BM) * tiles_of(N, BN);
+  const long tiles = (long)tiles_of(M, BM) * tiles_of(N, BN), wave = device.multiprocessors();
   const int depth = tiles_of(K, TILE_K);
-  long splits = device.multiprocessors() / tiles;
-  const long most = depth / 8;  // at least 8 tiles of K each
-  if (splits > most) splits = most;
-  splits = splits < 1 ? 1 : splits > 64 ? 64 : splits;
-  const int k_per_split = tiles_of(depth, (int)splits) * TILE_K;
+  int best = 1;
+  long least = 0;
+  for (int splits = 1; splits <= 64 && (splits == 1 || splits * 8 <= depth); splits++) {
+    const long waves = (tiles * splits + wave - 1) / wave;
+    const long time = waves * (tiles_of(depth, splits) + BLOCK_COST);
+    if (splits > 1 && time >= least) continue;
+    best = splits;
+    least = time;
+  }
+  const int k_per_split = tiles_of(depth, best) * TILE_K;
   return {M, N, K, tiles_of(K, k_per_split), k_per_split};
 }
 
