@@ -52,6 +52,7 @@ static PlStatus guarded(PlDevice* handle, Body body) noexcept {
 }  // namespace cuda
 }  // namespace partlens
 #include "cuda_kernels.h"
+#include "device/transpose.h"
 
 namespace partlens {
 namespace cuda {
@@ -106,6 +107,24 @@ struct ToHost {
   }
 };
 
+// As many channels and cells as make tiles worth it: fewer are read nearly whole anyway.
+static bool in_tiles(const Axes& a) { return a.channels >= 16 && a.cells >= 16; }
+
+static void from_host(Device& d, const int* host, int* data, const Axes& a) {
+  if (!in_tiles(a)) return for_each(d, a.elements(), FromHost{host, data, a});
+  const long image = (long)a.channels * a.cells, stored = (long)a.cells * a.pitch();
+  const Transposition s = {a.images, a.channels, a.cells,   image,
+                           a.cells,  stored,     a.pitch(), a.pitch()};
+  transpose(d, host, data, s, Keep<int>{});
+}
+static void to_host(Device& d, int* host, const int* data, const Axes& a) {
+  if (!in_tiles(a)) return for_each(d, a.count(), ToHost{host, data, a});
+  const long image = (long)a.channels * a.cells, stored = (long)a.cells * a.pitch();
+  const Transposition s = {a.images,  a.cells, a.channels, stored,
+                           a.pitch(), image,   a.cells,    a.cells};
+  transpose(d, data, host, s, Keep<int>{});
+}
+
 // Through pinned memory: done with the caller's on return.
 static PlStatus upload(PlDevice* device, const PlTensor* t, const void* host) {
   return guarded(device, [&](Device& d) {
@@ -116,7 +135,7 @@ static PlStatus upload(PlDevice* device, const PlTensor* t, const void* host) {
     memcpy(pinned, host, bytes);
     int* staging = d.scratch<int>(STAGING_SLOT, a.count());
     CUDA_TRY(cudaMemcpyAsync(staging, pinned, bytes, cudaMemcpyHostToDevice, d.stream()));
-    for_each(d, a.elements(), FromHost{staging, i32(*t), a});
+    from_host(d, staging, i32(*t), a);
   });
 }
 
@@ -127,7 +146,7 @@ static PlStatus download(PlDevice* device, const PlTensor* t, void* host) {
     CUDA_TRY(cudaStreamSynchronize(d.stream()));
     void* pinned = d.pinned(bytes);
     int* staging = d.scratch<int>(STAGING_SLOT, a.count());
-    for_each(d, a.count(), ToHost{staging, i32(*t), a});
+    to_host(d, staging, i32(*t), a);
     CUDA_TRY(cudaMemcpyAsync(pinned, staging, bytes, cudaMemcpyDeviceToHost, d.stream()));
     CUDA_TRY(cudaStreamSynchronize(d.stream()));
     memcpy(host, pinned, bytes);
@@ -146,7 +165,7 @@ static PlStatus upload_later(PlDevice* device, const PlTensor* t, const void* ho
   return guarded(device, [&](Device& d) {
     const Axes a = axes_of(*t);
     d.copy_in(host, a.count() * 4, [&](const void* staged) {
-      for_each(d, a.elements(), FromHost{static_cast<const int*>(staged), i32(*t), a});
+      from_host(d, static_cast<const int*>(staged), i32(*t), a);
     });
   });
 }
@@ -155,7 +174,7 @@ static PlStatus download_later(PlDevice* device, const PlTensor* t, void* host) 
   return guarded(device, [&](Device& d) {
     const Axes a = axes_of(*t);
     int* staging = d.scratch<int>(STAGING_SLOT, a.count());
-    for_each(d, a.count(), ToHost{staging, i32(*t), a});
+    to_host(d, staging, i32(*t), a);
     CUDA_TRY(cudaMemcpyAsync(host, staging, a.count() * 4, cudaMemcpyDeviceToHost, d.stream()));
   });
 }
