@@ -92,16 +92,16 @@ static void convolve(Device& device, const WinogradShape& s, const float* x, con
   const TileRounds rounds = tile_rounds<F>(s.images, s.P, s.Q, kb, nb, OWN_FILTERS);
   const long input_floats = F::CELLS * rounds.even.plane(kb);
   const long product_floats = F::CELLS * rounds.even.plane(nb);
-  const int copies = rounds.own ? device.threads() : 1;
+  const int copies = plane_copies(device, rounds, rounds.count);
   float* all_inputs = device.scratch(INPUT_SLOT, copies * input_floats);
   float* all_products = device.scratch(PRODUCT_SLOT, copies * product_floats);
   int* offsets = reinterpret_cast<int*>(device.scratch(OFFSET_SLOT, kb));
   for (int k = 0; k < kb; k++) offsets[k] = (int)(k * rounds.even.block());
   const TileSource source = {x, kb, s.H, s.W, s.top, s.left};
   const int groups = (nb + GROUP_PANELS - 1) / GROUP_PANELS;
-  for_rounds(device, rounds, rounds.count, [=](int, int begin, int end, int worker, auto run) {
-    float* inputs = all_inputs + worker * input_floats;
-    float* products = all_products + worker * product_floats;
+  for_rounds(device, rounds, rounds.count, [=](int, int begin, int end, int copy, auto run) {
+    float* inputs = all_inputs + copy * input_floats;
+    float* products = all_products + copy * product_floats;
     for (int index = begin; index < end; index++) {
       const TileRound round = rounds.round(index);
       run(round.rows, [=](int row) {

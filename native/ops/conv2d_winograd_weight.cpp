@@ -55,7 +55,7 @@ static void backward_weight(Device& device, const WinogradShape& s, const float*
   const int kb = blocks_of(s.K), nb = blocks_of(s.N);
   const TileRounds rounds = tile_rounds<F>(s.images, s.P, s.Q, kb, nb, OWN_FILTERS);
   const int parts = !rounds.own ? 1 : rounds.count < MOST_PARTS ? rounds.count : MOST_PARTS;
-  const int copies = rounds.own ? device.threads() : 1;
+  const int copies = plane_copies(device, rounds, parts);
   const long input_floats = F::CELLS * rounds.even.plane(kb);
   const long gradient_floats = F::CELLS * rounds.even.plane(nb);
   const long dw_floats = (long)nb * kb * TILE_TAPS * TILE_TAPS * BLOCK * BLOCK;
@@ -67,10 +67,10 @@ static void backward_weight(Device& device, const WinogradShape& s, const float*
   const TileSource x_source = {x, kb, s.H, s.W, s.top, s.left};
   const TileSource g_source = {g, nb, s.P, s.Q, 0, 0};
   const int groups = (nb + GROUP_PANELS - 1) / GROUP_PANELS;
-  for_rounds(device, rounds, parts, [=](int part, int begin, int end, int worker, auto run) {
-    float* inputs = all_inputs + worker * input_floats;
-    float* gradients = all_gradients + worker * gradient_floats;
-    float* sums = all_sums + worker * sum_floats;
+  for_rounds(device, rounds, parts, [=](int part, int begin, int end, int copy, auto run) {
+    float* inputs = all_inputs + copy * input_floats;
+    float* gradients = all_gradients + copy * gradient_floats;
+    float* sums = all_sums + copy * sum_floats;
     for (int index = begin; index < end; index++) {
       const TileRound round = rounds.round(index);
       run(2 * round.rows, [=](int task) {

@@ -127,8 +127,14 @@ static TileRounds tile_rounds(int images, int P, int Q, int kb, int nb, long own
   return {(int)((all + room - 1) / room), (int)all, own, {0, room, across, down, room}};
 }
 
-// body(part, begin, end, worker, run) for parts of the rounds: begin..end-1. run(count, task) does
-// task(0..count-1), on the thread that owns the round or on all.
+// Copies of the planes that for_rounds needs.
+static int plane_copies(const Device& device, const TileRounds& all, int parts) {
+  if (!all.own) return 1;
+  return parts < device.threads() ? parts : device.threads();
+}
+
+// body(part, begin, end, copy, run) for parts of the rounds: begin..end-1, in a copy of the planes.
+// run(count, task) does task(0..count-1), on the thread that owns the round or on all.
 template <class Body>
 static void for_rounds(Device& device, const TileRounds& all, int parts, Body body) {
   if (!all.own) {
@@ -136,10 +142,11 @@ static void for_rounds(Device& device, const TileRounds& all, int parts, Body bo
       parallel_for(device, count, [=](int i, int) { task(i); });
     });
   }
+  const bool few = parts < device.threads();
   parallel_for(device, parts, [=](int part, int worker) {
     const int begin = (int)((long)part * all.count / parts);
     const int end = (int)((part + 1l) * all.count / parts);
-    body(part, begin, end, worker, [](int count, auto task) {
+    body(part, begin, end, few ? part : worker, [](int count, auto task) {
       for (int i = 0; i < count; i++) task(i);
     });
   });
