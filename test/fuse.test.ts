@@ -117,6 +117,7 @@ const GRAPHS: Record<string, () => Graph> = {
   'a network with SGD': () => smallNetwork(sgd),
   'the explainer with balanced losses': () => explainerStep({ kernel: 3 }),
   'the explainer with a fixed weight': () => explainerStep({ lambdaFilter: 0.3, optimizer: 'sgd' }),
+  'the explainer with clipped gradients': () => explainerStep({ clipNorm: 0.1 }),
   'the explainer without filter losses': () => explainerStep({ lambdaFilter: 0 }),
 };
 
@@ -144,6 +145,22 @@ describe('fusion', () => {
     const names = await kernels(apart(explainerStep({})));
     expect(names.filter((name) => /mask_pool|norm_mix|linear_.*step/.test(name))).to.deep.equal([]);
     expect(names.filter((name) => name === 'relu_backward')).to.have.length(9);
+  });
+
+  it('is off for gradients that are clipped; a norm that is not reached changes nothing', async () => {
+    const clipped = (): Graph => explainerStep({ clipNorm: 1e6 });
+    const names = await kernels(clipped());
+    expect(names.filter((name) => /linear_.*step/.test(name))).to.deep.equal([]);
+    const [found, wanted] = await Promise.all(
+      [clipped(), explainerStep({})].map((graph) => threeSteps(graph, 'cpu', 2)),
+    );
+    for (const [key, values] of Object.entries(found ?? {})) {
+      expect(difference(values, wanted?.[key] ?? []), key).to.be.below(2e-6);
+    }
+    const other = await threeSteps(explainerStep({ clipNorm: 0.1 }), 'cpu', 2);
+    expect(
+      difference(other['adam.m/fc_dec_1.weight'] ?? [], wanted?.['adam.m/fc_dec_1.weight'] ?? []),
+    ).to.be.above(0.01);
   });
 
   it('leaves no pass over memory that another can take along', async () => {

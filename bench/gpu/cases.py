@@ -117,6 +117,9 @@ def _pointwise() -> Iterator[Call]:
         yield case('mean_square_forward', any_=any_, attrs=dict(weight=0.7))
         yield case('mean_square_backward', any_=any_, attrs=dict(weight=0.7))
         yield case('balance_gradient', any_=any_, attrs=dict(rho=3))
+        for absent in ((), ('before',)):
+            yield case('clip_norm_total', any_=any_, absent=absent)
+        yield case('clip_norm_scale', any_=any_, attrs=dict(most=0.5))
         yield case('adam_step', any_=any_, attrs=ADAM)
         yield case('sgd_step', any_=any_, attrs=SGD)
     for any_, (lo, hi) in product(ANY[1:], ((-0.5, 0.75), (0.25, 2.0), (-2.0, -0.25))):

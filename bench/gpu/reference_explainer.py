@@ -188,6 +188,15 @@ def balance_gradient(t: Names, a: Names, shape: Shapes) -> Arrays:
     return {'lambda': a.rho * rec / own if own > 0 else np.zeros(())}
 
 
+def clip_norm_total(t: Names, a: Names, shape: Shapes) -> Arrays:
+    before = 0 if t.before is None else t.before
+    return {'norm': np.sqrt(before ** 2 + (t.x ** 2).sum())}
+
+
+def clip_norm_scale(t: Names, a: Names, shape: Shapes) -> Arrays:
+    return {'y': t.grad * min(1, a.most / t.norm) if t.norm > a.most else t.grad}
+
+
 def adam_step(t: Names, a: Names, shape: Shapes) -> Arrays:
     grad = t.grad + a.weight_decay * t.w
     m = a.beta1 * t.m + (1 - a.beta1) * grad

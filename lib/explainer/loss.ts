@@ -9,7 +9,7 @@ import {
   overlap,
   projectNorm,
 } from '../ops/index.js';
-import { adam, sgd } from '../optimizer/index.js';
+import { adam, clipGradients, sgd } from '../optimizer/index.js';
 import { buildNetwork, type Network, type NetworkSpec } from './network.js';
 import type { TrainOptions } from './options.js';
 
@@ -165,13 +165,14 @@ function appendOptimizer(
   options: TrainOptions,
 ): void {
   const hyper = graph.input('hyper', [3]);
-  const { beta1, beta2, eps, momentum, weightDecay } = options;
+  const { beta1, beta2, eps, momentum, weightDecay, clipNorm: most } = options;
   const lrScale = (name: string): number =>
     name === 'mix.w_p' ? options.lrScaleP : name.startsWith('fc_dec') ? options.lrScaleDecoder : 1;
+  const steps = most === undefined ? pairs : clipGradients(pairs, most);
   const updated =
     options.optimizer === 'adam'
-      ? adam(pairs, hyper, { beta1, beta2, eps, weightDecay, lrScale })
-      : sgd(pairs, hyper, { momentum, weightDecay, lrScale });
+      ? adam(steps, hyper, { beta1, beta2, eps, weightDecay, lrScale })
+      : sgd(steps, hyper, { momentum, weightDecay, lrScale });
   if (!(options.project ?? options.scale === 'peak')) return;
   for (const layer of INTERPRETABLE) {
     const w = updated.get(`${layer}.weight`);

@@ -3,6 +3,7 @@ export * from './add.js';
 export * from './avgpool2d.js';
 export * from './balance_gradient.js';
 export * from './clip.js';
+export * from './clip_norm.js';
 export * from './concat.js';
 export * from './contribution_loss.js';
 export * from './conv2d.js';

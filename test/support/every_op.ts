@@ -26,7 +26,7 @@ import {
   softmax,
   softmaxCrossEntropy,
 } from '../../lib/ops/index.js';
-import { adam, sgd } from '../../lib/optimizer/index.js';
+import { adam, clipGradients, sgd } from '../../lib/optimizer/index.js';
 
 /**
  * A training step in which every kernel occurs: inputs `x` (N, 5, 12, 12), `labels` (N), `seed` (2),
@@ -61,7 +61,11 @@ export function everyOp(N = 2): Graph {
   const byAdam = ([{ node }]: (typeof pairs)[number]): boolean => /^conv1|^fc1/.test(node.name);
   const updated = adam(pairs.filter(byAdam), hyper);
   const bySgd = pairs.filter((pair) => !byAdam(pair));
-  sgd(bySgd, hyper, { weightDecay: 1e-4 });
+  const ofConvolution = ([{ node }]: (typeof pairs)[number]): boolean =>
+    node.name.startsWith('conv');
+  const clipped = clipGradients(bySgd.filter(ofConvolution), 0.5);
+  const asTheyAre = bySgd.filter((pair) => !ofConvolution(pair));
+  sgd([...clipped, ...asTheyAre], hyper, { weightDecay: 1e-4 });
   const [, dw] = bySgd.find(([{ node }]) => node.name === 'fc3.weight') ?? [];
   if (!dw) throw new Error('no gradient');
   const w = updated.get('conv1.weight');
