@@ -1,9 +1,9 @@
 // The convolution's products on Hopper's warpgroup instructions (device/wgmma_gemm.h).
-//   TF32  maps and weights are rounded before, so that the error has no sign: maps by the calls that
+//   TF32  maps and weights are rounded before, so the error has no sign: maps by the calls that
 //         made them, where the plan says so. Backward weight stays on mma.sync: its K is the
 //         pixels, along which nothing is contiguous.
-//   bf16  copies of maps and weights, which halve what the product reads nine times; backward weight
-//         takes them row major, as they are.
+//   bf16  copies of maps and weights, which halve what the product reads nine times; backward
+//         weight takes them row major, as they are.
 //   cost  a copy reads and writes its tensor once, most of it in the cache: a tenth of the product
 #include "../device/wgmma_gemm.h"
 #include "conv2d.h"

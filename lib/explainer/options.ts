@@ -69,7 +69,9 @@ export const optimizerOptions = z.object({
   eps: positive.default(1e-8),
   momentum: share.default(0.9).describe('sgd: momentum'),
   weightDecay: z.number().min(0).default(0).describe('added to the gradient, times the weight'),
-  clipNorm: positive.optional().describe('largest norm of all gradients together; default: no limit'),
+  clipNorm: positive
+    .optional()
+    .describe('largest norm of all gradients together; default: no limit'),
 });
 
 export const scheduleOptions = z.object({
