@@ -15,6 +15,23 @@ namespace cuda {
 __host__ __device__ inline int padded(int n) { return (n + 3) / 4 * 4; }
 __host__ __device__ inline int tiles_of(int n, int tile) { return (n + tile - 1) / tile; }
 
+// Division by a number that the host knows, in two instructions where the device's own takes
+// twenty. With 2^s >= by and magic = ceil(2^(31+s) / by) it is exact for 0 <= n < 2^31, as the
+// excess magic * by - 2^(31+s) is less than 2^s. [Granlund, Montgomery 1994]
+struct Divisor {
+  uint32_t magic;
+  int by, shift;
+
+  __host__ __device__ int quotient(int n) const {
+    return (int)((uint64_t)(uint32_t)n * magic >> shift);
+  }
+};
+inline Divisor divisor(int by) {
+  int s = 0;
+  while (1ll << s < by) s++;
+  return {(uint32_t)(((1ull << (31 + s)) + by - 1) / by), by, 31 + s};
+}
+
 inline float* f32(const PlTensor& t) { return static_cast<float*>(t.data); }
 inline int* i32(const PlTensor& t) { return static_cast<int*>(t.data); }
 

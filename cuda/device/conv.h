@@ -8,23 +8,6 @@
 namespace partlens {
 namespace cuda {
 
-// Division by a number that the host knows, in two instructions where the device's own takes
-// twenty. With 2^s >= by and magic = ceil(2^(31+s) / by) it is exact for 0 <= n < 2^31, as the
-// excess magic * by - 2^(31+s) is less than 2^s. [Granlund, Montgomery 1994]
-struct Divisor {
-  uint32_t magic;
-  int by, shift;
-
-  __host__ __device__ int quotient(int n) const {
-    return (int)((uint64_t)(uint32_t)n * magic >> shift);
-  }
-};
-inline Divisor divisor(int by) {
-  int s = 0;
-  while (1ll << s < by) s++;
-  return {(uint32_t)(((1ull << (31 + s)) + by - 1) / by), by, 31 + s};
-}
-
 // Letters of a convolution, forward: x (N, C, H, W), w (O, C, R, S), y (N, O, P, Q); C and O
 // padded.
 struct Conv {

@@ -130,7 +130,7 @@ __global__ void __launch_bounds__(Shape::THREADS, 1)
   }
 }
 
-// partial[split][m][n], added in order by add_splits_kernel.
+// partial[split][m][n], added in order by AddSplits.
 struct StorePartial {
   float* partial;
   int M, N;
@@ -145,15 +145,23 @@ struct AddSplits {
   const float* partial;
   Epilogue epilogue;
   int splits, M, N;
+  Divisor by_chunks;  // of 4 in a row of N
   __device__ void operator()(long i) const {
     const long at = i * 4, plane = (long)M * N;
     float4 sum = load4(partial + at);
     for (int s = 1; s < splits; s++) sum = add4(sum, load4(partial + s * plane + at));
-    const int m = (int)(at / N), n = (int)(at % N);
+    const int m = by_chunks.quotient((int)i), n = ((int)i - m * by_chunks.by) * 4;
     epilogue(0, m, n, sum.x, sum.y);
     epilogue(0, m, n + 2, sum.z, sum.w);
   }
 };
+
+// epilogue(sum of partial[split]), each (M, N); N: a multiple of 4.
+template <class Epilogue>
+void add_splits(Device& device, const float* partial, Epilogue epilogue, int splits, int M, int N) {
+  for_each(device, (long)M * N / 4,
+           AddSplits<Epilogue>{partial, epilogue, splits, M, N, divisor(N / 4)});
+}
 
 // What a block costs beside its tiles of K, in tiles: its start, and partial sums that are written
 // and read again. Estimated, for 128 x 128 tiles.
@@ -195,7 +203,7 @@ void gemm(Device& device, A a, B b, Epilogue epilogue, int M, int N, int K) {
   if (size.splits == 1) return start_gemm<Shape, P>(device, a, b, epilogue, size, 1);
   float* partial = device.scratch<float>(PARTIAL_SLOT, (size_t)size.splits * M * N);
   start_gemm<Shape, P>(device, a, b, StorePartial{partial, M, N}, size, 1);
-  for_each(device, (long)M * N / 4, AddSplits<Epilogue>{partial, epilogue, size.splits, M, N});
+  add_splits(device, partial, epilogue, size.splits, M, N);
 }
 
 // One product per batch, K whole; always to float32's accuracy.

@@ -122,8 +122,7 @@ bool conv2d_backward_weight_wgmma(Device& device, const Conv& v, const float* x,
   const Dense<false> g_read = {copied(device, g, copies + maps, gradients), v.O / 2, 0, pixels,
                                v.O / 2};
   wgmma<Product::BF16>(device, patches, g_read, StoreTurned{to, M, N}, size);
-  if (size.splits == 1) return true;
-  for_each(device, plane / 4, AddSplits<Store>{to, Store{dw, M}, size.splits, N, M});
+  if (size.splits > 1) add_splits(device, to, Store{dw, M}, size.splits, N, M);
   return true;
 }
 

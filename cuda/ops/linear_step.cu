@@ -213,9 +213,7 @@ static void one_pass(Device& device, const PlTensor& g, const PlTensor& x, const
   launch(device, linear_pass_kernel<P, BATCH, Tensors>, dim3(strips, splits), dim3(PASS_THREADS),
          PassTiles<BATCH, Tensors>::BYTES, (const float*)f32(g), (const float*)f32(x), tensors,
          partial, size);
-  if (splits == 1) return;
-  for_each(device, (long)count / 4,
-           AddSplits<Store>{partial, Store{f32(dx), size.F}, splits, size.N, size.F});
+  if (splits > 1) add_splits(device, partial, Store{f32(dx), size.F}, splits, size.N, size.F);
 }
 
 template <Product P, class Tensors>
