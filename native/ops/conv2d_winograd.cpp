@@ -6,10 +6,8 @@
 //        (AVX-512)
 //   cost 36/16 multiply-adds per output, channel and filter instead of 9, with high accuracy 16/4;
 //        filters take 4 times their memory once per call, with high accuracy 16/9
-//   one core with AVX-512: 256x14x14, N=32: 20 ms, with high accuracy 23 ms, direct 39 ms; 2 times
-//        PyTorch 1.13
 //   largest error for 256 channels, of the largest output: 3e-6, with high accuracy 8e-7, direct
-//        7e-7
+//        7e-7; speed in docs/cpu.md
 #include "conv2d_winograd.h"
 
 #include "../simd/winograd.h"

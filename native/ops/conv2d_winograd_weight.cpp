@@ -1,15 +1,12 @@
 // conv2d, Winograd variant of backward-weight: 3x3, stride 1; the exact adjoint of the forward
 // variant with respect to the filters.                                         [Lavin, Gray 2016]
 //   in   x (N, C, H, W)  g (N, O, P, Q)                                       out  dw (O, C, 3, 3)
-//   grid rounds of tile rows, of one thread each where the filters are small (TileRounds): at most
-//   8
+//   grid rounds of tile rows, of one thread each where the filters are small (TileRounds): up to 8
 //        parts, added in order; else transforms: one task per tile row; outer products: one task
 //        per cell and 128 filters
 //   tile 8 channels by 32 filters in registers (AVX-512), summed over the tiles in order
-//   cost 36/16 multiply-adds per output, channel and filter instead of 9, with high accuracy 16/4
-//   one core with AVX-512: 256x14x14, N=32: 18 ms, with high accuracy 23 ms, direct 40 ms; 1.8
-//   times
-//        PyTorch 1.13
+//   cost 36/16 multiply-adds per output, channel and filter instead of 9, with high accuracy 16/4;
+//        measured in docs/cpu.md
 #include "conv2d_winograd.h"
 
 #include "../simd/winograd.h"
