@@ -2,6 +2,7 @@
 #pragma once
 #include "../launch.h"
 #include "../layout.h"
+#include "vec.h"
 
 namespace partlens {
 namespace cuda {
@@ -58,6 +59,15 @@ void sum_all(Device& device, long count, Term term, Finish finish) {
   launch(device, sum_finish_kernel<Finish>, dim3(1), dim3(SUM_THREADS), 0, finish,
          (const double*)partial, blocks);
 }
+
+// Term of sum_all: x^2, four elements at a time.
+struct SquareSum {
+  const float* x;
+  __device__ double operator()(long i) const {
+    const float4 v = load4(x + i * 4);
+    return (double)v.x * v.x + (double)v.y * v.y + (double)v.z * v.z + (double)v.w * v.w;
+  }
+};
 
 // Sums over the rows of a matrix, per column: block (32 columns, 8 rows at a time).
 constexpr int COLUMNS = 32, ROWS_AT_ONCE = 8;

@@ -2,9 +2,10 @@
 // memory have rows of 128 bytes (32 words) with the 128-byte swizzle, the 16-byte chunk c of row r
 // at c ^ (r & 7), and start at a multiple of 1024 bytes. Without nvcc the emulator provides these.
 //   K major    a row of the tile holds 32 tf32 or 64 bf16 of K
-//   row major  bf16 only: a row holds 64 rows of the operand at one k; the next 64 lie `apart`
-//   bytes on descriptor: PTX ISA, "Shared memory matrix layout" (start; leading offset: `apart`;
-//   stride offset: 1024 to the next 8 rows of the tile; swizzle)
+//   row major  bf16 only: a row holds 64 rows of the operand at one k; the 64 after them lie
+//              `apart` bytes further
+//   descriptor: PTX ISA, "Shared memory matrix layout": start; leading offset, `apart`; stride
+//   offset, 1024 to the next 8 rows of the tile; swizzle
 #pragma once
 #include "ptx.h"
 

@@ -6,13 +6,6 @@
 namespace partlens {
 namespace cuda {
 
-struct SquareSum {
-  const float* x;
-  __device__ double operator()(long i) const {
-    const float4 v = load4(x + i * 4);
-    return (double)v.x * v.x + (double)v.y * v.y + (double)v.z * v.z + (double)v.w * v.w;
-  }
-};
 struct StoreNumber {
   double* to;
   __device__ void operator()(double sum) const { *to = sum; }

@@ -6,13 +6,6 @@
 namespace partlens {
 namespace cuda {
 
-struct SquareOf {
-  const float* x;
-  __device__ double operator()(long i) const {
-    const float4 v = load4(x + i * 4);
-    return (double)v.x * v.x + (double)v.y * v.y + (double)v.z * v.z + (double)v.w * v.w;
-  }
-};
 struct StoreNorm {
   const float* before;  // or nullptr: 0
   float* norm;
@@ -32,7 +25,7 @@ struct ScaleToNorm {
 };
 
 void clip_norm_total(Device& device, const clip_norm_total_args& t, const NoAttrs&) {
-  sum_all(device, elements(t.x) / 4, SquareOf{f32(t.x)}, StoreNorm{f32(t.before), f32(t.norm)});
+  sum_all(device, elements(t.x) / 4, SquareSum{f32(t.x)}, StoreNorm{f32(t.before), f32(t.norm)});
 }
 
 void clip_norm_scale(Device& device, const clip_norm_scale_args& t, const ClipNormAttrs& a) {

@@ -72,9 +72,9 @@ bool conv2d_forward_wgmma(Device& device, const Conv& v, const float* x, bool ro
   if (!fits(device, v.C, v.pixels_out(), v.O)) return false;
   const int K = v.taps() * v.C / packed(device);
   const long weights = (long)v.outputs * K, maps = (long)v.pixels_in() * v.C / packed(device);
-  float* copies = device.scratch<float>(OPERAND_SLOT, weights + maps);
-  const float* w_read = copied(device, w, copies, weights);
   const bool ready = rounded && device.rounds();
+  float* copies = device.scratch<float>(OPERAND_SLOT, weights + (ready ? 0 : maps));
+  const float* w_read = copied(device, w, copies, weights);
   const float* x_read = ready ? x : copied(device, x, copies + weights, maps);
   const InputPatches patches = {x_read, in_words(device, v)};
   product(device, patches, w_read, v.outputs, store, v.pixels_out(), v.O, K);
@@ -86,10 +86,11 @@ bool conv2d_backward_data_wgmma(Device& device, const Conv& v, const float* g, b
   if (!fits(device, v.O, v.pixels_in(), v.C)) return false;
   const int K = v.taps() * v.O / packed(device);
   const long weights = (long)v.C * K, maps = (long)v.pixels_out() * v.O / packed(device);
-  float* copies = device.scratch<float>(OPERAND_SLOT, weights + maps);
-  const float* w_read = device.rounds() ? turned : copied(device, turned, copies, weights);
-  const bool ready = rounded && device.rounds();
-  const float* g_read = ready ? g : copied(device, g, copies + weights, maps);
+  const bool turned_ready = device.rounds(), ready = rounded && turned_ready;
+  float* copies =
+      device.scratch<float>(OPERAND_SLOT, (ready ? 0 : maps) + (turned_ready ? 0 : weights));
+  const float* g_read = ready ? g : copied(device, g, copies, maps);
+  const float* w_read = turned_ready ? turned : copied(device, turned, copies + maps, weights);
   const GradientPatches patches = {g_read, in_words(device, v)};
   product(device, patches, w_read, v.C, store, v.pixels_in(), v.C, K);
   return true;

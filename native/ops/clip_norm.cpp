@@ -8,11 +8,8 @@ namespace partlens {
 namespace PL_ISA {
 
 void clip_norm_total(Device& device, const clip_norm_total_args& t, const NoAttrs&) {
-  const float* x = f32(t.x);
   const double before = t.before.data ? f32(t.before)[0] : 0;
-  const double own = sum_chunks(device, elements(t.x), [=](long begin, long end) {
-    return lane_sum(begin, end, [=](long i) { return (double)x[i] * x[i]; });
-  });
+  const double own = square_sum(device, f32(t.x), elements(t.x));
   memset(f32(t.norm), 0, sizeof(float) * BLOCK);
   f32(t.norm)[0] = (float)sqrt(before * before + own);
 }

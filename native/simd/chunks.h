@@ -46,5 +46,12 @@ static inline double lane_sum(long begin, long end, Term term) {
   return sum;
 }
 
+// Sum of x^2.
+static inline double square_sum(Device& device, const float* x, long count) {
+  return sum_chunks(device, count, [=](long begin, long end) {
+    return lane_sum(begin, end, [=](long i) { return (double)x[i] * x[i]; });
+  });
+}
+
 }  // namespace PL_ISA
 }  // namespace partlens

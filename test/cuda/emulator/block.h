@@ -3,17 +3,14 @@
 // asynchronous copies land as late as their wait allows unless EMULATOR_COPIES = early.
 #pragma once
 #include <atomic>
-#include <condition_variable>
 #include <cstdarg>
 #include <cstring>
-#include <functional>
 #include <memory>
-#include <mutex>
 #include <stdexcept>
 #include <string>
-#include <thread>
 #include <vector>
 
+#include "crew.h"
 #include "fiber.h"
 
 struct uint3 {
@@ -317,64 +314,6 @@ inline void check_launch(dim3 grid, dim3 block, size_t shared) {
   if (shared > 227 * 1024) throw std::runtime_error("emulator: more than 227 KB of shared memory");
 }
 
-// Operating system threads that live on: so do their stacks, which are slow to make.
-class Crew {
- public:
-  static Crew& all() {
-    static Crew crew(settings().threads);
-    return crew;
-  }
-  // Calls job(0) here and job(1) .. job(count - 1) on the others; returns when all are done.
-  void run(int count, const std::function<void(int)>& job) {
-    std::lock_guard<std::mutex> one(launch_);  // at a time
-    {
-      std::lock_guard<std::mutex> lock(mutex_);
-      job_ = &job;
-      wanted_ = count;
-      pending_ = static_cast<int>(others_.size());
-      generation_++;
-    }
-    wake_.notify_all();
-    job(0);
-    std::unique_lock<std::mutex> lock(mutex_);
-    idle_.wait(lock, [&] { return pending_ == 0; });
-  }
-
- private:
-  explicit Crew(int threads) {
-    for (int i = 1; i < threads; i++) others_.emplace_back([this, i] { loop(i); });
-  }
-  ~Crew() {
-    {
-      std::lock_guard<std::mutex> lock(mutex_);
-      stop_ = true;
-    }
-    wake_.notify_all();
-    for (std::thread& other : others_) other.join();
-  }
-  void loop(int index) {
-    for (unsigned seen = 0;;) {
-      std::unique_lock<std::mutex> lock(mutex_);
-      wake_.wait(lock, [&] { return stop_ || generation_ != seen; });
-      if (stop_) return;
-      seen = generation_;
-      const std::function<void(int)>* job = index < wanted_ ? job_ : nullptr;
-      lock.unlock();
-      if (job) (*job)(index);
-      lock.lock();
-      if (--pending_ == 0) idle_.notify_one();
-    }
-  }
-
-  std::mutex launch_, mutex_;
-  std::condition_variable wake_, idle_;
-  const std::function<void(int)>* job_ = nullptr;
-  int wanted_ = 0, pending_ = 0;
-  unsigned generation_ = 0;
-  bool stop_ = false;
-  std::vector<std::thread> others_;  // last: they use all of the above
-};
-
 // Runs body() once per thread of the grid. Throws std::runtime_error with what went wrong. With two
 // workers or more neighbouring blocks run on different ones, so that ThreadSanitizer, for which
 // what one stack did is in order, sees their races.
@@ -415,7 +354,7 @@ void launch(dim3 grid, dim3 block, size_t shared, Body body) {
   if (workers == 1)
     work(0);
   else
-    Crew::all().run(static_cast<int>(workers), work);
+    Crew::all(settings().threads).run(static_cast<int>(workers), work);
   if (failed) throw std::runtime_error("emulator: " + error);
 }
 
