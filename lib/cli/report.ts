@@ -16,7 +16,10 @@ export function reportCommand(): Command {
     .description('Write what a run has found as one HTML file that needs nothing else.')
     .argument('<run>', 'run folder of train')
     .option('--out <file.html>', 'file to write (default: report.html in the run folder)')
-    .option('--landmarks <file.csv>', 'part positions, for names and stability of filters')
+    .option(
+      '--landmarks <file.csv>',
+      'part positions, for names and stability of filters (default: those of the last evaluate)',
+    )
     .addHelpText('after', '\nExample:\n  partlens report run/ --landmarks photos/landmarks.csv');
   return addDeviceFlags(command).action(async (run: string, flags: ReportFlags) => {
     const line = new ProgressLine();

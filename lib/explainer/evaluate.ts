@@ -1,4 +1,4 @@
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import type { FeatureRow, FeatureStore } from '../data/feature_store.js';
 import { listImages, type ImageFile } from '../data/images.js';
 import {
@@ -116,9 +116,14 @@ async function evaluateRun(explainer: Explainer, options: EvaluateOptions): Prom
       options,
     });
     const { instability } = evaluation;
-    if (instability) {
-      const owner = { fingerprint: config.fingerprint, step: explainer.step };
-      await writePartNames(run, namesOf(instability.layer2, instability.annotations, owner));
+    if (instability && landmarks) {
+      const { layer2, annotations } = instability;
+      const { fingerprint } = config;
+      const source = { fingerprint, step: explainer.step, landmarks: resolve(landmarks) };
+      await writePartNames(run, namesOf(layer2, annotations, source)).catch((error: unknown) => {
+        if (!onWarning) throw error;
+        onWarning(`Parts keep no names. ${(error as Error).message}`);
+      });
     }
     return evaluation;
   } finally {

@@ -10,13 +10,15 @@ const share = z.number().min(0).max(1);
 
 /**
  * `parts.json` of a run folder: what the filters of conv_interp_2 are, as far as landmarks tell. Written
- * by `evaluate` when it is given landmarks, for one checkpoint; read by `explain`.
+ * by `evaluate` when it is given landmarks, for one checkpoint; read by `explain` and `report`.
  */
 export const partNames = z.object({
   format: z.literal(1),
   /** Of the run (`config.json`) and of the checkpoint that was scored. */
   fingerprint: z.string(),
   step: z.int(),
+  /** Absolute path of the CSV. */
+  landmarks: z.string(),
   /** Photographs with landmarks. */
   images: z.int(),
   /** One entry for each filter; null for those that never fire. */
@@ -43,7 +45,11 @@ export const partNames = z.object({
 export type PartNames = z.output<typeof partNames>;
 
 /** Names and scores of filters from their peaks on photographs with landmarks. */
-export function namesOf(scores: FilterScores, annotations: Annotations, owner: Owner): PartNames {
+export function namesOf(
+  scores: FilterScores,
+  annotations: Annotations,
+  source: Owner & Pick<PartNames, 'landmarks'>,
+): PartNames {
   const { perFilter, firing, images, category } = scores;
   const { perFilter: purity, duplicateOf } = scores.parts;
   const filters = Array.from(perFilter, (instability, f) =>
@@ -58,7 +64,7 @@ export function namesOf(scores: FilterScores, annotations: Annotations, owner: O
           duplicateOf: (duplicateOf[f] ?? -1) < 0 ? null : (duplicateOf[f] ?? null),
         },
   );
-  return { format: 1, ...owner, images, filters };
+  return { format: 1, ...source, images, filters };
 }
 
 /** What identifies a checkpoint. */

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { basename } from 'node:path';
 import { listImages } from '../data/images.js';
 import { PartlensError } from '../errors.js';
@@ -5,6 +6,7 @@ import type { Evaluation, EvaluatedBatch } from '../explainer/evaluate.js';
 import type { Explainer } from '../explainer/explainer.js';
 import { gridOf } from '../explainer/filter_scores.js';
 import { readMetrics } from '../explainer/metrics_log.js';
+import { readPartNames } from '../explainer/part_names.js';
 import { VERSION } from '../version.js';
 import { configurationOf } from './configuration.js';
 import { measureContributions, type SwitchOff } from './contributions.js';
@@ -23,7 +25,10 @@ export interface ReportProgress {
 }
 
 export interface CollectOptions {
-  /** CSV of landmarks; without it parts have no names and no instability. */
+  /**
+   * CSV of landmarks, default that of the last evaluation of this checkpoint; without any, parts have no
+   * names and no instability.
+   */
   landmarks?: string | undefined;
   /** Photographs on which contributions are measured, default 96; fewer for large networks. */
   sample?: number | undefined;
@@ -50,7 +55,7 @@ export async function collectReport(
   const { signal, onProgress, onWarning } = options;
   const seen = new Observed(explainer, options);
   const evaluation = await explainer.evaluate({
-    landmarks: options.landmarks,
+    landmarks: options.landmarks ?? (await knownLandmarks(explainer, onWarning)),
     signal,
     onWarning,
     onProgress: (done, total) => onProgress?.({ phase: 'maps', done, total }),
@@ -87,6 +92,18 @@ export async function collectReport(
     configuration: configurationOf(explainer, options.folder),
   };
   return { data, evaluation };
+}
+
+/** The landmarks that the run's `parts.json` rests on, if they are still there. */
+async function knownLandmarks(
+  { run, config, step }: Explainer,
+  onWarning: CollectOptions['onWarning'],
+): Promise<string | undefined> {
+  const { fingerprint } = config;
+  const path = (await readPartNames(run, { fingerprint, step }, onWarning))?.landmarks;
+  if (path === undefined || existsSync(path)) return path;
+  onWarning?.(`${path} is gone: parts have no names. Give their landmarks by --landmarks.`);
+  return undefined;
 }
 
 /** What one pass over the photographs leaves. */

@@ -1,4 +1,4 @@
-import { readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { htmlPage, jsonForHtml } from '../../lib/report/html.js';
@@ -72,6 +72,38 @@ describe('report: of a tiny run', () => {
       for (const { duplicateOf } of data.explainer) {
         if (duplicateOf !== undefined) expect(duplicateOf).to.be.within(0, 5);
       }
+    });
+  });
+
+  it('without landmarks, after an evaluation with them: as if they were given again', async () => {
+    const { model, images, landmarks } = await writeTiny(folder());
+    using performer = await tinyPerformer(model);
+    const out = join(folder(), 'run');
+    await withExplainer({ performer, images, out }, async (explainer) => {
+      const { path } = await writeReport(explainer, { landmarks });
+      const named = await readFile(path, 'utf8');
+      await writeReport(explainer);
+      expect(await readFile(path, 'utf8')).to.equal(named);
+      await rm(landmarks);
+      const warnings: string[] = [];
+      await writeReport(explainer, { onWarning: (text) => warnings.push(text) });
+      expect(warnings.join()).to.match(/landmarks\.csv is gone: parts have no names/);
+      expect((await readReport(path)).data.scores.parts).to.equal(undefined);
+    });
+  });
+
+  it('names that cannot be kept are a warning; without a listener an error', async () => {
+    const { model, images, landmarks } = await writeTiny(folder());
+    using performer = await tinyPerformer(model);
+    const out = join(folder(), 'run');
+    await withExplainer({ performer, images, out }, async (explainer) => {
+      await mkdir(join(out, 'parts.json'));
+      const warnings: string[] = [];
+      const onWarning = (text: string): unknown => warnings.push(text);
+      const { instability } = await explainer.evaluate({ landmarks, onWarning });
+      expect(instability?.landmarks).to.be.above(0);
+      expect(warnings.join()).to.match(/keep no names.*Cannot write .*parts\.json/);
+      expect((await failureOf(explainer.evaluate({ landmarks }))).code).to.equal('E_FILE');
     });
   });
 
