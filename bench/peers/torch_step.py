@@ -20,13 +20,13 @@ import sys
 import time
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.nn.grad import conv2d_input
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from gpu.reference_explainer import unit_templates  # noqa: E402
@@ -36,7 +36,7 @@ VARIANTS = ('eager', 'channels_last', 'tuned', 'tuned_bf16')
 
 
 class _Math:
-    """The step's pieces as functions of tensors, each fit for torch.compile."""
+    """The step's pieces as functions of tensors, each fit for torch.compile as it stands."""
 
     def __init__(self, setting: Setting, templates: Tensor) -> None:
         self.s = setting
@@ -48,17 +48,21 @@ class _Math:
                               device=templates.device)
         self.p_T[-1] = 1 - setting.prior
 
-    def mask(self, a: Tensor) -> Tensor:
-        """max(U_mu, 0) of each map, a constant."""
-        return self.mask_of[a.detach().flatten(2).argmax(2)].view(a.shape).to(a.dtype)
+    def peak(self, a: Tensor) -> Tensor:
+        """mu: the cell of each map's largest value."""
+        return a.detach().flatten(2).argmax(2)
+
+    def masked(self, x: Tensor, peak: Tensor) -> Tensor:
+        """x times max(U_mu, 0), a constant."""
+        return x * self.mask_of[peak].view(x.shape).to(x.dtype)
 
     def convolve(self, x: Tensor, w: Tensor, b: Tensor) -> Tensor:
         return F.relu(F.conv2d(x, w, b, padding=self.s.kernel // 2))
 
     def second(self, a1: Tensor, w: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-        """a2, and the mask of a1."""
-        mask = self.mask(a1)
-        return self.convolve(a1 * mask, w, b), mask
+        """a2, and the peaks of a1."""
+        peak = self.peak(a1)
+        return self.convolve(self.masked(a1, peak), w, b), peak
 
     def running(self, old: Tensor, batch: Tensor) -> Tensor:
         m = self.s.momentum
@@ -81,7 +85,7 @@ class _Math:
     def encode(self, a2: Tensor, c: Tensor, w: Tensor, b: Tensor, w_p: Tensor, interp: Tensor,
                ordin: Tensor) -> tuple[Tensor, ...]:
         """x_enc, contribution loss, p, and both new alphas."""
-        x_interp, interp = self.norm(a2 * self.mask(a2), interp)
+        x_interp, interp = self.norm(self.masked(a2, self.peak(a2)), interp)
         x_ordin, ordin = self.norm(self.convolve(c, w, b), ordin)
         p = torch.sigmoid(w_p)
         return (p * x_interp + (1 - p) * x_ordin, -self.s.eta * F.logsigmoid(w_p), p, interp,
@@ -97,8 +101,9 @@ class _Math:
             losses.append(weight / self.s.target_power[l] * (difference * difference).mean())
         return losses
 
-    def filter_loss(self, a: Tensor, peak: Tensor, rec: Tensor) -> tuple[Tensor, ...]:
-        """Mean loss, lambda, lambda * its gradient with respect to a, and the new mean peak."""
+    def filter_loss(self, a: Tensor, peak: Tensor, rec: Tensor,
+                    arriving: Tensor) -> tuple[Tensor, ...]:
+        """Mean loss, lambda, `arriving` + lambda * its gradient with respect to a, mean peak."""
         s, (N, D, n, _) = self.s, a.shape
         a = a.to(peak.dtype)
         peak = self.running(peak, a.amax((2, 3)).mean(0))
@@ -114,14 +119,22 @@ class _Math:
         direct = direct * factor[:, None, None]
         below = direct.norm()
         weight = torch.where(below > 0, s.rho * rec.to(peak.dtype).norm() / below, 0)
-        return loss, weight, (weight * direct).to(rec.dtype), peak
+        return loss, weight, arriving + (weight * direct).to(arriving.dtype), peak
 
-    def through_second(self, rec_2: Tensor, a2: Tensor, w: Tensor, mask: Tensor) -> Tensor:
-        """The reconstruction's gradient from a2 back to a1, alone."""
-        g = rec_2 * (a2 > 0)
-        size = (a2.shape[0], w.shape[1], *a2.shape[2:])
-        back = conv2d_input(size, w.to(g.dtype), g, padding=self.s.kernel // 2)
-        return back * mask
+    def through_second(self, rec_2: Tensor, a2: Tensor, w: Tensor, peak: Tensor) -> Tensor:
+        """The reconstruction's gradient from a2 back to a1, alone.
+
+        a2 stands for the convolution's input, of which only shape and format are read: what
+        torch.nn.grad makes up for it is not channels_last and costs two copies of g.
+        """
+        g, pad = rec_2 * (a2 > 0), [self.s.kernel // 2] * 2
+        back, _, _ = torch.ops.aten.convolution_backward(
+            g, a2, w.to(g.dtype), None, [1, 1], pad, [1, 1], False, [0, 0], 1, [True, False, False])
+        return self.masked(back, peak)
+
+    def shrink(self, w: Tensor, norm: Tensor) -> Tensor:
+        """Factor that takes each filter of w back to its norm."""
+        return (norm / torch.linalg.vector_norm(w, dim=(1, 2, 3)))[:, None, None, None]
 
 
 class TorchStep:
@@ -140,14 +153,14 @@ class TorchStep:
         self.norms = {name: self.w[name].detach().flatten(1).norm(dim=1)
                       for name in ('conv_interp_1.weight', 'conv_interp_2.weight')}
         self.math = _Math(setting, self._tensor(unit_templates(setting.n, setting.beta)))
+        names = ('convolve', 'second', 'encode', 'decode', 'filter_loss', 'through_second',
+                 'shrink')
+        of = _compiled if self.tuned else lambda function: function
+        self.pieces = SimpleNamespace(**{name: of(getattr(self.math, name)) for name in names})
         self.optimizer = self._optimizer()
         self.losses: dict[str, Tensor] = {}
         self.features, self.targets = torch.empty(0), [torch.empty(0)]
         self._graph: torch.cuda.CUDAGraph | None = None
-        if self.tuned:
-            for name in ('convolve', 'second', 'encode', 'decode', 'filter_loss',
-                         'through_second'):
-                setattr(self.math, name, _compiled(getattr(self.math, name)))
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         tensor = torch.tensor(np.asarray(array), dtype=self.dtype, device=self.device)  # a copy
@@ -183,14 +196,14 @@ class TorchStep:
 
     def _eager(self) -> None:
         """Forward, backward, balance, update: the losses go to self.losses."""
-        math, state = self.math, self.state
+        math, state = self.pieces, self.state
         for w in self.w.values():
             w.grad = None
         w2, b2 = self._layer('conv_interp_2')
         with self._autocast():
             a1 = math.convolve(self.features, *self._layer('conv_interp_1'))
             at_1 = a1.detach().requires_grad_()
-            a2, mask_1 = math.second(at_1, w2, b2)
+            a2, mu_1 = math.second(at_1, w2, b2)
             at_2 = a2.detach().requires_grad_()
             x, contribution, p, interp, ordin = math.encode(
                 at_2, self.features, *self._layer('conv_ordin'), self.w['mix.w_p'],
@@ -202,24 +215,25 @@ class TorchStep:
         torch.autograd.backward([x, contribution], [_gradient(at_x), torch.ones_like(contribution)])
         with torch.no_grad():
             rec_2 = _gradient(at_2)
-            rec_1 = math.through_second(rec_2, at_2, w2, mask_1)
-            filter_2, lambda_2, add_2, peak_2 = math.filter_loss(at_2.detach(), state['peak_2'],
-                                                                 rec_2)
-            filter_1, lambda_1, add_1, peak_1 = math.filter_loss(at_1.detach(), state['peak_1'],
-                                                                 rec_1)
-        a2.backward(rec_2 + add_2)
-        a1.backward(_gradient(at_1) + add_1)
+            rec_1 = math.through_second(rec_2, at_2.detach(), w2.detach(), mu_1)
+            filter_2, lambda_2, all_2, peak_2 = math.filter_loss(at_2.detach(), state['peak_2'],
+                                                                 rec_2, rec_2)
+        a2.backward(all_2)
+        with torch.no_grad():
+            filter_1, lambda_1, all_1, peak_1 = math.filter_loss(at_1.detach(), state['peak_1'],
+                                                                 rec_1, _gradient(at_1))
+        a1.backward(all_1)
         self.optimizer.step()
         with torch.no_grad():
             for name, norm in self.norms.items():
-                w = self.w[name]
-                w.mul_((norm / w.flatten(1).norm(dim=1))[:, None, None, None])
+                self.w[name].mul_(math.shrink(self.w[name].detach(), norm))
             for name, new in (('interp', interp), ('ordin', ordin), ('peak_1', peak_1),
                               ('peak_2', peak_2)):
                 state[name].copy_(new)
         named = {f'rec_{l}': loss for l, loss in enumerate(rec, 1)}
-        self.losses = {**named, 'contribution': contribution, 'filter_1': filter_1,
-                       'filter_2': filter_2, 'lambda_1': lambda_1, 'lambda_2': lambda_2, 'p': p}
+        named |= {'contribution': contribution, 'filter_1': filter_1, 'filter_2': filter_2,
+                  'lambda_1': lambda_1, 'lambda_2': lambda_2, 'p': p}
+        self.losses = {name: loss.detach() for name, loss in named.items()}
 
     def capture(self, warm_up: int = 3) -> None:
         """Warms up and, where the variant asks for it, records the step as one CUDA graph.
@@ -248,7 +262,7 @@ class TorchStep:
 
     def read(self) -> dict[str, float]:
         """Losses of the last step by name."""
-        return {name: float(loss.detach()) for name, loss in self.losses.items()}
+        return {name: float(loss) for name, loss in self.losses.items()}
 
 
 def _gradient(leaf: Tensor) -> Tensor:
@@ -258,6 +272,7 @@ def _gradient(leaf: Tensor) -> Tensor:
 
 def _compiled(function: Callable) -> Callable:
     """Whole, for its shapes alone. Every network compiles anew: Dynamo's limit is for accidents."""
+    import torch._dynamo
     for limit in ('recompile_limit', 'cache_size_limit'):
         if hasattr(torch._dynamo.config, limit):
             setattr(torch._dynamo.config, limit, 64)
