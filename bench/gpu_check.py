@@ -11,18 +11,24 @@ Parts (--only takes a list of them): build, parity of every kernel against float
 fixtures, training runs, compute-sanitizer, a table of all kernels, whole training steps against
 PyTorch. Needs python3 with numpy; what needs PyTorch or the sanitizer is skipped with a reason
 where these are missing. Writes bench/results/<device>.json and .md, and the same to $OUT if it is
-set. The exit code is 0 if nothing failed.
+set. The exit code is 0 if nothing failed; a bar that is missed is a line of the report.
 """
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import secrets
 import sys
 from pathlib import Path
 
-from gpu.report import Report, table
-from gpu.sections import PARTS, Check
+if sys.version_info < (3, 9) or not importlib.util.find_spec('numpy'):
+    sys.exit(f'gpu_check needs Python 3.9 or newer with NumPy; this is {sys.executable}, '
+             f'Python {sys.version.split()[0]}.')
+
+from gpu.bars import bars  # noqa: E402
+from gpu.report import Report, table  # noqa: E402
+from gpu.sections import PARTS, Check  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 SHOWN = 30  # rows of a table on the screen; the files have all
@@ -59,15 +65,26 @@ def folders(args: argparse.Namespace) -> list[Path]:
 
 
 def summarise(report: Report) -> None:
-    """A short table last: the slowest kernels, the steps, what failed, the verdicts."""
+    """A short table last: the slowest kernels, the steps, what failed, the bars, the verdicts."""
     for section in report.sections:
         rows = section.rows
         if section.name == 'kernels':
             rows = sorted(rows, key=lambda row: -float(str(row['ms'])))[:SHOWN]
         if rows and (section.name in ('kernels', 'steps') or section.passed is False):
             print('\n'.join(['', section.name, *table(rows[:SHOWN])]))
+    if report.bars:
+        print('\n'.join(['', 'bars, set for an H100', *table(report.bars)]))
     print('\n'.join(['', *table(report.verdicts())]))
-    print('PASSED' if report.passed else 'FAILED')
+
+
+def run_parts(check: Check, report: Report) -> None:
+    for part in PARTS:
+        if part in check.args.only or part == 'build':
+            report.run(part, getattr(check, part))
+            if not check.path:
+                break
+    if not check.emulated:
+        report.bars = bars({section.name: section.rows for section in report.sections})
 
 
 def main(arguments: list[str]) -> int:
@@ -75,14 +92,17 @@ def main(arguments: list[str]) -> int:
     check = Check(args)
     report = Report(check.facts)
     print(f'seed {args.seed}', flush=True)
-    for part in PARTS:
-        if part in args.only or part == 'build':
-            report.run(part, getattr(check, part))
-            if part == 'build' and not check.library:
-                break
-    for folder in folders(args):
-        report.write(folder, check.stem)
+    try:
+        run_parts(check, report)
+    finally:
+        check.close()
     summarise(report)
+    for folder in folders(args):
+        try:
+            report.write(folder, check.stem)
+        except OSError as error:
+            print(f'The results are not in {folder}: {error}')
+    print('PASSED' if report.passed else 'FAILED')
     return 0 if report.passed else 1
 
 

@@ -11,6 +11,7 @@ from .kernels import KERNELS, TensorType
 from .program import Call, Program, Value
 
 CONTRACT_VERSION = 3
+DEVICE_LOST = 3  # PlStatus
 PRECISIONS = ('fp32', 'tf32', 'bf16')
 LAYOUTS = ('rows', 'maps', 'conv_weight', 'linear_weight')
 DTYPES = {'f32': np.dtype(np.float32), 'i32': np.dtype(np.int32)}
@@ -68,6 +69,10 @@ class BackendError(RuntimeError):
     """A call of the library failed; its own text."""
 
 
+class DeviceLost(BackendError):
+    """No call of this process will succeed any more."""
+
+
 class Library:
     """The library and its table. Raises BackendError with the reason where it cannot be used."""
 
@@ -107,7 +112,8 @@ class Device:
 
     def check(self, status: int, what: str) -> None:
         if status != 0:
-            raise BackendError(f'{what}: {self.table.last_error().decode()}')
+            kind = DeviceLost if status == DEVICE_LOST else BackendError
+            raise kind(f'{self.precision} {what}: {self.table.last_error().decode()}')
 
     def synchronize(self) -> None:
         self.check(self.table.synchronize(self.handle), 'synchronize')

@@ -1,4 +1,4 @@
-"""Builds the CUDA library with nvcc as CMakeLists.txt does, finds spills; runs the sanitizers."""
+"""Builds the CUDA library with nvcc as CMakeLists.txt does, finds spills."""
 from __future__ import annotations
 
 import os
@@ -19,14 +19,11 @@ LINK = ['-Xcompiler=-static-libstdc++', '-Xlinker=--exclude-libs,ALL', '-Xlinker
         '-Xlinker=--no-undefined']
 # By npm run build:cuda, or where the offline bundle has it, for machines without nvcc.
 BUILT_BEFORE = ROOT / 'build' / 'cuda' / 'libpartlens_cuda.so'
-SANITIZER_TOOLS = ('memcheck', 'racecheck')
-SANITIZER_SECONDS = 240
-REPORT_LINES = 20
 _FUNCTION = re.compile(r"Function properties for (\S+)|(\d+) bytes spill stores, (\d+) bytes spill")
 
 
 def find_tool(name: str) -> str | None:
-    """nvcc or compute-sanitizer, on the path or where CUDA is installed."""
+    """A tool of CUDA, on the path or where CUDA is installed."""
     for found in (shutil.which(name), f'/usr/local/cuda/bin/{name}'):
         if found and os.access(found, os.X_OK):
             return found
@@ -52,49 +49,21 @@ def build(nvcc: str, folder: Path) -> tuple[Path, dict[str, int]]:
 
     def compile_one(source: Path) -> str:
         target = folder / f'{source.stem}.o'
-        return _run([nvcc, *TARGETS, *FLAGS, f'-I{ROOT / "native"}', '-c', str(source), '-o',
-                     str(target)])
+        return run_tool([nvcc, *TARGETS, *FLAGS, f'-I{ROOT / "native"}', '-c', str(source), '-o',
+                         str(target)])
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         logs = list(pool.map(compile_one, sources))
     (folder / 'build.log').write_text(''.join(logs))
     library = folder / 'libpartlens_cuda.so'
-    _run([nvcc, '-shared', *TARGETS, '-cudart=static', *LINK, '-o', str(library),
-          *[str(folder / f'{source.stem}.o') for source in sources]])
+    run_tool([nvcc, '-shared', *TARGETS, '-cudart=static', *LINK, '-o', str(library),
+              *[str(folder / f'{source.stem}.o') for source in sources]])
     return library, spilled(''.join(logs))
 
 
-def _run(command: list[str]) -> str:
+def run_tool(command: list[str]) -> str:
+    """What it prints. Raises RuntimeError with that where it fails."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(f'{" ".join(command[-4:])}: {(done.stdout + done.stderr)[-2000:]}')
     return done.stdout + done.stderr
-
-
-def small_shapes(folder: Path) -> Path | None:
-    """The runner of test/native/small_shapes.cpp; without g++ the bundle's, or None."""
-    if not shutil.which('g++'):
-        ready = BUILT_BEFORE.parent / 'small_shapes'
-        return ready if ready.exists() else None
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / 'small_shapes'
-    _run(['g++', '-std=c++17', '-O1', f'-I{ROOT / "native"}',
-          str(ROOT / 'test/native/small_shapes.cpp'), '-o', str(target), '-ldl'])
-    return target
-
-
-def sanitize(sanitizer: str, runner: Path, library: Path,
-             tool: str) -> tuple[bool, str, list[str]]:
-    """Whether one tool finds nothing, its summary, and where it does the start of its report."""
-    command = [sanitizer, '--tool', tool, '--error-exitcode', '9', str(runner), str(library)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False,
-                              timeout=SANITIZER_SECONDS)
-    except subprocess.TimeoutExpired:
-        return False, f'{tool}: no end after {SANITIZER_SECONDS} s', []
-    said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-    (runner.parent / f'{tool}.log').write_text('\n'.join(said) + '\n')
-    summary = next((line for line in reversed(said) if 'SUMMARY' in line), said[-1] if said else '')
-    report = [line for line in said if not line.startswith('ok ')][:REPORT_LINES]
-    clean = done.returncode == 0
-    return clean, f'{tool}: {summary.strip("= ")}', [] if clean else report

@@ -98,6 +98,8 @@ SPECIAL: dict[tuple[str, str], Draw] = {
     ('mask_pool_forward', 'x'): _relu,  # no ties: products may round apart in float64
     ('mask_pool_backward', 'index'): _pool_index,
     ('mask_pool_backward', 'peak'): _cells,
+    ('norm_mix_forward', 'x_interp'): lambda *given: 2 + _normal(*given),  # else one sum cancels
+    ('norm_mix_forward', 'x_ordin'): lambda *given: 2 + _normal(*given),
     ('norm_mix_forward', 'alpha_interp'): _running,
     ('norm_mix_forward', 'alpha_ordin'): _running,
     ('norm_mix_backward', 'g'): _positive,  # else the sum dw_p cancels
@@ -107,6 +109,8 @@ SPECIAL: dict[tuple[str, str], Draw] = {
     ('norm_mix_backward', 'factor_ordin'): lambda *given: 0.5 * _positive(*given),
     ('norm_layer_forward', 'alpha'): _running,
     ('norm_layer_backward', 'factor'): _positive,
+    ('mix_tracks_forward', 'x_interp'): _positive,  # else one sum cancels
+    ('mix_tracks_forward', 'x_ordin'): _positive,
     ('mix_tracks_backward', 'g'): _positive,  # else the sum dw_p cancels
     ('mix_tracks_backward', 'x_interp'): lambda *given: 2 + _positive(*given),
     ('mean_forward', 'x'): _positive,

@@ -1,13 +1,15 @@
 """Every kernel against its float64 reference: values, padding, guards, and the same bits twice."""
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
-from typing import Iterable, Iterator
+from typing import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
+from .apart import Died, apart
 from .arithmetic import depth
-from .backend import BackendError, Device, Machine
+from .backend import BackendError, Device, DeviceLost, Machine
 from .inputs import Inputs, inputs_of
 from .kernels import PRODUCTS
 from .program import Call, Program
@@ -18,6 +20,8 @@ from .reference import reference_of
 # Errors of many products have no common sign: they come to 0.3 times that.
 TOLERANCE = {'fp32': 1e-5, 'tf32': 2 * 2 ** -11, 'bf16': 2 * 2 ** -8}
 LONG_SUM = 1024
+CALL_SECONDS = 60  # for one call at all precisions, its reference included
+MOST_ENDS = 2
 # Exponents of large scores, in float32: an error of 1e-6 of a score of 100 is 1e-4 of its weight.
 FILTER_LOSS_TOLERANCE = 2e-4
 # Linear in each input: the error is that of the terms.
@@ -139,20 +143,52 @@ def check_call(device: Device, call: Call, inputs: Inputs, wanted: dict[str, np.
                     wrong += [f'{name}: {fault}'] if fault else []
             if not np.array_equal(_run_once(machine, call, inputs)[1], after):
                 wrong.append('two runs differ')
+    except DeviceLost:
+        raise
     except BackendError as error:
         wrong.append(str(error))
     worst = float('nan') if any(e != e for e in errors) else max(errors)
     return Result(call.kernel.name, describe(call), device.precision, worst, tuple(wrong))
 
 
-def check_calls(devices: Iterable[Device], calls: Iterable[Call],
-                rng: np.random.Generator) -> Iterator[Result]:
+def check_at_precisions(devices: Iterable[Device], call: Call,
+                        rng: np.random.Generator) -> list[Result]:
     """What knows of precision at every one, everything else once, on the first device."""
     first, *others = devices
-    for call in calls:
-        inputs = inputs_of(call, rng)
-        given = [inputs.get(name) for name in call.kernel.inputs]
-        wanted, magnitude = reference_of(call, given), magnitudes(call, given)
-        knows = call.kernel.name in PRODUCTS or call.attrs.get('round')
-        for device in (first, *others) if knows else (first,):
-            yield check_call(device, call, inputs, wanted, magnitude)
+    inputs = inputs_of(call, rng)
+    given = [inputs.get(name) for name in call.kernel.inputs]
+    wanted, magnitude = reference_of(call, given), magnitudes(call, given)
+    knows = call.kernel.name in PRODUCTS or call.attrs.get('round')
+    return [check_call(device, call, inputs, wanted, magnitude)
+            for device in ((first, *others) if knows else (first,))]
+
+
+def check_calls(devices: Callable[[], Iterable[Device]], calls: Sequence[Call],
+                seed: int) -> list[Result]:
+    """All calls in processes of their own: one that loses the device, crashes or hangs fails alone.
+
+    Each draws its inputs from `seed` and its place in the list. A kernel that has ended MOST_ENDS
+    processes is not called again.
+    """
+    found: list[Result] = []
+    ends: Counter[str] = Counter()
+    left = list(enumerate(calls))
+
+    def rest() -> Iterator[list[Result]]:
+        opened = list(devices())
+        for place, call in left:
+            yield check_at_precisions(opened, call, np.random.default_rng([seed, place]))
+
+    while left:
+        done = 0
+        try:
+            for results in apart(rest, CALL_SECONDS):
+                found += results
+                done += 1
+        except Died as error:
+            call = left[done][1]
+            found.append(Result(call.kernel.name, describe(call), '', float('nan'), (str(error),)))
+            ends[call.kernel.name] += 1
+        left = [(place, call) for place, call in left[done + 1:]
+                if ends[call.kernel.name] < MOST_ENDS]
+    return found

@@ -3,9 +3,12 @@ from __future__ import annotations
 
 import json
 import time
+import traceback
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Callable, Sequence
+
+from .apart import Died
 
 Row = dict[str, object]
 
@@ -31,6 +34,7 @@ class Report:
 
     facts: dict[str, object]
     sections: list[Section] = field(default_factory=list)
+    bars: list[Row] = field(default_factory=list)  # speeds asked for: no part of the verdict
 
     def run(self, name: str, body: Callable[[], Section]) -> Section:
         """Runs one section; what it throws fails it and leaves the others alone."""
@@ -38,7 +42,10 @@ class Report:
         start = time.perf_counter()
         try:
             section = body()
+        except Died as error:
+            section = Section(name, False, str(error))
         except Exception as error:  # a broken section must not hide the others' results
+            traceback.print_exc()
             section = Section(name, False, f'{type(error).__name__}: {error}')
         section.seconds = round(time.perf_counter() - start, 1)
         print(f'   {name} {section.verdict}: {section.summary} ({section.seconds} s)', flush=True)
@@ -52,7 +59,7 @@ class Report:
     def write(self, folder: Path, stem: str) -> None:
         """`<stem>.json` with everything, `<stem>.md` with the tables."""
         folder.mkdir(parents=True, exist_ok=True)
-        content = {**self.facts, 'passed': self.passed,
+        content = {**self.facts, 'passed': self.passed, 'bars': self.bars,
                    'sections': [asdict(section) for section in self.sections]}
         text = json.dumps(_finite(content), indent=1)
         (folder / f'{stem}.json').write_text(text + '\n')
@@ -67,6 +74,8 @@ class Report:
         lines = [f'# {self.facts.get("device", "no device")}', '']
         lines += [f'- {key}: {value}' for key, value in self.facts.items() if key != 'device']
         lines += ['', *table(self.verdicts())]
+        if self.bars:
+            lines += ['', '## Bars, set for an H100', '', *table(self.bars)]
         for section in self.sections:
             if section.rows:
                 lines += ['', f'## {section.name}', '', *table(section.rows)]

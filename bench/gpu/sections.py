@@ -5,31 +5,34 @@ import argparse
 import datetime
 import re
 import subprocess
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from .apart import in_own_process
 from .arithmetic import distinct
 from .backend import PRECISIONS, BackendError, Device, Library
-from .build import BUILT_BEFORE, SANITIZER_TOOLS, build, find_tool, sanitize, small_shapes
+from .bars import LARGE_BATCH
+from .build import BUILT_BEFORE, build, find_tool
 from .cases import case, hopper_tiles, small_cases
 from .kernels import KERNELS, PRODUCTS, ROOT
 from .parity import Result, check_calls
 from .program import Call
 from .report import Row, Section
+from .sanitizer import TOOLS, Sanitizer, small_shapes
 from .setting import DEMO, SETTINGS, SMALL_VGG, TINY, VGG16, Setting
 from .step import training_step
 from .steps import time_setting
 from .timing import Ceilings, Inputs, measure_ceilings, row_of, time_call
-from .training import GOLDEN_TOLERANCE, golden_differences, has_torch, has_torch_cuda, training_runs
+from .torch_state import torch_state
+from .training import GOLDEN_TOLERANCE, golden_differences, training_runs
 
 PARTS = ('build', 'parity', 'golden', 'training', 'sanitizer', 'kernels', 'steps')
 LARGE = 40_000_000  # elements of a call beyond which it is not held against float64
 LARGE_PRODUCT = 150_000_000  # the same for products
-RECORDING_MS = 3.0
+SAMPLE_MS = 6.0
 
 
 def output_of(*command: str) -> str:
@@ -42,14 +45,14 @@ def output_of(*command: str) -> str:
 
 
 class Check:
-    """The state that the parts share: library, devices, random numbers."""
+    """What the parts share. Those that use the device run in processes of their own."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
         self.rng = np.random.default_rng(args.seed)
-        self.library: Library | None = None
-        self.path = Path()
-        self.sanitizers: list[Future[tuple[bool, str, list[str]]]] = []
+        self.path: Path | None = None  # of a library that opens
+        self.torch = ''  # the device on which PyTorch works
+        self.sanitizers: list[Sanitizer] = []
         driver = output_of('nvidia-smi', '--query-gpu=driver_version', '--format=csv,noheader')
         self.facts: dict[str, object] = {
             'device': 'no device', 'isa': '', 'driver': driver.split('\n')[0] or 'none',
@@ -70,12 +73,18 @@ class Check:
     def settings(self) -> tuple[Setting, ...]:
         return (TINY,) if self.emulated else SETTINGS
 
+    @property
+    def peer_device(self) -> str:
+        """Where PyTorch is to run: beside ours, or nowhere."""
+        wanted = 'cpu' if self.emulated else 'cuda'
+        return wanted if self.torch in ('cuda', wanted) else ''
+
     @cached_property
     def devices(self) -> dict[str, Device]:
         """One for each precision, tf32 first: it runs what knows no precision."""
-        assert self.library
+        library = Library(str(self.path))
         order = sorted(PRECISIONS, key=lambda precision: precision != 'tf32')
-        return {precision: Device(self.library, precision) for precision in order}
+        return {precision: Device(library, precision) for precision in order}
 
     def wanted(self, call: Call) -> bool:
         """Whether --kernels asks for it."""
@@ -94,30 +103,37 @@ class Check:
         if not given and not nvcc and BUILT_BEFORE.exists():
             given = BUILT_BEFORE
         if given:
-            self.path = given
+            path = given.resolve()
         elif nvcc:
-            self.path, spills = build(nvcc, folder)
+            path, spills = build(nvcc, folder)
+            self.facts['nvcc'] = output_of(nvcc, '--version').split('\n')[-1]
         else:
             return Section('build', False, 'nvcc was not found: give --library or --emulate')
-        try:
-            self.library = Library(str(self.path.resolve()))
-        except (OSError, BackendError) as error:
-            return Section('build', False, str(error))
-        self.facts.update(device=self.library.device_name, isa=self.library.isa)
+        seen = _look(path)
+        if isinstance(seen, str):
+            return Section('build', False, seen)
+        self.facts.update(seen)
+        self.path = path
+        if {'training', 'kernels', 'steps'} & set(self.args.only):
+            self.torch, self.facts['torch'] = in_own_process(120)(torch_state)()
         if 'sanitizer' in self.args.only and not self.emulated:
             self._start_sanitizers(folder)
         rows: list[Row] = [{'kernel': name, 'spilled bytes': n} for name, n in spills.items()]
         what = 'built before' if given else f'{len(spills)} kernels spill' if spills else 'no spills'
         return Section('build', not any('conv' in name or 'gemm' in name for name in spills),
-                       f'{self.path.name} on {self.library.device_name}: {what}', rows)
+                       f'{path.name} on {self.facts["device"]}: {what}', rows)
 
     def _start_sanitizers(self, folder: Path) -> None:
         """They need no processor core of their own and run beside the parts that do not time."""
         sanitizer, runner = find_tool('compute-sanitizer'), small_shapes(folder)
-        if sanitizer and runner:
-            pool = ThreadPoolExecutor(len(SANITIZER_TOOLS))
-            self.sanitizers = [pool.submit(sanitize, sanitizer, runner, self.path.resolve(), tool)
-                               for tool in SANITIZER_TOOLS]
+        if sanitizer and runner and self.path:
+            self.sanitizers = [Sanitizer.start(sanitizer, runner, folder, self.path, tool)
+                               for tool in TOOLS]
+
+    def close(self) -> None:
+        """Ends what still runs."""
+        for sanitizer in self.sanitizers:
+            sanitizer.stop()
 
     def parity(self) -> Section:
         """Every kernel on edge shapes; on a GPU also on sizes that fill one, those of the steps."""
@@ -128,10 +144,12 @@ class Check:
         missing = set(KERNELS) - {call.kernel.name for call in calls}
         if missing:
             return Section('parity', False, f'no case for {", ".join(sorted(missing))}')
-        results = list(check_calls(self.devices.values(), filter(self.wanted, calls), self.rng))
+        results = check_calls(lambda: self.devices.values(), [*filter(self.wanted, calls)],
+                              self.args.seed)
         return Section('parity', bool(results) and not any(r.wrong for r in results),
                        _count(results), _parity_rows(results))
 
+    @in_own_process(120)
     def golden(self) -> Section:
         """Three steps of each golden file in float32: losses, activations, gradients, weights."""
         files = sorted(self.args.golden.glob('*.json'))
@@ -148,17 +166,18 @@ class Check:
                        f'{sum(int(str(row["tensors"])) for row in rows)} tensors, largest error '
                        f'{max(float(str(row["error"])) for row in rows):.1e}', rows)
 
+    @in_own_process(300)
     def training(self) -> Section:
         """A run of many steps against float64, and the same bits twice."""
         exact = {precision: self.devices[precision] for precision in ('fp32', 'tf32')}
-        if self.emulated:
-            rng = np.random.default_rng(7)  # few maps: one near tie of two peaks would show
-            runs = list(training_runs(exact, TINY, self.args.steps or 5, rng))
+        by_torch = self.peer_device == 'cuda'
+        if self.emulated:  # few maps: one near tie of two peaks would show
+            plan, steps, rng = (TINY,), 5, np.random.default_rng(7)
         else:
-            by_torch = has_torch_cuda()
-            steps = self.args.steps or (200 if by_torch else 20)
-            runs = [run for setting in ((DEMO, SMALL_VGG) if by_torch else (DEMO,))
-                    for run in training_runs(exact, setting, steps, self.rng)]
+            plan, steps = ((DEMO, SMALL_VGG), 200) if by_torch else ((DEMO,), 20)
+            rng = self.rng
+        runs = [run for setting in plan
+                for run in training_runs(exact, setting, self.args.steps or steps, rng, by_torch)]
         return Section('training', not any(run.wrong for run in runs),
                        f'{runs[0].steps} steps, losses against float64: '
                        f'{max(run.whole for run in runs):.1e} rms', [asdict(run) for run in runs])
@@ -169,16 +188,18 @@ class Check:
             return Section('sanitizer', None, 'emulated: the tests run other sanitizers')
         if not self.sanitizers:
             return Section('sanitizer', None, 'compute-sanitizer or g++ was not found')
-        found = [future.result() for future in self.sanitizers]
+        found = [sanitizer.result() for sanitizer in self.sanitizers]
         return Section('sanitizer', all(clean for clean, _, _ in found),
                        '; '.join(said for _, said, _ in found),
                        [{'report': line} for _, _, report in found for line in report])
 
+    @in_own_process(300)
     def kernels(self) -> Section:
         """A table of every different call of the steps; products at bf16 too."""
-        ceilings = Ceilings() if self.emulated else measure_ceilings()
+        measured = self.peer_device == 'cuda'
+        ceilings = measure_ceilings() if measured else Ceilings()
         calls = [(s.name, call, count) for s, call, count in self.step_calls()]
-        large = [('512 channels, B=128', call, 1) for call in _large_batch()]
+        large = [(LARGE_BATCH, call, 1) for call in _large_batch()]
         calls += [] if self.emulated else large
         inputs, rows = Inputs(self.rng), []
         for name, call, count in calls:
@@ -186,30 +207,37 @@ class Check:
                 continue
             for precision in ('tf32', 'bf16') if call.kernel.name in PRODUCTS else ('tf32',):
                 ms = time_call(self.devices[precision], call, inputs,
-                               0 if self.emulated else RECORDING_MS)
+                               0 if self.emulated else SAMPLE_MS)
                 rows.append({'setting': name, 'calls': count,
                              **row_of(call, precision, ms, ceilings)})
-        self.facts['ceilings'] = {name: round(value, 1) for name, value in
-                                  asdict(ceilings).items()}
         said = (f'copy {ceilings.copy:.0f} GB/s, matmul tf32 {ceilings.tf32:.0f}, '
-                f'bf16 {ceilings.bf16:.0f} TFLOP/s' if ceilings.copy == ceilings.copy
+                f'bf16 {ceilings.bf16:.0f} TFLOP/s' if measured
                 else 'no ceilings without PyTorch on a GPU')
         return Section('kernels', True, f'{len(rows)} calls; {said}', rows)
 
+    @in_own_process(420)
     def steps(self) -> Section:
         """The whole step, ours against PyTorch."""
-        on_gpu = has_torch_cuda() and not self.emulated
-        peer_device = 'cuda' if on_gpu else 'cpu' if self.emulated and has_torch() else None
         rows, wrong = [], []
         for setting in self.settings:
             rng = np.random.default_rng(7) if self.emulated else self.rng
-            row, faults = time_setting(self.devices, setting, rng, peer_device=peer_device,
+            row, faults = time_setting(self.devices, setting, rng, peer_device=self.peer_device,
                                        **({'sample_ms': 0} if self.emulated else {}))
             rows.append(row)
             wrong += faults
-        said = 'ours alone' if peer_device is None else 'against PyTorch'
+        said = 'against PyTorch' if self.peer_device else 'ours alone: no PyTorch on a GPU'
         return Section('steps', not wrong, '; '.join(wrong) or f'{len(rows)} settings, {said}',
                        rows)
+
+
+@in_own_process(60)
+def _look(path: Path) -> dict[str, object] | str:
+    """What the library says of its device, or why it cannot be used."""
+    try:
+        library = Library(str(path))
+    except (OSError, BackendError) as error:
+        return str(error)
+    return {'device': library.device_name, 'isa': library.isa}
 
 
 def _affordable(call: Call) -> bool:

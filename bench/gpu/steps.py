@@ -46,8 +46,8 @@ def disagreement(ours: dict[str, float], theirs: dict[str, float]) -> float:
 
 
 def time_setting(devices: dict[str, Device], setting: Setting, rng: np.random.Generator, *,
-                 peer_device: str | None, sample_ms: float = SAMPLE_MS) -> tuple[Row, list[str]]:
-    """One row of medians and ratios, and what went wrong. peer_device None: ours alone."""
+                 peer_device: str, sample_ms: float = SAMPLE_MS) -> tuple[Row, list[str]]:
+    """One row of medians and ratios, and what went wrong. peer_device empty: ours alone."""
     weights, batch = initial_weights(setting, rng), Batches(setting, rng).draw()
     wrong: list[str] = []
     row: Row = {'setting': setting.name, 'B': setting.B, 'optimizer': setting.optimizer}
@@ -58,12 +58,11 @@ def time_setting(devices: dict[str, Device], setting: Setting, rng: np.random.Ge
                 devices[precision], setting, weights, batch, stack)
         bodies: dict[str, Callable[[], None]] = {f'ours {precision}': machine.replay
                                                  for precision, machine in machines.items()}
-        wait = devices['tf32'].synchronize
+        wait_peers: Callable[[], None] = lambda: None
         if peer_device:
             peers, wait_peers = _peers(setting, weights, batch, losses, peer_device, row, wrong)
             bodies.update(peers)
-            wait = _both(devices, wait_peers)
-        found = alternate(wait, bodies, SAMPLES if sample_ms else 1, sample_ms)
+        found = alternate(_all(devices, wait_peers), bodies, SAMPLES if sample_ms else 1, sample_ms)
     row.update({f'{name} ms': ms for name, ms in found.items()})
     for name, precision in PEERS.items():
         if f'torch {name}' in found:
@@ -72,7 +71,7 @@ def time_setting(devices: dict[str, Device], setting: Setting, rng: np.random.Ge
     return row, wrong
 
 
-def _both(devices: dict[str, Device], wait_peers: Callable[[], None]) -> Callable[[], None]:
+def _all(devices: dict[str, Device], wait_peers: Callable[[], None]) -> Callable[[], None]:
     def wait() -> None:
         for device in devices.values():
             device.synchronize()

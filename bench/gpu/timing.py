@@ -1,10 +1,11 @@
-"""Times of single kernels and of programs, by replaying recordings; floors by arithmetic.
+"""Times of single kernels and of programs, by replaying recordings; what the card reaches.
 
 A recording of many calls is replayed and waited for; the host's clock is good to some microseconds,
 so that recordings last milliseconds. Operands rotate where they would stay in the cache.
 """
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from .report import Row
 
 CACHE_BYTES = 160 << 20  # more than twice an H200's 60 MB
 MOST_SETS = 32
+LEAST_RECORDED = 16  # calls in one recording: replaying it costs the host less than the device
+UNCOUNTED = 4
 SAMPLES = 7
 
 
@@ -81,10 +84,13 @@ class Inputs:
         return inputs_of(call, self.rng, plain=lambda _, shape, *__: np.resize(self.stretch, shape))
 
 
-def time_call(device: Device, call: Call, inputs: Inputs, recording_ms: float) -> float:
-    """Milliseconds of one call: the median of several recordings of `recording_ms`."""
-    sets = max(1, min(MOST_SETS, CACHE_BYTES // max(operand_bytes(call), 1)))
-    program = Program(calls=[copy_of(call) for _ in range(sets if recording_ms else 1)])
+def time_call(device: Device, call: Call, inputs: Inputs, sample_ms: float) -> float:
+    """Milliseconds of one call: the median of samples of `sample_ms`, replays in a row.
+
+    The first samples are not counted: the clock of an idle GPU rises while they run.
+    """
+    sets = max(1, min(MOST_SETS, math.ceil(CACHE_BYTES / max(operand_bytes(call), 1))))
+    program = Program(calls=[copy_of(call) for _ in range(sets if sample_ms else 1)])
     values = inputs.of(call)
     with Machine(device, program) as machine:
         for each in program.calls:
@@ -92,12 +98,14 @@ def time_call(device: Device, call: Call, inputs: Inputs, recording_ms: float) -
                 if value:
                     machine.write(value, values[name])
         machine.run()  # reserves scratch memory
-        once = milliseconds(device.synchronize, machine.run)
-        times = max(1, min(2000, round(recording_ms / max(once, 1e-3))))
+        times = math.ceil(LEAST_RECORDED / len(program.calls)) if sample_ms else 1
         machine.record(times)
-        machine.replay()
-        found = [milliseconds(device.synchronize, machine.replay) for _ in range(SAMPLES)]
-    return statistics.median(found) / (times * len(program.calls))
+        milliseconds(device.synchronize, machine.replay)
+        once = milliseconds(device.synchronize, machine.replay)
+        replays = max(1, math.ceil(sample_ms / max(once, 1e-3)))
+        found = [milliseconds(device.synchronize, machine.replay, replays)
+                 for _ in range(UNCOUNTED + SAMPLES)]
+    return statistics.median(found[UNCOUNTED:]) / (times * len(program.calls))
 
 
 @dataclass(frozen=True)
@@ -108,22 +116,15 @@ class Ceilings:
     tf32: float = float('nan')  # TFLOP/s of an 8192 x 8192 x 8192 product
     bf16: float = float('nan')
 
-    def floor_ms(self, call: Call, precision: str) -> float:
-        """No version runs faster: the larger of bytes over copy rate, operations over theirs."""
-        rate = self.bf16 if precision == 'bf16' else self.tf32
-        return max(operand_bytes(call) / self.copy / 1e6, operations(call) / rate / 1e9)
+    def product(self, precision: str) -> float:
+        return self.bf16 if precision == 'bf16' else self.tf32
 
 
 def measure_ceilings() -> Ceilings:
-    """By PyTorch on random data; all NaN without it."""
-    try:
-        import torch
-    except ImportError:
-        return Ceilings()
-    if not torch.cuda.is_available():
-        return Ceilings()
+    """By PyTorch on random data."""
+    import torch
     torch.set_float32_matmul_precision('high')  # tf32
-    source = torch.randn(1 << 30, device='cuda')
+    source = torch.randn(1 << 28, device='cuda')  # 1 GiB
     target = torch.empty_like(source)
     size = 8192
     a = torch.randn(size, size, device='cuda')
@@ -144,5 +145,6 @@ def row_of(call: Call, precision: str, ms: float, ceilings: Ceilings) -> Row:
     shapes = ' '.join('x'.join(map(str, shape)) or '()' for shape in matrices[:3] or every[:2])
     return {'kernel': call.kernel.name, 'precision': precision, 'shapes': shapes, 'ms': ms,
             'TFLOP/s': work / ms / 1e9 if work else float('nan'),
-            'GB/s': operand_bytes(call) / ms / 1e6,
-            'of floor': ceilings.floor_ms(call, precision) / ms}
+            'MB': operand_bytes(call) / 1e6, 'GB/s': operand_bytes(call) / ms / 1e6,
+            'of product': operations(call) / ms / 1e9 / ceilings.product(precision) or float('nan'),
+            'of copy': operand_bytes(call) / ms / 1e6 / ceilings.copy}

@@ -1,7 +1,6 @@
 """Whole steps: golden fixtures, and training runs held against a float64 run of the same step."""
 from __future__ import annotations
 
-import importlib.util
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +15,15 @@ from .setting import Arrays, Batches, Setting, initial_weights
 from .step import Step, training_step
 
 GOLDEN_TOLERANCE = 1e-4  # fp32 against float64
-# Losses against float64, relative. Training is chaotic: initial weights that differ by tf32's 3e-4
-# change the demo setting's losses by up to 1e-2 within 200 steps, and the weights of the balance by
-# more; those are not held.
+# Losses against float64, relative. Training is chaotic: initial weights that differ by 1e-7 change
+# losses of the small VGG by 5e-4 within 10 steps and by 5e-3 rms within 120, and the weights of the
+# balance by more; those are not held. Long runs are held against one in float64 whose weights are
+# shaken by what tf32 rounds.
 FIRST_STEPS = 10
-FIRST = {'fp32': 1e-3, 'tf32': 1e-2, 'bf16': 5e-2}
+FIRST = {'fp32': 3e-3, 'tf32': 1e-2, 'bf16': 5e-2}
 WHOLE = {'fp32': 1e-2, 'tf32': 2e-2, 'bf16': 1e-1}  # root mean square over the run
+SHAKEN = 2 ** -11
+OF_SHAKEN = 4  # so many times the shaken run's difference is allowed where that is more
 BATCHES = 8  # that take turns
 
 
@@ -148,17 +150,6 @@ def train_torch(setting: Setting, weights: Arrays, batches: list[Batch], steps: 
     return found
 
 
-def has_torch() -> bool:
-    return importlib.util.find_spec('torch') is not None
-
-
-def has_torch_cuda() -> bool:
-    if not has_torch():
-        return False
-    import torch
-    return bool(torch.cuda.is_available())
-
-
 @dataclass(frozen=True)
 class Run:
     """A training run against its reference."""
@@ -168,37 +159,51 @@ class Run:
     steps: int
     first: float  # largest difference of a loss in the first steps
     whole: float  # root mean square over the run
+    shaken: float  # the same of the shaken run
     last: float  # sum of the losses of the last step
     wrong: str
 
 
-def compare_runs(setting: Setting, precision: str, found: Losses, wanted: Losses) -> Run:
+def differences(found: Losses, wanted: Losses) -> tuple[float, float]:
+    """Relative: the largest of the first steps, and the root mean square over the run."""
     names = [name for name in wanted[0] if not name.startswith('lambda')]
     off = np.array([[abs(f[name] - w[name]) / max(abs(w[name]), 1e-6) for name in names]
                     for f, w in zip(found, wanted)])
-    first, whole = float(off[:FIRST_STEPS].max()), float(np.sqrt((off ** 2).mean()))
-    wrong = '' if first <= FIRST[precision] and whole <= WHOLE[precision] else 'losses differ'
+    return float(off[:FIRST_STEPS].max()), float(np.sqrt((off ** 2).mean()))
+
+
+def compare_runs(setting: Setting, precision: str, found: Losses, wanted: Losses,
+                 shaken: float) -> Run:
+    first, whole = differences(found, wanted)
+    allowed = max(WHOLE[precision], OF_SHAKEN * shaken)
+    wrong = '' if first <= FIRST[precision] and whole <= allowed else 'losses differ'
     last = sum(value for name, value in found[-1].items() if name.startswith(('rec', 'contr')))
-    return Run(setting.name, precision, len(found), first, whole, last, wrong)
+    return Run(setting.name, precision, len(found), first, whole, shaken, last, wrong)
 
 
 def training_runs(devices: dict[str, Device], setting: Setting, steps: int,
-                  rng: np.random.Generator) -> Iterator[Run]:
-    """The setting's run at each precision given, against float64; then the first steps again."""
+                  rng: np.random.Generator, by_torch: bool) -> Iterator[Run]:
+    """The setting's run at each precision given, against float64 by PyTorch on the GPU or by NumPy;
+    then the first steps again.
+    """
     weights, source = initial_weights(setting, rng), Batches(setting, rng)
     batches = [source.draw() for _ in range(min(BATCHES, steps))]
-    if has_torch_cuda():
+    if by_torch:
         wanted = train_torch(setting, weights, batches, steps)
+        other = {name: w * (1 + SHAKEN * rng.standard_normal(w.shape))
+                 for name, w in weights.items()}
+        _, shaken = differences(train_torch(setting, other, batches, steps), wanted)
     else:
+        shaken = 0  # short enough
         step = training_step(setting)
         wanted = train(ReferenceMachine(step.program), step, weights, batches, steps)
     step = training_step(setting)
     for precision, device in devices.items():
         with Machine(device, step.program) as machine:
             found = train(machine, step, weights, batches, steps)
-        yield compare_runs(setting, precision, found, wanted)
+        yield compare_runs(setting, precision, found, wanted, shaken)
         if _bits(device, step, weights, batches) != _bits(device, step, weights, batches):
-            yield Run(setting.name, precision, FIRST_STEPS, 0, 0, 0, 'two runs differ in bits')
+            yield Run(setting.name, precision, FIRST_STEPS, 0, 0, 0, 0, 'two runs differ in bits')
 
 
 def _bits(device: Device, step: Step, weights: Arrays, batches: list[Batch]) -> list[bytes]:

@@ -6,6 +6,8 @@
 //   stray      a word behind the first output is written
 //   input      the first input is written
 //   unsteady   the results differ from run to run
+//   crash      the process ends
+//   lost       the device is lost
 #include <dlfcn.h>
 
 #include <cstdlib>
@@ -39,6 +41,8 @@ static PlStatus change(PlDevice* device, const PlTensor& tensor, int64_t index, 
 static PlStatus run_wrong(PlDevice* device, const PlTensor* tensors, const void* attrs) {
   static int runs = 0;
   if (how == "unwritten") return PL_OK;
+  if (how == "crash") abort();
+  if (how == "lost") return PL_DEVICE_LOST;
   const PlStatus status = right(device, tensors, attrs);
   if (status) return status;
   const PlTensor& output = tensors[input_count];
