@@ -143,8 +143,11 @@ export async function readFully(
   }
 }
 
-/** A file of this process's number may come from an earlier process with the same number. */
-async function isStale(path: string, pid: number): Promise<boolean> {
+/**
+ * True where the process that left a file has ended. A file of this process's number may come from an
+ * earlier process with the same number.
+ */
+export async function isStale(path: string, pid: number): Promise<boolean> {
   if (pid === process.pid) {
     const started = Date.now() - process.uptime() * 1000;
     return stat(path).then(

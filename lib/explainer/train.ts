@@ -4,16 +4,17 @@ import { removeTemporaries } from '../data/atomic.js';
 import type { FeatureStore } from '../data/feature_store.js';
 import { fileError } from '../data/file_error.js';
 import { fingerprint } from '../data/fingerprint.js';
-import { listImages, type ImageFile } from '../data/images.js';
+import { listImages, type ImageFile, type ImageList } from '../data/images.js';
 import { PartlensError } from '../errors.js';
 import type { Performer } from '../performer/index.js';
 import { deviceOptions, type DeviceOptions } from '../session.js';
 import { VERSION } from '../version.js';
 import { batches, batchRows, readBatch, type BatchOptions } from './batches.js';
-import { loadCheckpoint, saveCheckpoint, listCheckpoints } from './checkpoint.js';
+import { loadCheckpoint, saveCheckpoint } from './checkpoint.js';
 import { initialDirections } from './directions.js';
 import { Explainer } from './explainer.js';
 import { chooseImages, extractFeatures, LAYER, rowsOf, targetName } from './features.js';
+import { holdRun, OTHER_DATA, otherRun, refuseOtherOptions, refuseOtherRun } from './hold_run.js';
 import { MetricsLog } from './metrics_log.js';
 import type { NetworkSpec } from './network.js';
 import { parseTrainOptions, type TrainOptions, type TrainOptionsInput } from './options.js';
@@ -59,19 +60,39 @@ export interface TrainExplainerOptions extends TrainOptionsInput, DeviceOptions 
  * Trains an explainer by distillation: extracts the performer's features once, then takes the steps of
  * DESIGN 1.2. Seeded: the same options give the same bits. Writes checkpoints and `metrics.jsonl` into
  * the run folder. Throws `E_ARGUMENT` for wrong options, `E_FILE`, `E_MEMORY`, and `E_STATE` when a loss is
- * not finite, when the signal stops it, or when the folder holds another run.
+ * not finite, when the signal stops it, or when the folder holds another run or another training is in it.
  */
 export async function trainExplainer(given: TrainExplainerOptions): Promise<Explainer> {
   const options = parseTrainOptions(given);
   const run = resolve(given.out ?? 'partlens-run');
   await refuseOtherRun(run, given.resume ?? false);
-  for (const folder of [run, join(run, 'checkpoints')]) await removeTemporaries(folder);
   const list = await listImages(given.images);
-  const { store, summary } = await extract(run, chooseImages(list, given.classes), options, given);
+  const images = chooseImages(list, given.classes);
+  const giveBack = await holdRun(run);
+  try {
+    return await trainHeld(run, { list, images, options, given });
+  } finally {
+    await giveBack();
+  }
+}
+
+/** Trains in a folder that no other training has. */
+async function trainHeld(
+  run: string,
+  {
+    list,
+    images,
+    options,
+    given,
+  }: { list: ImageList; images: ImageFile[]; options: TrainOptions; given: TrainExplainerOptions },
+): Promise<Explainer> {
+  for (const folder of [run, join(run, 'checkpoints')]) await removeTemporaries(folder);
+  const known = given.resume ? await readRunConfig(run).catch(() => undefined) : undefined;
+  if (known) refuseOtherOptions(run, known.options, options);
+  const { store, summary } = await extract(run, images, options, given);
   try {
     const config = await plan(given, options, store, list.root);
-    const known = given.resume ? await readRunConfig(run).catch(() => undefined) : undefined;
-    if (known && known.fingerprint !== config.fingerprint) throw otherRun(run);
+    if (known && known.fingerprint !== config.fingerprint) throw otherRun(run, OTHER_DATA);
     await writeRunConfig(run, config);
     await runSteps(run, config, store, given);
     return await Explainer.load(run, {
@@ -100,25 +121,10 @@ async function extract(
     ...{ performer, images, folder, mirror, dtype, signal, onWarning },
     onProgress: (done: number, total: number) => onProgress?.({ phase: 'features', done, total }),
     onOtherStore: () => {
-      if (resume) throw otherRun(run);
+      if (resume) throw otherRun(run, OTHER_DATA);
     },
   };
   return stoppable(signal, { op: 'train', message }, () => extractFeatures(extraction));
-}
-
-function otherRun(run: string): PartlensError {
-  return new PartlensError('E_STATE', `${run} holds a run with other options or data.`, {
-    op: 'train',
-  });
-}
-
-async function refuseOtherRun(run: string, resume: boolean): Promise<void> {
-  if (resume || (await listCheckpoints(run)).length === 0) return;
-  throw new PartlensError(
-    'E_STATE',
-    `${run} holds a run already.\nUse --resume to go on with it, or another --out.`,
-    { op: 'train' },
-  );
 }
 
 /** Everything that the steps depend on, as `config.json` keeps it. */

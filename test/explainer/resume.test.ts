@@ -1,4 +1,4 @@
-import { cp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { cp, readFile, rm, truncate, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import type { TrainExplainerOptions, TrainProgress } from '../../lib/explainer/train.js';
@@ -121,6 +121,28 @@ describe('explainer: stopped and resumed runs', () => {
     expect(await traces(run('a'))).to.deep.equal(before);
   });
 
+  it('refuses a folder in which another training is; takes over what a killed one left', async () => {
+    const path = join(run('a'), 'training.pid');
+    let refused: Promise<unknown> | undefined;
+    const onProgress = (): void => {
+      refused ??= failure('E_STATE', /Process \d+ is training in .*\n.*--out/, () =>
+        train({ ...base, resume: true }),
+      );
+    };
+    await train({ ...base, onProgress });
+    await refused;
+    expect(refused).not.to.equal(undefined);
+    expect(await names(run('a'))).not.to.include('training.pid');
+    for (const pid of ['999999999', '', String(process.pid)]) {
+      await writeFile(path, pid);
+      await utimes(path, 0, 0);
+      await train({ ...base, resume: true });
+    }
+    await writeFile(path, String(process.ppid));
+    await failure('E_STATE', /is training/, () => train({ ...base, resume: true }));
+    expect(await readFile(path, 'utf8')).to.equal(String(process.ppid));
+  });
+
   it('refuses to resume with other options, model or images, and loses nothing', async () => {
     await interrupted(base, atStep(4));
     const before = await traces(run('a'));
@@ -129,18 +151,18 @@ describe('explainer: stopped and resumed runs', () => {
     const other = await tinyPerformer(tiny.model, { targets: ['fc1_relu'] });
     const fewer = join(folder(), 'fewer');
     await cp(join(tiny.images, 'dark'), fewer, { recursive: true });
-    const changes: Partial<TrainExplainerOptions>[] = [
-      { eta: 0.4 },
-      { seed: 2 },
-      { mirror: false },
-      { features: 'float16' },
-      { performer: other },
-      { classes: ['dark'] },
-      { images: fewer },
+    const changes: [Partial<TrainExplainerOptions>, RegExp][] = [
+      [{ eta: 0.4 }, /with other options: eta 0\.3, not 0\.4\.\nResume it as/],
+      [{ seed: 2, tau: 2 }, /options: tau by default, not 2; seed 1, not 2\./],
+      [{ mirror: false }, /options: mirror true, not false\./],
+      [{ features: 'float16' }, /options: features "float32", not "float16"\./],
+      [{ performer: other }, /another model/],
+      [{ classes: ['dark'] }, /or photographs/],
+      [{ images: fewer }, /or photographs/],
     ];
-    for (const change of changes) {
+    for (const [change, message] of changes) {
       const resumed = { ...base, ...change, resume: true };
-      await failure('E_STATE', /holds a run with other options or data/, () => train(resumed));
+      await failure('E_STATE', message, () => train(resumed));
       expect(await traces(run('a'))).to.deep.equal(before);
       expect((await readFile(shard)).equals(features), JSON.stringify(change)).to.equal(true);
     }
