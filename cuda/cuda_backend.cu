@@ -72,8 +72,7 @@ static PlStatus allocate(PlDevice* device, int64_t bytes, void** memory) {
   return guarded(device, [&](Device& d) {
     *memory = nullptr;
     CUDA_TRY(cudaMalloc(memory, bytes > 0 ? bytes : 1));
-    CUDA_TRY(cudaMemsetAsync(*memory, 0, bytes, d.stream()));
-    CUDA_TRY(cudaStreamSynchronize(d.stream()));
+    d.clear(*memory, bytes);
   });
 }
 

@@ -68,6 +68,11 @@ void* Device::scratch(int slot, size_t bytes) {
   return grown;
 }
 
+void Device::clear(void* memory, size_t bytes) const {
+  CUDA_TRY(cudaMemsetAsync(memory, 0, bytes, copy_stream_));
+  CUDA_TRY(cudaStreamSynchronize(copy_stream_));
+}
+
 void* Device::begin_copy(const void* host, size_t bytes) {
   Area& area = areas_[area_];
   const size_t aligned = (bytes + 255) / 256 * 256;

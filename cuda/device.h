@@ -35,6 +35,8 @@ class Device : public PlDevice {
   // The current device of a CUDA call is a property of the calling thread.
   void use() const { CUDA_TRY(cudaSetDevice(index_)); }
   cudaStream_t stream() const { return stream_; }
+  // Zeroes memory, and waits. Any thread may call this, also while another records the stream.
+  void clear(void* memory, size_t bytes) const;
   int multiprocessors() const { return multiprocessors_; }
   bool hopper() const { return hopper_; }
   PlPrecision precision() const { return precision_; }

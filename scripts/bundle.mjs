@@ -89,7 +89,8 @@ async function addTests(app) {
 function addChecks(app) {
   for (const each of ['bench/gpu_check.py', 'bench/gpu', 'bench/peers']) copy(app, each);
   for (const each of ['small_shapes.cpp', 'small_shapes.h']) copy(app, `test/native/${each}`);
-  const flags = '-std=c++17 -O1 -Inative -static-libstdc++ -Wl,--exclude-libs,ALL,--gc-sections';
+  const flags =
+    '-std=c++17 -O1 -pthread -Inative -static-libstdc++ -Wl,--exclude-libs,ALL,--gc-sections';
   const files = ['test/native/small_shapes.cpp', '-o', join(app, 'build/cuda/small_shapes')];
   if (run('g++', [...flags.split(' '), ...files, '-ldl']) !== 0)
     fail('small_shapes did not build.');

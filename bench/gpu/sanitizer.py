@@ -19,7 +19,7 @@ def small_shapes(folder: Path) -> Path | None:
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / 'small_shapes'
     try:
-        run_tool(['g++', '-std=c++17', '-O1', f'-I{ROOT / "native"}',
+        run_tool(['g++', '-std=c++17', '-O1', '-pthread', f'-I{ROOT / "native"}',
                   str(ROOT / 'test/native/small_shapes.cpp'), '-o', str(target), '-ldl'])
     except (OSError, RuntimeError):
         target = BUILT_BEFORE.parent / 'small_shapes'

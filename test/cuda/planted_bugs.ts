@@ -93,6 +93,17 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     says: /deadlock in block .* __shfl_xor_sync/,
   },
   {
+    name: 'memory for another session cleared on the stream that is recorded',
+    file: 'cuda_backend.cu',
+    find: 'd.clear(*memory, bytes);',
+    replace: `CUDA_TRY(cudaMemsetAsync(*memory, 0, bytes, d.stream()));
+    CUDA_TRY(cudaStreamSynchronize(d.stream()));`,
+    object: 'cuda_backend.cu',
+    kernel: 'relu_forward',
+    detector: 'rule',
+    says: /allocate: not permitted when stream is capturing/,
+  },
+  {
     ...WGMMA,
     name: 'wgmma that reads copies without a proxy fence',
     find: 'fence_async_shared();',

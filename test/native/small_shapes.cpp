@@ -17,6 +17,7 @@
 #include <set>
 #include <sstream>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "backend.h"
@@ -204,9 +205,21 @@ class Run {
     for (const Argument& argument : arguments_) tensors.push_back(argument.tensor);
     require(kernel_.run(device_, tensors.data(), attrs_.data()), "run");
   }
+  // As for a session that is made on another thread meanwhile.
+  void allocate_elsewhere() {
+    std::string wrong;
+    std::thread([&] {
+      void* memory = nullptr;
+      const PlStatus status = backend->allocate(device_, 256, &memory);
+      if (status != PL_OK) wrong = std::string("allocate: ") + backend->last_error();
+      backend->release(device_, memory);
+    }).join();
+    if (!wrong.empty()) throw std::runtime_error(wrong);
+  }
   void replayed() {
     PlRecording* recording = nullptr;
     require(backend->record_begin(device_), "record_begin");
+    allocate_elsewhere();
     call();
     require(backend->record_end(device_, &recording), "record_end");
     const PlStatus status = backend->replay(device_, recording);

@@ -100,9 +100,9 @@ inline EmulatedGraph*& capture() {
   static thread_local EmulatedGraph* graph = nullptr;
   return graph;
 }
-inline bool forbidden() {
-  if (capture()) capture()->invalid = true;
-  return capture() != nullptr;
+inline bool forbidden(EmulatedGraph* graph = capture()) {
+  if (graph) graph->invalid = true;
+  return graph != nullptr;
 }
 
 // Of all streams: CUDA's calls may come from any thread.
@@ -248,7 +248,9 @@ inline cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   return cudaSuccess;
 }
 inline cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
-  if (emulator::forbidden()) return emulator::failed(cudaErrorStreamCaptureUnsupported);
+  // Nor may any other thread wait for a stream that is captured.
+  if (emulator::forbidden() || emulator::forbidden(stream->capturing))
+    return emulator::failed(cudaErrorStreamCaptureUnsupported);
   emulator::drain(stream);
   return emulator::device_status();
 }
