@@ -11,6 +11,7 @@ from multiprocessing.connection import Connection
 from typing import Callable, Iterable, Iterator, TypeVar
 
 T = TypeVar('T')
+R = TypeVar('R')
 EXIT_SECONDS = 10
 _FORK = multiprocessing.get_context('fork')
 
@@ -42,6 +43,24 @@ def apart(body: Callable[[], Iterable[T]], seconds: float) -> Iterator[T]:
         child.join(EXIT_SECONDS)
         child.kill()
         receiver.close()
+
+
+def each_apart(items: Iterable[T], body: Callable[[T], R], seconds: float,
+               given_up: Callable[[T], bool] = lambda _: False) -> Iterator[tuple[T, R | Died]]:
+    """`body` of each item, all in one process; after an item that ends it in a new one.
+
+    given_up: asked then of each item that is left; those for which it is true are left out.
+    """
+    left = list(items)
+    while left:
+        done = 0
+        try:
+            for result in apart(lambda: map(body, left), seconds):
+                yield left[done], result
+                done += 1
+        except Died as error:
+            yield left[done], error
+        left = [item for item in left[done + 1:] if not given_up(item)]
 
 
 def _send(body: Callable[[], Iterable[object]], sender: Connection) -> None:

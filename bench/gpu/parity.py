@@ -7,7 +7,7 @@ from typing import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
-from .apart import Died, apart
+from .apart import Died, each_apart
 from .arithmetic import depth
 from .backend import BackendError, Device, DeviceLost, Machine
 from .inputs import Inputs, inputs_of
@@ -20,7 +20,7 @@ from .reference import reference_of
 # Errors of many products have no common sign: they come to 0.3 times that.
 TOLERANCE = {'fp32': 1e-5, 'tf32': 2 * 2 ** -11, 'bf16': 2 * 2 ** -8}
 LONG_SUM = 1024
-CALL_SECONDS = 60  # for one call at all precisions, its reference included
+CALL_SECONDS = 90  # after which a call, at all precisions and with its reference, counts as hung
 MOST_ENDS = 2
 # Exponents of large scores, in float32: an error of 1e-6 of a score of 100 is 1e-4 of its weight.
 FILTER_LOSS_TOLERANCE = 2e-4
@@ -172,23 +172,16 @@ def check_calls(devices: Callable[[], Iterable[Device]], calls: Sequence[Call],
     """
     found: list[Result] = []
     ends: Counter[str] = Counter()
-    left = list(enumerate(calls))
 
-    def rest() -> Iterator[list[Result]]:
-        opened = list(devices())
-        for place, call in left:
-            yield check_at_precisions(opened, call, np.random.default_rng([seed, place]))
+    def check(item: tuple[int, Call]) -> list[Result]:
+        return check_at_precisions(devices(), item[1], np.random.default_rng([seed, item[0]]))
 
-    while left:
-        done = 0
-        try:
-            for results in apart(rest, CALL_SECONDS):
-                found += results
-                done += 1
-        except Died as error:
-            call = left[done][1]
-            found.append(Result(call.kernel.name, describe(call), '', float('nan'), (str(error),)))
-            ends[call.kernel.name] += 1
-        left = [(place, call) for place, call in left[done + 1:]
-                if ends[call.kernel.name] < MOST_ENDS]
+    for (_, call), results in each_apart(enumerate(calls), check, CALL_SECONDS,
+                                         lambda item: ends[item[1].kernel.name] >= MOST_ENDS):
+        name = call.kernel.name
+        if isinstance(results, Died):
+            ends[name] += 1
+            found.append(Result(name, describe(call), '', float('nan'), (str(results),)))
+        else:
+            found += results
     return found

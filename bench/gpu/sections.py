@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from .apart import in_own_process
+from .apart import Died, each_apart, in_own_process
 from .arithmetic import distinct
 from .backend import PRECISIONS, BackendError, Device, Library
 from .bars import LARGE_BATCH
 from .build import BUILT_BEFORE, build, find_tool
 from .cases import case, hopper_tiles, small_cases
 from .kernels import KERNELS, PRODUCTS, ROOT
-from .parity import Result, check_calls
+from .parity import CALL_SECONDS, Result, check_calls
 from .program import Call
 from .report import Row, Section
 from .sanitizer import TOOLS, Sanitizer, small_shapes
@@ -33,6 +33,7 @@ PARTS = ('build', 'parity', 'golden', 'training', 'sanitizer', 'kernels', 'steps
 LARGE = 40_000_000  # elements of a call beyond which it is not held against float64
 LARGE_PRODUCT = 150_000_000  # the same for products
 SAMPLE_MS = 6.0
+PART_SECONDS = 300  # after which a part, or one setting's steps, counts as hung
 
 
 def output_of(*command: str) -> str:
@@ -115,13 +116,14 @@ class Check:
         self.facts.update(seen)
         self.path = path
         if {'training', 'kernels', 'steps'} & set(self.args.only):
-            self.torch, self.facts['torch'] = in_own_process(120)(torch_state)()
+            self.torch, self.facts['torch'] = in_own_process(CALL_SECONDS)(torch_state)()
         if 'sanitizer' in self.args.only and not self.emulated:
             self._start_sanitizers(folder)
         rows: list[Row] = [{'kernel': name, 'spilled bytes': n} for name, n in spills.items()]
-        what = 'built before' if given else f'{len(spills)} kernels spill' if spills else 'no spills'
+        built = f'{len(spills)} kernels spill' if spills else 'no spills'
         return Section('build', not any('conv' in name or 'gemm' in name for name in spills),
-                       f'{path.name} on {self.facts["device"]}: {what}', rows)
+                       f'{path.name} on {self.facts["device"]}: '
+                       f'{"built before" if given else built}', rows)
 
     def _start_sanitizers(self, folder: Path) -> None:
         """They need no processor core of their own and run beside the parts that do not time."""
@@ -149,7 +151,7 @@ class Check:
         return Section('parity', bool(results) and not any(r.wrong for r in results),
                        _count(results), _parity_rows(results))
 
-    @in_own_process(120)
+    @in_own_process(PART_SECONDS)
     def golden(self) -> Section:
         """Three steps of each golden file in float32: losses, activations, gradients, weights."""
         files = sorted(self.args.golden.glob('*.json'))
@@ -166,7 +168,7 @@ class Check:
                        f'{sum(int(str(row["tensors"])) for row in rows)} tensors, largest error '
                        f'{max(float(str(row["error"])) for row in rows):.1e}', rows)
 
-    @in_own_process(300)
+    @in_own_process(PART_SECONDS)
     def training(self) -> Section:
         """A run of many steps against float64, and the same bits twice."""
         exact = {precision: self.devices[precision] for precision in ('fp32', 'tf32')}
@@ -193,44 +195,52 @@ class Check:
                        '; '.join(said for _, said, _ in found),
                        [{'report': line} for _, _, report in found for line in report])
 
-    @in_own_process(300)
     def kernels(self) -> Section:
         """A table of every different call of the steps; products at bf16 too."""
         measured = self.peer_device == 'cuda'
-        ceilings = measure_ceilings() if measured else Ceilings()
+        ceilings = in_own_process(PART_SECONDS)(measure_ceilings)() if measured else Ceilings()
         calls = [(s.name, call, count) for s, call, count in self.step_calls()]
         large = [(LARGE_BATCH, call, 1) for call in _large_batch()]
         calls += [] if self.emulated else large
-        inputs, rows = Inputs(self.rng), []
-        for name, call, count in calls:
-            if not self.wanted(call):
-                continue
-            for precision in ('tf32', 'bf16') if call.kernel.name in PRODUCTS else ('tf32',):
-                ms = time_call(self.devices[precision], call, inputs,
-                               0 if self.emulated else SAMPLE_MS)
-                rows.append({'setting': name, 'calls': count,
-                             **row_of(call, precision, ms, ceilings)})
+        timed = [(call, precision, {'setting': name, 'calls': count})
+                 for name, call, count in calls if self.wanted(call)
+                 for precision in ('tf32', 'bf16')
+                 if precision == 'tf32' or call.kernel.name in PRODUCTS]
+        inputs = Inputs(self.rng)
+        sample_ms = 0 if self.emulated else SAMPLE_MS
+        rows, wrong = [], []
+        for (call, precision, row), ms in each_apart(
+                timed, lambda item: time_call(self.devices[item[1]], item[0], inputs, sample_ms),
+                CALL_SECONDS):
+            if isinstance(ms, Died):
+                wrong.append(f'{call.kernel.name} at {precision}: {ms}')
+            else:
+                rows.append({**row, **row_of(call, precision, ms, ceilings)})
         said = (f'copy {ceilings.copy:.0f} GB/s, matmul tf32 {ceilings.tf32:.0f}, '
                 f'bf16 {ceilings.bf16:.0f} TFLOP/s' if measured
                 else 'no ceilings without PyTorch on a GPU')
-        return Section('kernels', True, f'{len(rows)} calls; {said}', rows)
+        return Section('kernels', not wrong, '; '.join([*wrong, f'{len(rows)} calls', said]), rows)
 
-    @in_own_process(420)
     def steps(self) -> Section:
         """The whole step, ours against PyTorch."""
+        rng = np.random.default_rng(7) if self.emulated else self.rng
+        sampling = {'sample_ms': 0} if self.emulated else {}
         rows, wrong = [], []
-        for setting in self.settings:
-            rng = np.random.default_rng(7) if self.emulated else self.rng
-            row, faults = time_setting(self.devices, setting, rng, peer_device=self.peer_device,
-                                       **({'sample_ms': 0} if self.emulated else {}))
-            rows.append(row)
-            wrong += faults
+        for setting, found in each_apart(
+                self.settings, lambda setting: time_setting(
+                    self.devices, setting, rng, peer_device=self.peer_device, **sampling),
+                PART_SECONDS):
+            if isinstance(found, Died):
+                wrong.append(f'{setting.name}: {found}')
+            else:
+                rows.append(found[0])
+                wrong += found[1]
         said = 'against PyTorch' if self.peer_device else 'ours alone: no PyTorch on a GPU'
         return Section('steps', not wrong, '; '.join(wrong) or f'{len(rows)} settings, {said}',
                        rows)
 
 
-@in_own_process(60)
+@in_own_process(CALL_SECONDS)
 def _look(path: Path) -> dict[str, object] | str:
     """What the library says of its device, or why it cannot be used."""
     try:

@@ -105,6 +105,58 @@ describe('the training step of bench/gpu', () => {
   }
 });
 
+describe('the bars of bench/gpu', () => {
+  it('each is met, missed or not measured', function () {
+    const python = findPython();
+    if (python === undefined) {
+      console.log('      skipped: numpy is not installed');
+      this.skip();
+    }
+    const large = '512 channels, B=128';
+    const call = (kernel: string, shares: [number, number], more = {}): object => {
+      const [product, copy] = shares;
+      const shared = { setting: 'VGG-16', precision: 'tf32', MB: 20 };
+      return { kernel, ...shared, 'of product': product, 'of copy': copy, ...more };
+    };
+    const found = {
+      steps: [
+        { setting: 'VGG-16', 'tuned / ours tf32': 1.25, 'eager / ours tf32': 1.9 },
+        { setting: 'small VGG', 'torch tuned': 'no compiler', 'eager / ours tf32': 2.5 },
+      ],
+      kernels: [
+        call('conv2d_forward', [0.7, 0.1], { setting: large }),
+        call('conv2d_backward_data', [0.5, 0.1], { setting: large }),
+        call('conv2d_backward_data', [0.9, 0.1], { setting: large, precision: 'bf16' }),
+        call('relu_backward', [0, 0.7]),
+        call('linear_forward', [0.1, 0.8]),
+        call('add_forward', [0, 0.1], { MB: 1 }),
+      ],
+    };
+    const code =
+      'import json, sys; from gpu.bars import bars; print(json.dumps(bars(json.load(sys.stdin))))';
+    const { stdout } = spawnSync(python, ['-c', code], {
+      ...{ cwd: join(root, 'bench'), encoding: 'utf8', input: JSON.stringify(found) },
+    });
+    const rows = JSON.parse(stdout) as { result: string; measured: number | null; note: string }[];
+    expect(rows.map(({ result, measured }) => [result, measured])).to.deep.equal([
+      ...[
+        ['met', 1.25],
+        ['MISSED', 1.9],
+        ['not measured', null],
+        ['met', 2.5],
+      ],
+      ...[
+        ['met', 0.7],
+        ['MISSED', 0.5],
+        ['not measured', null],
+        ['MISSED', 0.7],
+      ],
+    ]);
+    expect(rows[2]?.note).to.equal('no compiler');
+    expect(rows[7]?.note).to.equal('1 of 2 below: relu_backward (VGG-16) 0.70');
+  });
+});
+
 describe('bench/gpu_check.py on an emulated device', function () {
   this.timeout(600_000);
   const folder = mkdtempSync(join(tmpdir(), 'partlens-gpu-check-'));
