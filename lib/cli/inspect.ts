@@ -53,7 +53,9 @@ function describe({
     const how = `${order}, scale ${scale.toPrecision(4)}, mean ${mean.join(' ')}, std ${std.join(' ')}`;
     lines.push('', `images: ${String(size)} x ${String(size)}, ${how}`);
   }
-  if (classes)
-    lines.push(`classes: ${String(classes.length)} (${classes.slice(0, 6).join(', ')}...)`);
+  if (classes) {
+    const rest = classes.length > 6 ? ', ...' : '';
+    lines.push(`classes: ${String(classes.length)} (${classes.slice(0, 6).join(', ')}${rest})`);
+  }
   return lines.join('\n');
 }

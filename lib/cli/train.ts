@@ -1,5 +1,5 @@
 import { Command, Option } from 'commander';
-import type { z } from 'zod';
+import { z } from 'zod';
 import { PartlensError } from '../errors.js';
 import type { Explainer } from '../explainer/explainer.js';
 import { trainOptions, type TrainOptionsInput } from '../explainer/options.js';
@@ -184,7 +184,13 @@ export function addOptionFlags(command: Command): void {
     if (schema.safeParse(true).success) {
       if (fallback !== true) command.option(`--${flag}`, text);
       if (fallback !== false) command.option(`--no-${flag}`, `switch off: ${text}`);
-    } else command.addOption(new Option(`--${flag} <value>`, shown).argParser(value));
+    } else {
+      const option = new Option(`--${flag} <value>`, shown);
+      const words = schema instanceof z.ZodDefault ? schema.unwrap() : schema;
+      if (words instanceof z.ZodEnum) option.choices(words.options as string[]);
+      else option.argParser(value);
+      command.addOption(option);
+    }
   }
 }
 

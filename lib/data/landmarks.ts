@@ -129,7 +129,7 @@ function parseRows(text: string, path: string): Row[] {
       path,
       header?.line ?? 1,
       `Expected the columns ${COLUMNS.join(',')}`,
-      missing.join(','),
+      header ? `${header.fields.join(',').slice(0, 80)} (no ${missing.join(',')})` : 'nothing',
     );
   }
   const [imageAt = 0, categoryAt = 0, partAt = 0, yAt = 0, xAt = 0] = COLUMNS.map((column) =>

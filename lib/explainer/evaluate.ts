@@ -7,7 +7,7 @@ import {
   selectImages,
   type Annotations,
 } from '../data/landmarks.js';
-import { PartlensError } from '../errors.js';
+import { expected, PartlensError } from '../errors.js';
 import { HeadComparison, RelativeError, type HeadScores, type Peaks } from '../metrics/index.js';
 import { readBatch } from './batches.js';
 import type { Explainer, ExplainerMaps } from './explainer.js';
@@ -67,12 +67,15 @@ const BATCH = 32;
 
 /**
  * Evaluates an explainer: see `Explainer.evaluate`. With landmarks it writes `parts.json`. Throws `E_FILE`
- * when photographs are gone, `E_STATE` when they changed since the run or when the signal stops it.
+ * when photographs are gone, `E_ARGUMENT` for noise without landmarks, `E_STATE` when they changed since the run or when the signal stops it.
  */
 export async function evaluateExplainer(
   explainer: Explainer,
   options: EvaluateOptions = {},
 ): Promise<Evaluation> {
+  if (options.noise !== undefined && options.landmarks === undefined) {
+    throw expected('landmarks', 'noise', 'none', { op: 'evaluate' });
+  }
   const stop = { op: 'evaluate', message: 'The evaluation was stopped.' };
   return stoppable(options.signal, stop, () => evaluateRun(explainer, options));
 }

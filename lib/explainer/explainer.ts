@@ -94,7 +94,10 @@ export class Explainer {
     const run = resolve(folder);
     const config = await readRunConfig(run);
     const checkpoint = await loadCheckpoint(run, config.fingerprint, options.onWarning);
-    if (!checkpoint) throw new PartlensError('E_FILE', `${run} holds no checkpoint.`);
+    if (!checkpoint) {
+      const text = `${run} holds no checkpoint that can be read.\nGo on with it: train --resume.`;
+      throw new PartlensError('E_FILE', text);
+    }
     const performer = options.performer ?? (await performerOf(config, options));
     if (!isPerformerOf(config, performer)) {
       if (!options.performer) performer.dispose();

@@ -131,11 +131,19 @@ export function rowsOf(
   );
 }
 
-/** The images of some classes, default all. Throws `E_ARGUMENT` for a class that is not there. */
+/**
+ * The images of some classes, default all. Throws `E_ARGUMENT` for a class that is not there, `E_FILE` for a
+ * folder without images.
+ */
 export function chooseImages(
-  { images, classes }: ImageList,
+  { root, images, classes }: ImageList,
   wanted: readonly string[] | undefined,
 ): ImageFile[] {
+  if (images.length === 0) {
+    const what = 'at least one usable JPEG, PNG or WebP image';
+    throw expected(what, root, 'none', { code: 'E_FILE', op: 'train' });
+  }
+  if (wanted?.length === 0) throw expected('at least one name', 'classes', 'none', { op: 'train' });
   const unknown = wanted?.find((name) => !classes.includes(name));
   if (unknown !== undefined) {
     throw expected(`one of ${classes.join(', ')}`, 'classes', unknown, { op: 'train' });

@@ -120,7 +120,7 @@ export function overlapWeights(options: TrainOptions, done: number): Record<stri
 
 /** lambda_l of target l. */
 export function weightOf({ lambdaRec }: Pick<TrainOptions, 'lambdaRec'>, l: number): number {
-  return typeof lambdaRec === 'number' ? lambdaRec : (lambdaRec[l] ?? lambdaRec.at(-1) ?? 1);
+  return typeof lambdaRec === 'number' ? lambdaRec : (lambdaRec[l] ?? 1);
 }
 
 /**

@@ -38,13 +38,14 @@ export class MetricsLog {
   }
 }
 
-/** The logged steps of a run, oldest first; a torn last line is passed over. */
+/** The logged steps of a run, oldest first; torn lines are passed over. */
 export async function readMetrics(run: string): Promise<StepReport[]> {
   const text = await readFile(join(run, 'metrics.jsonl'), 'utf8').catch(() => '');
   return text.split('\n').flatMap((line) => {
     if (line === '') return [];
     try {
-      return [JSON.parse(line) as StepReport];
+      const report = JSON.parse(line) as StepReport | null;
+      return typeof report?.step === 'number' ? [report] : [];
     } catch {
       return [];
     }

@@ -3,13 +3,19 @@ import { expected, type PartlensError } from '../errors.js';
 
 const positive = z.number().positive();
 const share = z.number().min(0).max(1);
+const decay = z.number().min(0).lt(1);
 
 /**
  * Every constant of the method with its default. Sections of DESIGN: network 1.1, losses and optimizer
  * 1.2. `filters` 0 means as many as the performer's layer has channels.
  */
 export const networkOptions = z.object({
-  filters: z.int().min(0).default(0).describe('filters D in each explainer layer; 0: as the layer'),
+  filters: z
+    .int()
+    .min(0)
+    .max(8192)
+    .default(0)
+    .describe('filters D in each explainer layer; 0: as the layer'),
   kernel: z
     .int()
     .min(1)
@@ -59,14 +65,14 @@ export const lossOptions = z.object({
 });
 
 export const optimizerOptions = z.object({
-  optimizer: z.enum(['adam', 'sgd']).default('adam'),
+  optimizer: z.enum(['adam', 'sgd']).default('adam').describe('rule of the steps'),
   lr: positive.default(1e-3).describe('learning rate at the first step'),
   lrEnd: share.default(0.01).describe('last learning rate as a share of the first (cosine decay)'),
   lrScaleP: positive.default(30).describe('factor on the learning rate of w_p'),
   lrScaleDecoder: positive.default(0.3).describe('factor on the learning rate of the decoder'),
-  beta1: share.default(0.9),
-  beta2: share.default(0.999),
-  eps: positive.default(1e-8),
+  beta1: decay.default(0.9).describe('adam: decay of the mean gradient'),
+  beta2: decay.default(0.999).describe('adam: decay of the mean square of the gradient'),
+  eps: positive.default(1e-8).describe('adam: added to the root of the mean square'),
   momentum: share.default(0.9).describe('sgd: momentum'),
   weightDecay: z.number().min(0).default(0).describe('added to the gradient, times the weight'),
   clipNorm: positive
@@ -79,7 +85,8 @@ export const scheduleOptions = z.object({
     .int()
     .min(0)
     .max(2 ** 32 - 1)
-    .default(1),
+    .default(1)
+    .describe('seed of initial filters, split, order and dropout'),
   batch: z.int().min(2).default(64).describe('images in a training step'),
   epochs: z.int().min(1).default(40).describe('passes over the training images'),
   validation: z.number().min(0).max(0.9).default(0.15).describe('share of photographs kept out'),

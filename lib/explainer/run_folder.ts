@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { writeTextAtomic } from '../data/atomic.js';
-import { PartlensError } from '../errors.js';
+import { isSystemError, PartlensError } from '../errors.js';
 import { trainOptions } from './options.js';
 
 const strings = z.array(z.string());
@@ -59,12 +59,19 @@ export async function readRunConfig(run: string): Promise<RunConfig> {
   try {
     json = JSON.parse(await readFile(path, 'utf8'));
   } catch (cause) {
-    const message = `${run} holds no run: ${(cause as Error).message}`;
-    throw new PartlensError('E_FILE', message, { cause });
+    const { message } = cause as Error;
+    const what = isSystemError(cause) ? `${run} holds no run: ${message}` : damaged(path, message);
+    throw new PartlensError('E_FILE', what, { cause });
   }
   const parsed = runConfig.safeParse(json);
   if (parsed.success) return parsed.data;
-  throw new PartlensError('E_FILE', `${path} is damaged.\n${z.prettifyError(parsed.error)}`);
+  const [issue] = parsed.error.issues;
+  const why = `${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}`;
+  throw new PartlensError('E_FILE', damaged(path, why));
+}
+
+function damaged(path: string, why: string): string {
+  return `${path} is damaged: ${why}.\ntrain --resume with the options of the run writes it anew.`;
 }
 
 /** Writes `config.json` atomically. */

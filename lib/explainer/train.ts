@@ -5,7 +5,7 @@ import type { FeatureStore } from '../data/feature_store.js';
 import { fileError } from '../data/file_error.js';
 import { fingerprint } from '../data/fingerprint.js';
 import { listImages, type ImageFile, type ImageList } from '../data/images.js';
-import { PartlensError } from '../errors.js';
+import { expected, PartlensError } from '../errors.js';
 import type { Performer } from '../performer/index.js';
 import { deviceOptions, type DeviceOptions } from '../session.js';
 import { VERSION } from '../version.js';
@@ -64,6 +64,7 @@ export interface TrainExplainerOptions extends TrainOptionsInput, DeviceOptions 
  */
 export async function trainExplainer(given: TrainExplainerOptions): Promise<Explainer> {
   const options = parseTrainOptions(given);
+  checkWeights(options, given.performer);
   const run = resolve(given.out ?? 'partlens-run');
   await refuseOtherRun(run, given.resume ?? false);
   const list = await listImages(given.images);
@@ -74,6 +75,13 @@ export async function trainExplainer(given: TrainExplainerOptions): Promise<Expl
   } finally {
     await giveBack();
   }
+}
+
+/** Throws `E_ARGUMENT` when a list of weights has not one for each target. */
+function checkWeights({ lambdaRec }: TrainOptions, { targets }: Performer): void {
+  if (typeof lambdaRec === 'number' || lambdaRec.length === targets.length) return;
+  const what = `one number, or ${String(targets.length)}, one for each target,`;
+  throw expected(what, 'lambdaRec', lambdaRec, { op: 'train' });
 }
 
 /** Trains in a folder that no other training has. */

@@ -1,4 +1,4 @@
-import type { Annotations } from '../data/landmarks.js';
+import { annotatedImages, type Annotations } from '../data/landmarks.js';
 import { expected } from '../errors.js';
 import { cellCentre, checkPeaks, type Grid, type Peaks } from './peaks.js';
 
@@ -108,9 +108,13 @@ export function findLandmarks(annotations: Annotations): Landmark[] {
     }
   }
   if (landmarks.length > 0) return landmarks;
-  throw expected('two or more images with one landmark', 'landmarks', 'fewer', {
-    op: 'locationInstability',
-  });
+  const images = annotatedImages(annotations).length;
+  throw expected(
+    'two or more images that have the same part',
+    'landmarks',
+    `${String(images)} images with parts, none of them in two`,
+    { op: 'locationInstability' },
+  );
 }
 
 /** `dog/head`, or `head` when the category has no name. */

@@ -43,7 +43,9 @@ describe('partlens: usage', () => {
     for (const flag of ['--rho <value>', '--lambda-filter <value>', '--no-mask', '--no-project']) {
       expect(stdout).to.include(flag);
     }
-    expect(stdout.replace(/\s+/g, ' ')).to.match(/--eta <value> [^-]+-eta log p \(default: 0\.3\)/);
+    const line = stdout.replace(/\s+/g, ' ');
+    expect(line).to.match(/--initial <value> .*\(choices: "he", "identity", "kmeans"\)/);
+    expect(line).to.match(/--eta <value> [^-]+-eta log p \(default: 0\.3\)/);
   });
 
   it('--version is that of package.json', async () => {
@@ -92,7 +94,7 @@ describe('partlens: usage', () => {
     [
       '--scale big',
       () => train('--scale', 'big'),
-      /one of peak, paper for scale but received "big"/,
+      /argument 'big' is invalid\. Allowed choices are peak, paper/,
     ],
     ['--eta x', () => train('--eta', 'x'), /a number for eta but received "x"/],
     ['--epochs 1.5', () => train('--epochs', '1.5'), /an integer for epochs but received 1\.5/],

@@ -182,8 +182,8 @@ describe('landmarks', () => {
     }
     const path = join(folder(), 'landmarks.csv');
     for (const [text, message] of [
-      ['image,part,x\n', /line 1: Expected the columns .* category,y/],
-      ['', /columns/],
+      ['image,part,x\n', /line 1: Expected the columns .* received image,part,x \(no category,y\)/],
+      ['', /columns .* received nothing/],
     ] as const) {
       await writeFile(path, text);
       expect((await failureOf(readLandmarks(path, set, { size: 10 }))).message).to.match(message);

@@ -339,15 +339,17 @@ describe('explainer: evaluate', () => {
   it('a run that is damaged or of another model is refused', async () => {
     const run = join(folder(), 'run');
     await use(async (explainer) => {
+      await failure('E_ARGUMENT', /landmarks for noise/, () => explainer.evaluate({ noise: 0.1 }));
       await failure('E_SHAPE', /features/, () => explainer.maps(new Float32Array(7), 1));
     });
     await failure('E_FILE', /holds no run/, () => loadExplainer(join(folder(), 'none')));
     const config = join(run, 'config.json');
     const text = await readFile(config, 'utf8');
     await writeFile(config, text.replace('"kernel": 3', '"kernel": 4'));
-    await failure('E_FILE', /config\.json is damaged/, () => loadExplainer(run));
+    const damaged = /config\.json is damaged: .*\.\ntrain --resume/;
+    await failure('E_FILE', damaged, () => loadExplainer(run));
     await writeFile(config, text.slice(0, -10));
-    await failure('E_FILE', /holds no run/, () => loadExplainer(run));
+    await failure('E_FILE', damaged, () => loadExplainer(run));
     await writeFile(config, text.replace(performer.fingerprint, '0'.repeat(64)));
     await failure('E_STATE', /not the model/, () => loadExplainer(run, { performer }));
     await writeFile(config, text);
@@ -357,6 +359,6 @@ describe('explainer: evaluate', () => {
     );
     other.dispose();
     await rm(join(run, 'checkpoints'), { recursive: true });
-    await failure('E_FILE', /holds no checkpoint/, () => loadExplainer(run));
+    await failure('E_FILE', /holds no checkpoint.*\n.*--resume/, () => loadExplainer(run));
   });
 });

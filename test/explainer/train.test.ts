@@ -170,7 +170,9 @@ describe('explainer: what it is trained on', () => {
     );
     const none = join(folder(), 'none');
     await mkdir(none);
-    await failure('E_FILE', /at least one usable .* image/, () => start({ images: none }));
+    await failure('E_FILE', /at least one usable .* image for .*none/, () =>
+      start({ images: none }),
+    );
     await writeFile(join(none, 'broken.png'), 'no image');
     await failure('E_FILE', /at least one usable .*\nbroken\.png: /, () => start({ images: none }));
     await failure('E_FILE', /ENOENT/, () => start({ images: join(folder(), 'gone') }));
@@ -182,6 +184,9 @@ describe('explainer: what it is trained on', () => {
       [{ rho: -1 }, /for rho but received -1/],
       [{ kernel: 4 }, /an odd number for kernel but received 4/],
       [{ lambdaRec: [1, -2] }, /lambdaRec/],
+      [{ lambdaRec: [1, 2, 3] }, /one number, or 2, one for each target, for lambdaRec/],
+      [{ beta1: 1 }, /a number < 1 for beta1 but received 1/],
+      [{ classes: [] }, /at least one name for classes/],
       [{ scale: 'other' as 'paper' }, /for scale but received "other"/],
       [{ batch: 1 }, /for batch but received 1/],
       [{ seed: 1.5 }, /for seed but received 1\.5/],
