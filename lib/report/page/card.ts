@@ -38,7 +38,8 @@ export function filterCard(
           {},
           'performer: ',
           filterLink('performer', nearest.filter, context),
-          `, same place in ${percent(filter.nearest.share)} · instability ${three(nearest.instability)}`,
+          `, same place in ${percent(filter.nearest.share)}`,
+          data.scores.instability ? ` · instability ${three(nearest.instability)}` : '',
         ),
         h('div', { class: 'strip' }, ...pictures(nearest, 'performer', context)),
       ),
@@ -82,7 +83,7 @@ function facts(
     h(
       'dl',
       {},
-      entry('instability', three(filter.instability)),
+      context.data.scores.instability && entry('instability', three(filter.instability)),
       part && entry('peaks at the part', percent(part.purity)),
       part && part.category !== '' && entry('scored on', part.category),
       entry('strong in', `${percent(filter.share)} of all`),
