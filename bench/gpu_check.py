@@ -97,7 +97,7 @@ def main(arguments: list[str]) -> int:
     finally:
         check.close()
     summarise(report)
-    for folder in folders(args):
+    for folder in folders(args) if check.path else []:
         try:
             report.write(folder, check.stem)
         except OSError as error:

@@ -127,7 +127,8 @@ class Check:
 
     def _start_sanitizers(self, folder: Path) -> None:
         """They need no processor core of their own and run beside the parts that do not time."""
-        sanitizer, runner = find_tool('compute-sanitizer'), small_shapes(folder)
+        sanitizer = find_tool('compute-sanitizer')
+        runner = small_shapes(folder) if sanitizer else None
         if sanitizer and runner and self.path:
             self.sanitizers = [Sanitizer.start(sanitizer, runner, folder, self.path, tool)
                                for tool in TOOLS]
@@ -189,7 +190,7 @@ class Check:
         if self.emulated:
             return Section('sanitizer', None, 'emulated: the tests run other sanitizers')
         if not self.sanitizers:
-            return Section('sanitizer', None, 'compute-sanitizer or g++ was not found')
+            return Section('sanitizer', None, 'compute-sanitizer was not found, or no g++ to build what it runs')
         found = [sanitizer.result() for sanitizer in self.sanitizers]
         return Section('sanitizer', all(clean for clean, _, _ in found),
                        '; '.join(said for _, said, _ in found),
