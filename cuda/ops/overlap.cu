@@ -50,7 +50,7 @@ struct PairLoss : Gram {
     return f == g ? 0 : -log(1 - keep * likeness(f, g));
   }
 };
-struct StoreLoss {
+struct StoreOverlap {
   float* loss;
   double share;
   __device__ void operator()(double sum) const {
@@ -63,7 +63,7 @@ void overlap_forward(Device& device, const overlap_forward_args& t, const Overla
   const Gram gram = gram_of(device, t.gram, a, least);
   const double D = gram.D;
   sum_all(device, (long)gram.D * gram.D, PairLoss{gram},
-          StoreLoss{f32(t.loss), D > 1 ? 1 / (2 * D * (D - 1)) : 0});
+          StoreOverlap{f32(t.loss), D > 1 ? 1 / (2 * D * (D - 1)) : 0});
 }
 
 // Row f of dgram but for the diagonal, and energy[f] = dloss/de_f: the pairs (f, g) and (g, f).
