@@ -17,7 +17,7 @@ struct Program {
   std::vector<PlTensor> slots;
   std::vector<Op> ops;
   std::vector<int64_t> nanoseconds;  // of each op, last run that called them one by one
-  int64_t runs = 0;
+  bool has_run = false;
   PlRecording* recording = nullptr;  // the session's
 };
 

@@ -110,16 +110,17 @@ void Session::record(Program& program, const std::atomic<bool>& stop) {
   require(backend.record_end(device_->handle(), &program.recording), "record");
 }
 
-// The first run calls the kernels one by one, which also reserves their scratch memory; a backend
-// that can records the second, and replays that from then on.
+// The first run that succeeds calls the kernels one by one, which also reserves their scratch
+// memory; a backend that can records the second, and replays that from then on.
 void Session::run_ops(Program& program, const std::atomic<bool>& stop) {
   const PlBackend& backend = device_->backend();
-  if (program.runs++ > 0 && backend.replay) {
+  if (program.has_run && backend.replay) {
     if (!program.recording) record(program, stop);
     return require(backend.replay(device_->handle(), program.recording), "replay");
   }
   std::vector<int64_t> times(program.ops.size());
   call_ops(program, times, stop);
+  program.has_run = true;
   std::lock_guard<std::mutex> lock(profile_mutex_);
   program.nanoseconds = std::move(times);
 }

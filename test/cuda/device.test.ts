@@ -11,7 +11,7 @@ const { canEmulate, buildEmulated } = (await import(
 
 const SOURCE = `
   const { Graph } = await import(${JSON.stringify(moduleFile('lib/graph'))});
-  const { relu } = await import(${JSON.stringify(moduleFile('lib/ops/index'))});
+  const { mean, relu } = await import(${JSON.stringify(moduleFile('lib/ops/index'))});
   const { createSession } = await import(${JSON.stringify(moduleFile('lib/session'))});
   const { loadBinding } = await import(${JSON.stringify(moduleFile('lib/binding'))});
   const attempt = (body) => body().catch((e) => console.log(e.code, e.message.replaceAll('\\n', ' | ')));
@@ -119,6 +119,28 @@ describe('the CUDA device', function () {
     const lines = await printed(body, { EMULATOR_MEMORY_MIB: '6' });
     expect(lines[0]).to.match(/^E_MEMORY \[upload\] out of memory .*cudaMalloc/);
     expect(lines[1]).to.equal('cuda tf32  0');
+  });
+
+  it('a program whose first run found too little memory runs and replays after it', async () => {
+    const body = `
+      const averaged = new Graph();
+      averaged.output('y', mean(averaged.parameter('x', [1e5])));
+      const session = await createSession({ programs: { main: averaged }, backend: 'cuda' });
+      await session.write({ x: new Float32Array(1e5).fill(3) });
+      await session.read(['x']);
+      const others = [];
+      for (let elements = 2 ** 22; elements >= 1; elements /= 2) {
+        const other = { programs: { main: graph(elements) }, backend: 'cuda' };
+        await createSession(other).then((made) => others.push(made)).catch(() => undefined);
+      }
+      await attempt(() => session.run('main'));
+      for (const other of others) other.dispose();
+      for (let i = 0; i < 3; i++) console.log((await session.run('main', { fetch: ['y'] })).y[0]);
+      session.dispose();
+    `;
+    const lines = await printed(body, { EMULATOR_MEMORY_MIB: '8' });
+    expect(lines[0]).to.match(/^E_MEMORY \[mean_forward\] out of memory/);
+    expect(lines.slice(1)).to.deep.equal(['3', '3', '3']);
   });
 
   for (const copies of ['late', 'early', 'ahead']) {
