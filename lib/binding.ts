@@ -1,5 +1,6 @@
 import { createRequire } from 'node:module';
 import { existsSync } from 'node:fs';
+import { relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expected, PartlensError, type ErrorCode } from './errors.js';
 import type { OpDefinition, ValueType } from './graph.js';
@@ -202,7 +203,8 @@ export function loadBinding(): Binding {
     (place) => fileURLToPath(new URL(place, import.meta.url)),
   );
   const path = places.find((place) => existsSync(place));
-  const remedy = 'Build it: npm run build (needs python3, make and g++ or clang++).';
+  const install = relative('.', fileURLToPath(new URL('../scripts/install.mjs', import.meta.url)));
+  const remedy = `Build it: node ${install} (needs python3, make and g++ or clang++).`;
   if (path === undefined) {
     throw new PartlensError('E_BACKEND', `The native addon is not built.\n${remedy}`);
   }

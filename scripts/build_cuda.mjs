@@ -1,5 +1,6 @@
-// npm run build:cuda: the optional CUDA library, by cmake-js from CMakeLists.txt.
+// npm run build:cuda: the optional CUDA library, by cmake from CMakeLists.txt.
 import { existsSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { hashOf, isStamped, root, run, which, writeStamp } from './toolchain.mjs';
@@ -17,22 +18,14 @@ export function buildCuda() {
   );
   if (isStamped(STAMP, stamp) && existsSync(join(root, 'build/cuda/libpartlens_cuda.so')))
     return true;
-  const builder = join(root, 'node_modules/cmake-js/bin/cmake-js');
-  if (!existsSync(builder) || !which('cmake')) {
-    console.warn('partlens: the CUDA library needs cmake and the development packages (npm ci).');
+  if (!which('cmake')) {
+    console.warn('partlens: the CUDA library needs cmake.');
     return false;
   }
-  const args = [
-    builder,
-    'compile',
-    '--out',
-    'build/cuda',
-    '--config',
-    'Release',
-    '--log-level',
-    'error',
-  ];
-  if (run(process.execPath, args) !== 0) return false;
+  const configure = ['-S', '.', '-B', 'build/cuda', '-DCMAKE_BUILD_TYPE=Release'];
+  if (run('cmake', configure) !== 0) return false;
+  const jobs = String(availableParallelism());
+  if (run('cmake', ['--build', 'build/cuda', '--parallel', jobs]) !== 0) return false;
   writeStamp(STAMP, stamp);
   return true;
 }
