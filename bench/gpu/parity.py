@@ -120,7 +120,7 @@ def _memory_faults(machine: Machine, call: Call, before: np.ndarray,
             logical = np.count_nonzero(machine.read(value).view(np.int32) & 0x7fffffff)
             if inside != logical:
                 yield f'{name}: {inside - logical} words of padding are not zero'
-    strayed = int((before != after)[outside].sum())
+    strayed = np.count_nonzero((before != after) & outside)
     if strayed:
         yield f'{strayed} words outside of the outputs were written'
 

@@ -177,8 +177,7 @@ class Check:
         if self.emulated:  # few maps: one near tie of two peaks would show
             plan, steps, rng = (TINY,), 5, np.random.default_rng(7)
         else:
-            plan, steps = ((DEMO, SMALL_VGG), 200) if by_torch else ((DEMO,), 20)
-            rng = self.rng
+            plan, steps, rng = (DEMO, SMALL_VGG) if by_torch else (DEMO,), 200, self.rng
         runs = [run for setting in plan
                 for run in training_runs(exact, setting, self.args.steps or steps, rng, by_torch)]
         return Section('training', not any(run.wrong for run in runs),

@@ -194,7 +194,7 @@ def training_runs(devices: dict[str, Device], setting: Setting, steps: int,
                  for name, w in weights.items()}
         _, shaken = differences(train_torch(setting, other, batches, steps), wanted)
     else:
-        shaken = 0  # short enough
+        shaken = 0  # the demo setting needs no more than WHOLE
         step = training_step(setting)
         wanted = train(ReferenceMachine(step.program), step, weights, batches, steps)
     step = training_step(setting)
