@@ -63,3 +63,14 @@ export function expected(
 export function isSystemError(error: unknown): error is NodeJS.ErrnoException {
   return error instanceof Error && typeof (error as NodeJS.ErrnoException).code === 'string';
 }
+
+/** Throws `E_ARGUMENT` where a caller without types gave something else than text. */
+export function requireText(value: unknown, name: string, op: string): void {
+  if (typeof value !== 'string' || value === '') throw expected('text', name, value, { op });
+}
+
+/** Throws `E_ARGUMENT` where a caller without types gave something else than a list of names. */
+export function requireNames(values: unknown, name: string, op: string): void {
+  if (Array.isArray(values) && values.every((value) => typeof value === 'string')) return;
+  throw expected('a list of names', name, values, { op });
+}

@@ -1,5 +1,5 @@
 import { Command, Option } from 'commander';
-import { evaluationJson, type Evaluation, type SplitName } from '../explainer/evaluate.js';
+import { evaluationJson, SPLITS, type Evaluation, type SplitName } from '../explainer/evaluate.js';
 import type { FilterScores, ScoredSets } from '../explainer/filter_scores.js';
 import { loadExplainer } from '../explainer/explainer.js';
 import { addDeviceFlags, positive, type DeviceFlags } from './flags.js';
@@ -21,7 +21,7 @@ export function evaluateCommand(): Command {
     .option('--landmarks <file.csv>', 'part positions: image,category,part,y,x')
     .addOption(
       new Option('--split <name>', 'photographs whose landmarks are scored')
-        .choices(['all', 'train', 'validation'])
+        .choices(SPLITS)
         .default('all'),
     )
     .option(

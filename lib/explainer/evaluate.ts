@@ -23,7 +23,8 @@ import {
 import { namesOf, writePartNames } from './part_names.js';
 import { stoppable } from './stop.js';
 
-export type SplitName = 'all' | 'train' | 'validation';
+export const SPLITS = ['all', 'train', 'validation'] as const;
+export type SplitName = (typeof SPLITS)[number];
 
 export interface EvaluateOptions {
   /** CSV of landmarks; without it no location instability. */
@@ -67,14 +68,21 @@ const BATCH = 32;
 
 /**
  * Evaluates an explainer: see `Explainer.evaluate`. With landmarks it writes `parts.json`. Throws `E_FILE`
- * when photographs are gone, `E_ARGUMENT` for noise without landmarks, `E_STATE` when they changed since the run or when the signal stops it.
+ * when photographs are gone, `E_ARGUMENT` for wrong options, `E_STATE` when they changed since the run or when the signal stops it.
  */
 export async function evaluateExplainer(
   explainer: Explainer,
   options: EvaluateOptions = {},
 ): Promise<Evaluation> {
-  if (options.noise !== undefined && options.landmarks === undefined) {
-    throw expected('landmarks', 'noise', 'none', { op: 'evaluate' });
+  const { noise, landmarks, split = 'all' } = options;
+  if (!SPLITS.includes(split)) {
+    throw expected(`one of ${SPLITS.join(', ')}`, 'split', split, { op: 'evaluate' });
+  }
+  if (noise !== undefined) {
+    if (!(noise > 0 && noise < Infinity)) {
+      throw expected('a number > 0', 'noise', noise, { op: 'evaluate' });
+    }
+    if (landmarks === undefined) throw expected('landmarks', 'noise', 'none', { op: 'evaluate' });
   }
   const stop = { op: 'evaluate', message: 'The evaluation was stopped.' };
   return stoppable(options.signal, stop, () => evaluateRun(explainer, options));

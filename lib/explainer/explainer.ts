@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import type { ImageSummary } from '../data/images.js';
-import { expected, PartlensError } from '../errors.js';
+import { expected, PartlensError, requireText } from '../errors.js';
 import type { Graph } from '../graph.js';
 import { loadPerformer, type Performer } from '../performer/index.js';
 import { createSession, deviceOptions, type DeviceOptions, type Session } from '../session.js';
@@ -91,6 +91,7 @@ export class Explainer {
     folder: string,
     options: LoadExplainerOptions & { summary?: ImageSummary } = {},
   ): Promise<Explainer> {
+    requireText(folder, 'run', 'loadExplainer');
     const run = resolve(folder);
     const config = await readRunConfig(run);
     const checkpoint = await loadCheckpoint(run, config.fingerprint, options.onWarning);

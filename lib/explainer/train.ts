@@ -5,8 +5,8 @@ import type { FeatureStore } from '../data/feature_store.js';
 import { fileError } from '../data/file_error.js';
 import { fingerprint } from '../data/fingerprint.js';
 import { listImages, type ImageFile, type ImageList } from '../data/images.js';
-import { expected, PartlensError } from '../errors.js';
-import type { Performer } from '../performer/index.js';
+import { expected, PartlensError, requireNames, requireText } from '../errors.js';
+import { Performer } from '../performer/index.js';
 import { deviceOptions, type DeviceOptions } from '../session.js';
 import { VERSION } from '../version.js';
 import { batches, batchRows, readBatch, type BatchOptions } from './batches.js';
@@ -64,11 +64,17 @@ export interface TrainExplainerOptions extends TrainOptionsInput, DeviceOptions 
  */
 export async function trainExplainer(given: TrainExplainerOptions): Promise<Explainer> {
   const options = parseTrainOptions(given);
-  checkWeights(options, given.performer);
+  const { performer, images: folder, classes } = given;
+  if (!(performer instanceof Performer)) {
+    throw expected('what loadPerformer gives', 'performer', performer, { op: 'train' });
+  }
+  requireText(folder, 'images', 'train');
+  if (classes !== undefined) requireNames(classes, 'classes', 'train');
+  checkWeights(options, performer);
   const run = resolve(given.out ?? 'partlens-run');
   await refuseOtherRun(run, given.resume ?? false);
-  const list = await listImages(given.images);
-  const images = chooseImages(list, given.classes);
+  const list = await listImages(folder);
+  const images = chooseImages(list, classes);
   const giveBack = await holdRun(run);
   try {
     return await trainHeld(run, { list, images, options, given });

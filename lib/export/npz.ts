@@ -3,7 +3,7 @@ import { basename, dirname } from 'node:path';
 import { fileError } from '../data/file_error.js';
 import { emptySummary, listImages, readImages, type ImageFile } from '../data/images.js';
 import { writeNpz } from '../data/npz.js';
-import { expected } from '../errors.js';
+import { expected, requireNames } from '../errors.js';
 import { frameOf } from '../explain/explain.js';
 import { toPhotograph } from '../explain/place.js';
 import type { Explainer } from '../explainer/explainer.js';
@@ -31,6 +31,7 @@ export async function exportMaps(
   path: string,
   options: ExportMapsOptions = {},
 ): Promise<{ path: string; images: number }> {
+  requireNames(paths, 'images', 'export');
   const files = await imagesOf(paths);
   const { filters, side } = explainer.config.network;
   const bytes = files.length * filters * side * side * 8;

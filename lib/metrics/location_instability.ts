@@ -95,9 +95,19 @@ export function locationInstability(
   };
 }
 
-/** The parts of each category that at least two images have. Throws `E_ARGUMENT` when there is none. */
+/**
+ * The parts of each category that at least two images have. Throws `E_ARGUMENT` when there is none,
+ * `E_SHAPE`.
+ */
 export function findLandmarks(annotations: Annotations): Landmark[] {
-  const { categories, category, parts, y } = annotations;
+  const { categories, category, parts, y, x, size } = annotations;
+  const length = category.length * parts.length;
+  if (y.length !== length || x.length !== length) {
+    const what = `${String(category.length)} x ${String(parts.length)} values`;
+    const op = 'metrics';
+    throw expected(what, 'y and x', [y.length, x.length], { code: 'E_SHAPE', op });
+  }
+  if (!(size > 0)) throw expected('a number > 0', 'size', size, { op: 'metrics' });
   const landmarks: Landmark[] = [];
   for (let c = 0; c < categories.length; c++) {
     for (let part = 0; part < parts.length; part++) {

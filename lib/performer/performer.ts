@@ -1,4 +1,4 @@
-import { expected } from '../errors.js';
+import { expected, requireNames, requireText } from '../errors.js';
 import {
   createSession,
   deviceOptions,
@@ -185,7 +185,10 @@ export async function loadPerformer(
   path: string,
   options: LoadPerformerOptions = {},
 ): Promise<Performer> {
-  const { batch = 8 } = options;
+  const { batch = 8, layer, targets } = options;
+  requireText(path, 'path', 'loadPerformer');
+  if (layer !== undefined) requireText(layer, 'layer', 'loadPerformer');
+  if (targets !== undefined) requireNames(targets, 'targets', 'loadPerformer');
   if (!Number.isInteger(batch) || batch < 1) {
     throw expected('an integer >= 1', 'batch', batch, { op: 'loadPerformer' });
   }

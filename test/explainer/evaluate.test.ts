@@ -340,6 +340,12 @@ describe('explainer: evaluate', () => {
     const run = join(folder(), 'run');
     await use(async (explainer) => {
       await failure('E_ARGUMENT', /landmarks for noise/, () => explainer.evaluate({ noise: 0.1 }));
+      await failure('E_ARGUMENT', /> 0 for noise but received -1/, () =>
+        explainer.evaluate({ noise: -1, landmarks: tiny.landmarks }),
+      );
+      await failure('E_ARGUMENT', /one of all, train, validation for split/, () =>
+        explainer.evaluate({ split: 'test' as 'train' }),
+      );
       await failure('E_SHAPE', /features/, () => explainer.maps(new Float32Array(7), 1));
     });
     await failure('E_FILE', /holds no run/, () => loadExplainer(join(folder(), 'none')));

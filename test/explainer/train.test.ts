@@ -187,6 +187,12 @@ describe('explainer: what it is trained on', () => {
       [{ lambdaRec: [1, 2, 3] }, /one number, or 2, one for each target, for lambdaRec/],
       [{ beta1: 1 }, /a number < 1 for beta1 but received 1/],
       [{ classes: [] }, /at least one name for classes/],
+      [
+        { classes: 'dark' as unknown as string[] },
+        /a list of names for classes but received "dark"/,
+      ],
+      [{ images: undefined as unknown as string }, /text for images/],
+      [{ performer: undefined as unknown as Performer }, /what loadPerformer gives for performer/],
       [{ scale: 'other' as 'paper' }, /for scale but received "other"/],
       [{ batch: 1 }, /for batch but received 1/],
       [{ seed: 1.5 }, /for seed but received 1\.5/],

@@ -326,6 +326,21 @@ describe('location instability', () => {
       .with.property('code', 'E_ARGUMENT');
   });
 
+  it('refuses annotations of other sizes', () => {
+    const annotations = annotate([
+      { parts: { head: [0.5, 0.5] } },
+      { parts: { head: [0.5, 0.5] } },
+    ]);
+    const peaks = peaksFrom([[[1, 0]], [[1, 3]]]);
+    const score = (other: object) => () =>
+      locationInstability({ peaks, annotations: { ...annotations, ...other }, grid: GRID });
+    expect(score({})).not.to.throw();
+    expect(score({ y: new Float64Array(1) }))
+      .to.throw('2 x 1 values for y and x')
+      .with.property('code', 'E_SHAPE');
+    expect(score({ size: NaN })).to.throw('a number > 0 for size but received NaN');
+  });
+
   it('refuses peaks of other images, cells outside of the grid, activations that are not finite', () => {
     const annotations = annotate([{ parts: { head: [1, 1] } }, { parts: { head: [1, 1] } }]);
     const score = (peaks: Peaks): unknown =>
