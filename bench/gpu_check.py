@@ -77,14 +77,27 @@ def summarise(report: Report) -> None:
     print('\n'.join(['', *table(report.verdicts())]))
 
 
+def write(report: Report, places: list[Path], stem: str) -> None:
+    """Writes the report; a place where that fails is named and left out from then on."""
+    for folder in list(places):
+        try:
+            report.write(folder, stem)
+        except OSError as error:
+            print(f'The results are not in {folder}: {error}')
+            places.remove(folder)
+
+
 def run_parts(check: Check, report: Report) -> None:
+    """One part after the other; what is found is written after each."""
+    places = folders(check.args)
     for part in PARTS:
         if part in check.args.only or part == 'build':
             report.run(part, getattr(check, part))
             if not check.path:
                 break
-    if not check.emulated:
-        report.bars = bars({section.name: section.rows for section in report.sections})
+            if not check.emulated:
+                report.bars = bars({section.name: section.rows for section in report.sections})
+            write(report, places, check.stem)
 
 
 def main(arguments: list[str]) -> int:
@@ -97,11 +110,6 @@ def main(arguments: list[str]) -> int:
     finally:
         check.close()
     summarise(report)
-    for folder in folders(args) if check.path else []:
-        try:
-            report.write(folder, check.stem)
-        except OSError as error:
-            print(f'The results are not in {folder}: {error}')
     print('PASSED' if report.passed else 'FAILED')
     return 0 if report.passed else 1
 

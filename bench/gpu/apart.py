@@ -4,8 +4,10 @@ Processes are forked, so that nothing needs to be handed over; the parent never 
 """
 from __future__ import annotations
 
+import ctypes
 import functools
 import multiprocessing
+import signal
 import traceback
 from multiprocessing.connection import Connection
 from typing import Callable, Iterable, Iterator, TypeVar
@@ -13,6 +15,7 @@ from typing import Callable, Iterable, Iterator, TypeVar
 T = TypeVar('T')
 R = TypeVar('R')
 EXIT_SECONDS = 10
+PR_SET_PDEATHSIG = 1
 _FORK = multiprocessing.get_context('fork')
 
 
@@ -64,6 +67,7 @@ def each_apart(items: Iterable[T], body: Callable[[T], R], seconds: float,
 
 
 def _send(body: Callable[[], Iterable[object]], sender: Connection) -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # ends with its parent
     try:
         for item in body():
             sender.send(('item', item))
