@@ -58,5 +58,9 @@ function report(error: unknown, verbose: boolean): void {
 }
 
 if (process.argv[1]?.endsWith('partlens.js') || process.argv[1]?.endsWith('partlens')) {
+  // A reader that has seen enough, such as `head`, is no error.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+  });
   process.exitCode = await main(process.argv.slice(2));
 }

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { expect } from 'chai';
 import { names, temporaryFolder } from '../data/temporary.js';
 import { traces, writeTiny, type Tiny } from '../explainer/tiny.js';
@@ -121,5 +121,10 @@ describe('partlens: as a process', () => {
     }
     const version = execFileSync(process.execPath, ['bin/partlens.js', '--version']).toString();
     expect(version).to.match(/^\d+\.\d+\.\d+\n$/);
+    const piped = ['-o', 'pipefail', '-c', '"$0" bin/partlens.js help train | :'];
+    const { status, stderr } = spawnSync('bash', [...piped, process.execPath], {
+      encoding: 'utf8',
+    });
+    expect({ status, stderr }, 'a reader that has gone').to.deep.equal({ status: 0, stderr: '' });
   });
 });
