@@ -6,12 +6,29 @@
 namespace partlens {
 namespace cuda {
 
+// Errors after which, as CUDA documents them, the process must be started again.
+static bool loses_device(cudaError_t error) {
+  switch (error) {
+    case cudaErrorIllegalAddress:
+    case cudaErrorLaunchTimeout:
+    case cudaErrorAssert:
+    case cudaErrorHardwareStackError:
+    case cudaErrorIllegalInstruction:
+    case cudaErrorMisalignedAddress:
+    case cudaErrorInvalidAddressSpace:
+    case cudaErrorInvalidPc:
+    case cudaErrorLaunchFailure:
+      return true;
+    default:
+      return false;
+  }
+}
+
 void check_call(cudaError_t error, const char* call, const char* file, int line) {
   if (error == cudaSuccess) return;
-  cudaGetLastError();  // forgets it: the next launch asks. A lost device does not forget.
-  const bool lost = cudaGetLastError() != cudaSuccess;
+  cudaGetLastError();  // forgets it: the next launch asks
   const PlStatus status = error == cudaErrorMemoryAllocation ? PL_OUT_OF_MEMORY
-                          : lost                             ? PL_DEVICE_LOST
+                          : loses_device(error)              ? PL_DEVICE_LOST
                                                              : PL_ERROR;
   const char* name = file;
   for (const char* c = file; *c; c++) {
