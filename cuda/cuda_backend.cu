@@ -44,7 +44,7 @@ template <class Body>
 static PlStatus guarded(PlDevice* handle, Body body) noexcept {
   return caught([&] {
     Device& device = *static_cast<Device*>(handle);
-    device.use();
+    device.begin_call();
     body(device);
   });
 }

@@ -52,6 +52,18 @@ class Device : public PlDevice {
   }
   size_t scratch_bytes() const { return scratch_bytes_; }
 
+  // Every use of the device is a call. A convolution may leave peaks (device/peaks.h) of the maps
+  // that it made for the call that follows; any other call in between, and they are forgotten.
+  void begin_call() {
+    use();
+    call_++;
+  }
+  void leave_peaks(const void* maps) {
+    peaks_of_ = maps;
+    peaks_call_ = call_;
+  }
+  bool has_peaks(const void* maps) const { return maps == peaks_of_ && call_ == peaks_call_ + 1; }
+
   // Pinned host memory for one copy at a time.
   void* pinned(size_t bytes);
 
@@ -80,6 +92,9 @@ class Device : public PlDevice {
   void* begin_copy(const void* host, size_t bytes);
   void end_copy();
 
+  int64_t call_ = 0, peaks_call_ = 0;
+  const void* peaks_of_ = nullptr;
+
   cudaStream_t copy_stream_ = nullptr;
   Area areas_[2];
   int area_ = 0;
@@ -106,7 +121,8 @@ enum ScratchSlot {
   WEIGHT_SLOT = 2,      // weights turned for a backward pass
   TEMPLATE_SLOT = 3,    // part templates
   STATISTICS_SLOT = 4,  // log Z, log p(x), KL of the filter loss
-  OPERAND_SLOT = 5      // maps and weights as wgmma reads them
+  OPERAND_SLOT = 5,     // maps and weights as wgmma reads them
+  PEAKS_SLOT = 6        // peaks that a convolution leaves for the next call
 };
 
 // Pinned host memory, kept for the next that wants as much: pinning takes a millisecond.

@@ -27,6 +27,7 @@ const RULES: readonly Rule[] = [
   gradientIntoStep,
   dataIntoStep,
   roundedByMaker,
+  peaksByMaker,
 ];
 
 /**
@@ -169,6 +170,13 @@ function roundedByMaker(node: Node, calls: Calls): Join[] {
   while (maker && kernel(maker) === 'maxpool2d_forward') maker = calls.maker(maker.inputs[0]);
   if (!maker || !ROUNDING.includes(kernel(maker))) return [];
   return [withAttr(node, 'rounded'), withAttr(maker, 'round')];
+}
+
+/** Before a mask, the convolution also tells what it knows of the peaks of its maps. */
+function peaksByMaker(node: Node, calls: Calls): Join[] {
+  if (!['mask_layer_forward', 'mask_pool_forward'].includes(kernel(node))) return [];
+  const maker = calls.maker(node.inputs[0]);
+  return maker && kernel(maker) === 'conv2d_forward' ? [withAttr(maker, 'peaks')] : [];
 }
 
 function withAttr(node: Node, name: string): Join {

@@ -121,6 +121,16 @@ const GRAPHS: Record<string, () => Graph> = {
   'the explainer without filter losses': () => explainerStep({ lambdaFilter: 0 }),
 };
 
+/** Images, channels, filters, side; pooled: by tiles of every kind, aligned with images or not. */
+const MASKED: readonly (readonly [number, number, number, number, boolean])[] = [
+  [3, 5, 37, 7, false], // smaller than a tile
+  [3, 4, 6, 8, true],
+  [5, 3, 70, 9, false],
+  [2, 64, 132, 14, true],
+  [2, 32, 132, 13, false],
+];
+const PRECISIONS = ['fp32', 'tf32', 'bf16'] as const;
+
 describe('fusion', () => {
   for (const [name, build] of Object.entries(GRAPHS)) {
     for (const backend of backends()) {
@@ -205,6 +215,49 @@ describe('fusion', () => {
       ['scale_forward', 0, 0],
     ]);
   });
+
+  for (const backend of backends()) {
+    for (const precision of PRECISIONS) {
+      it(`a mask knows the peaks of its convolution on ${backend} at ${precision}`, async () => {
+        for (const [N, C, D, side, pooled] of MASKED) {
+          const graph = new Graph();
+          const w = graph.parameter('w', [D, C, 3, 3], { layout: 'conv_weight' });
+          const b = graph.parameter('b', [D]);
+          const x = conv2d(graph.input('x', [N, C, side, side]), w, b, { pad: 1, relu: true });
+          const { y, peak } = maskLayer(x);
+          graph.output('x', x);
+          graph.output('peak', peak);
+          graph.output('y', pooled ? maxpool2d(y, { kernel: 2 }) : y);
+          const [conv] = schedule(graph).nodes.flatMap(({ op, attrs }) => (op ? [attrs] : []));
+          expect(conv).to.include({ peaks: 1 });
+          const session = await createSession({ programs: { main: graph }, backend, precision });
+          try {
+            const random = seeded(`${String(D)} ${String(side)}`);
+            // few different values, so that equal ones are often the largest; negative maps are 0
+            const draw = (count: number): Float32Array =>
+              Float32Array.from(normal(random, count), (value) => Math.round(value / 2));
+            await session.write({
+              w: draw(D * C * 9),
+              b: Float32Array.from(draw(D), (v) => 3 * v),
+            });
+            const inputs = { x: draw(N * C * side * side) };
+            const fetch = ['x', 'peak', 'y'];
+            const found = await session.run('main', { inputs, fetch });
+            const maps = found['x'] ?? [];
+            const cells = side * side;
+            const first = Array.from({ length: N * D }, (_, map) => {
+              const values = Array.from(maps.slice(map * cells, (map + 1) * cells));
+              return values.indexOf(Math.max(...values));
+            });
+            const at = `${String(D)} maps of ${String(side)} x ${String(side)}`;
+            expect([...(found['peak'] ?? [])], at).to.deep.equal(first);
+          } finally {
+            session.dispose();
+          }
+        }
+      });
+    }
+  }
 
   it('only the gradient that is fetched is computed apart', async () => {
     const graph = smallNetwork(adam);

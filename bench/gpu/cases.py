@@ -45,7 +45,7 @@ def _conv(N: int, C: int, H: int, W: int, O: int, R: int, S: int, stride: tuple[
     Q = (W + pad[1] + pad[3] - S) // stride[1] + 1
     sizes = dict(N=N, C=C, H=H, W=W, O=O, R=R, S=S, P=P, Q=Q)
     attrs = dict(stride_h=stride[0], stride_w=stride[1], pad_top=pad[0], pad_left=pad[1], relu=relu,
-                 rounded=rounded, round=rounded)
+                 rounded=rounded, round=rounded, peaks=relu)
     yield case('conv2d_forward', sizes, attrs=attrs, absent=() if relu else ('b',))
     yield case('conv2d_backward_data', sizes, attrs=attrs)
     yield case('conv2d_backward_weight', sizes, attrs=attrs)

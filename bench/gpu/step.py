@@ -72,11 +72,12 @@ class _Builder:
 
     # Forward.
 
-    def conv_attrs(self, rounded: bool = False) -> dict[str, float]:
-        """rounded: a call that stores maps as tf32 made those that the convolution reads."""
+    def conv_attrs(self, rounded: bool = False, masked: bool = False) -> dict[str, float]:
+        """rounded: a call that stores maps as tf32 made those that the convolution reads; masked: a
+        mask reads what it makes."""
         pad = (self.s.kernel - 1) // 2
         return dict(stride_h=1, stride_w=1, pad_top=pad, pad_left=pad, relu=1,
-                    rounded=int(rounded), round=0)
+                    rounded=int(rounded), round=0, peaks=int(masked))
 
     @property
     def pool_attrs(self) -> dict[str, float]:
@@ -87,7 +88,7 @@ class _Builder:
     def convolution(self, name: str, x: Value) -> Value:
         w, b = self.parameters[f'{name}.weight'], self.parameters[f'{name}.bias']
         n = self.s.n
-        attrs = self.conv_attrs(rounded=x is not self.c)
+        attrs = self.conv_attrs(rounded=x is not self.c, masked=name.startswith('conv_interp'))
         return self.p.op('conv2d_forward', x, w, b, attrs=attrs, P=n, Q=n)
 
     def mask(self, a: Value, read_by_conv: bool) -> tuple[Value, Value]:

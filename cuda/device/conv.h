@@ -4,6 +4,7 @@
 //   backward weight  dw (O, R S C)  = g (pixels, O)^T  patches of x (pixels, R S C)
 #pragma once
 #include "gemm.h"
+#include "peaks.h"
 
 namespace partlens {
 namespace cuda {
@@ -133,6 +134,30 @@ struct StoreBiasRelu {
     *reinterpret_cast<float2*>(to) = make_float2(finish(n, c0), finish(n + 1, c1));
   }
 };
+
+// The same, and the peaks of what a tile stores.
+struct StoreMaps : StoreBiasRelu {
+  PeakParts peaks;
+};
+template <int BM, int BN, int THREADS, class Each>
+__device__ __forceinline__ void finish_tile(const StoreMaps& store, const Each& each, float* tile,
+                                            int m0, int n0, const GemmSize& size) {
+  if (!store.peaks.parts) return;
+  constexpr int PITCH = BN + 8;  // the rows of a warp's lanes in different banks
+  static_assert(BM % PEAK_ROWS == 0, "whole tiles of peaks");
+  __syncthreads();  // nobody multiplies any more
+  each([&](int row, int column, float c0, float c1) {
+    const int n = n0 + column;
+    *reinterpret_cast<float2*>(tile + row * PITCH + column) =
+        make_float2(store.finish(n, c0), store.finish(n + 1, c1));
+  });
+  __syncthreads();  // the tile is there for all
+  for (int i = threadIdx.x; i < BM / PEAK_ROWS * BN; i += THREADS) {
+    const int row = i / BN * PEAK_ROWS, column = i % BN, m = m0 + row, n = n0 + column;
+    if (m >= size.M || n >= size.N) continue;
+    store.peaks.store(tile + row * PITCH + column, PITCH, m, min(PEAK_ROWS, size.M - m), n);
+  }
+}
 
 // to[m][n] = c
 struct Store {

@@ -10,6 +10,7 @@
 //   Step step(int k)                        what is fixed for a k
 //   const float* at(Row, Step)              the chunk, or nullptr for zeros
 // An epilogue is a struct with  void operator()(int batch, int m, int n, float c_n, float c_n+1).
+// One that wants the whole tile besides overloads finish_tile().
 #pragma once
 #include "../launch.h"
 #include "../layout.h"
@@ -33,6 +34,13 @@ struct GemmSize {
   int M, N, K;
   int splits, k_per_split;  // k_per_split: a multiple of TILE_K
 };
+
+// Called by all threads of a block after its tile is stored. `each(visit)` calls visit(row, column,
+// c, c of the next column) for what this thread has of the tile; the block's shared memory is free
+// after a barrier.
+template <int BM, int BN, int THREADS, class Epilogue, class Each>
+__device__ __forceinline__ void finish_tile(const Epilogue&, const Each&, float* /*shared*/,
+                                            int /*m0*/, int /*n0*/, const GemmSize&) {}
 
 template <class Shape, Product P, class A, class B, class Epilogue>
 __global__ void __launch_bounds__(Shape::THREADS, 1)
@@ -115,19 +123,24 @@ __global__ void __launch_bounds__(Shape::THREADS, 1)
   }
   cp_async_wait<0>();
 
+  const auto each = [&](auto visit) {
 #pragma unroll
-  for (int i = 0; i < MT; i++) {
+    for (int i = 0; i < MT; i++) {
 #pragma unroll
-    for (int j = 0; j < NT; j++) {
+      for (int j = 0; j < NT; j++) {
 #pragma unroll
-      for (int half = 0; half < 2; half++) {
-        const int m = m0 + wm + i * 16 + half * 8 + g, n = n0 + wn + j * 8 + q * 2;
-        if (m < size.M && n < size.N) {
-          epilogue((int)blockIdx.z, m, n, c[i][j][half * 2], c[i][j][half * 2 + 1]);
+        for (int half = 0; half < 2; half++) {
+          visit(wm + i * 16 + half * 8 + g, wn + j * 8 + q * 2, c[i][j][half * 2],
+                c[i][j][half * 2 + 1]);
         }
       }
     }
-  }
+  };
+  each([&](int row, int column, float c0, float c1) {
+    const int m = m0 + row, n = n0 + column;
+    if (m < size.M && n < size.N) epilogue((int)blockIdx.z, m, n, c0, c1);
+  });
+  finish_tile<BM, BN, THREADS>(epilogue, each, shared, m0, n0, size);
 }
 
 // partial[split][m][n], added in order by AddSplits.
@@ -196,14 +209,18 @@ void start_gemm(Device& device, A a, B b, Epilogue epilogue, GemmSize size, int 
 }
 
 // The product with K split over blocks where M and N alone would leave multiprocessors idle.
-// N: a multiple of 4.
+// N: a multiple of 4. Returns whether K was whole, so that the epilogue saw tiles.
 template <class Shape, Product P, class A, class B, class Epilogue>
-void gemm(Device& device, A a, B b, Epilogue epilogue, int M, int N, int K) {
+bool gemm(Device& device, A a, B b, Epilogue epilogue, int M, int N, int K) {
   const GemmSize size = split_size(device, M, N, K, Shape::BM, Shape::BN);
-  if (size.splits == 1) return start_gemm<Shape, P>(device, a, b, epilogue, size, 1);
+  if (size.splits == 1) {
+    start_gemm<Shape, P>(device, a, b, epilogue, size, 1);
+    return true;
+  }
   float* partial = device.scratch<float>(PARTIAL_SLOT, (size_t)size.splits * M * N);
   start_gemm<Shape, P>(device, a, b, StorePartial{partial, M, N}, size, 1);
   add_splits(device, partial, epilogue, size.splits, M, N);
+  return false;
 }
 
 // One product per batch, K whole; always to float32's accuracy.
@@ -215,7 +232,7 @@ void batched_gemm(Device& device, A a, B b, Epilogue epilogue, int M, int N, int
 
 // Runs gemm<Shape> at the device's precision.
 template <class Shape, class A, class B, class Epilogue>
-void gemm_at_precision(Device& device, A a, B b, Epilogue epilogue, int M, int N, int K) {
+bool gemm_at_precision(Device& device, A a, B b, Epilogue epilogue, int M, int N, int K) {
   switch (device.precision()) {
     case PL_BF16:
       return gemm<Shape, Product::BF16>(device, a, b, epilogue, M, N, K);

@@ -120,17 +120,21 @@ __global__ void __launch_bounds__(WGMMA_THREADS, 1)
   wgmma_finish(c);
   cp_async_wait<0>();
 
-  const int lane = threadIdx.x % 32, row = m0 + threadIdx.x / 32 * 16 + lane / 4;
+  const auto each = [&](auto visit) {
+    const int lane = threadIdx.x % 32, row = threadIdx.x / 32 * 16 + lane / 4;
 #pragma unroll
-  for (int j = 0; j < 16; j++) {
+    for (int j = 0; j < 16; j++) {
 #pragma unroll
-    for (int half = 0; half < 2; half++) {
-      const int m = row + half * 8, n = n0 + j * 8 + lane % 4 * 2;
-      if (m < size.M && n < size.N) {
-        epilogue((int)blockIdx.z, m, n, c[j * 4 + half * 2], c[j * 4 + half * 2 + 1]);
+      for (int half = 0; half < 2; half++) {
+        visit(row + half * 8, j * 8 + lane % 4 * 2, c[j * 4 + half * 2], c[j * 4 + half * 2 + 1]);
       }
     }
-  }
+  };
+  each([&](int row, int column, float c0, float c1) {
+    const int m = m0 + row, n = n0 + column;
+    if (m < size.M && n < size.N) epilogue((int)blockIdx.z, m, n, c0, c1);
+  });
+  finish_tile<WGMMA_M, WGMMA_N, WGMMA_THREADS>(epilogue, each, shared, m0, n0, size);
 #else
   __trap();  // wgmma_fits() allows no other device: a library without sm_90a code must not go on
 #endif

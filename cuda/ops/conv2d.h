@@ -25,18 +25,17 @@ inline bool large(const Device& device, int M, int N) {
   return N > SmallTile::BN && tiles * 2 >= device.multiprocessors();
 }
 
+// Returns whether K was whole, as gemm() does.
 template <class A, class B, class Epilogue>
-void product(Device& device, A a, B b, Epilogue epilogue, int M, int N, int K) {
-  if (large(device, M, N))
-    gemm_at_precision<LargeTile>(device, a, b, epilogue, M, N, K);
-  else
-    gemm_at_precision<SmallTile>(device, a, b, epilogue, M, N, K);
+bool product(Device& device, A a, B b, Epilogue epilogue, int M, int N, int K) {
+  return large(device, M, N) ? gemm_at_precision<LargeTile>(device, a, b, epilogue, M, N, K)
+                             : gemm_at_precision<SmallTile>(device, a, b, epilogue, M, N, K);
 }
 
 // The products on Hopper's warpgroup instructions (conv2d_wgmma.cu), or false where these do not
 // fit. `rounded`: x, g is stored as tf32 already; `turned` always is.
 bool conv2d_forward_wgmma(Device& device, const Conv& v, const float* x, bool rounded,
-                          const float* w, const StoreBiasRelu& store);
+                          const float* w, const StoreMaps& store);
 bool conv2d_backward_data_wgmma(Device& device, const Conv& v, const float* g, bool rounded,
                                 const float* turned, const Store& store);
 bool conv2d_backward_weight_wgmma(Device& device, const Conv& v, const float* x, const float* g,

@@ -68,7 +68,7 @@ static void product(Device& device, const Patches& maps, const float* weights, i
 }
 
 bool conv2d_forward_wgmma(Device& device, const Conv& v, const float* x, bool rounded,
-                          const float* w, const StoreBiasRelu& store) {
+                          const float* w, const StoreMaps& store) {
   if (!fits(device, v.C, v.pixels_out(), v.O)) return false;
   const int K = v.taps() * v.C / packed(device);
   const long weights = (long)v.outputs * K, maps = (long)v.pixels_in() * v.C / packed(device);

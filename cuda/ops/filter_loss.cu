@@ -60,7 +60,7 @@ struct StoreScaled {
 __global__ void __launch_bounds__(MASK_LANES* MASK_GROUPS)
     top_values_kernel(const float* x, float* tops, int maps, int pitch, int cells) {
   const int first = (blockIdx.y * MASK_LANES + threadIdx.x) * 4;
-  const int4 at = find_peaks(x, first, maps, pitch, cells);
+  const int4 at = find_peaks(x, {}, first, maps, pitch, cells);
   if (threadIdx.y != 0 || first >= pitch) return;
   const float* image = x + (long)blockIdx.x * cells * pitch + first;
   store4(tops + (long)blockIdx.x * pitch + first,

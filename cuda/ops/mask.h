@@ -2,39 +2,43 @@
 // mask_pool: blocks of 8 lanes of four maps and 32 groups of cells. [Zhang 2018]
 #pragma once
 #include "../cuda_kernels.h"
+#include "../device/peaks.h"
 
 namespace partlens {
 namespace cuda {
 
 constexpr int MASK_LANES = 8, MASK_GROUPS = 32, MASK_MAPS = MASK_LANES * 4;
 
-struct Peak {
-  float value;
-  int cell;
-  // The first of equal cells wins.
-  __device__ void take(float v, int i) {
-    if (v > value || (v == value && i < cell)) {
-      value = v;
-      cell = i;
-    }
-  }
-};
+// What the convolution that made x has left of its peaks, if it has.
+inline PeakParts left_peaks(Device& device, const PlTensor& x) {
+  if (!device.has_peaks(x.data)) return {};
+  return peak_parts(device, x.dims[0], padded(x.dims[1]), x.dims[2] * x.dims[3]);
+}
 
 // The first largest cells of this thread's four maps, of image blockIdx.x from channel `first` on.
 // All threads of a block call this.
-__device__ inline int4 find_peaks(const float* x, int first, int maps, int pitch, int cells) {
+__device__ inline int4 find_peaks(const float* x, const PeakParts& left, int first, int maps,
+                                  int pitch, int cells) {
   PL_SHARED(Peak, found, [MASK_GROUPS][MASK_MAPS]);
   const int lane = threadIdx.x, group = threadIdx.y;
   const float* image = x + (long)blockIdx.x * cells * pitch + first;
+  const int begin = left.parts ? left.first_tile(blockIdx.x) : 0;
+  const int end = first >= pitch ? 0 : left.parts ? left.end_tile(blockIdx.x) : cells;
   Peak best[4];
 #pragma unroll
-  for (int c = 0; c < 4; c++) best[c] = {-INFINITY, cells};
-  for (int cell = group; first < pitch && cell < cells; cell += MASK_GROUPS) {
-    const float4 v = load4(image + (long)cell * pitch);
-    best[0].take(v.x, cell);
-    best[1].take(v.y, cell);
-    best[2].take(v.z, cell);
-    best[3].take(v.w, cell);
+  for (int c = 0; c < 4; c++) best[c] = Peak::none();
+  for (int i = begin + group; i < end; i += MASK_GROUPS) {
+    if (left.parts) {
+      const Peak* of = left.of(blockIdx.x, i) + first;
+#pragma unroll
+      for (int c = 0; c < 4; c++) best[c].take(of[c].value, of[c].cell);
+    } else {
+      const float4 v = load4(image + (long)i * pitch);
+      best[0].take(v.x, i);
+      best[1].take(v.y, i);
+      best[2].take(v.z, i);
+      best[3].take(v.w, i);
+    }
   }
 #pragma unroll
   for (int c = 0; c < 4; c++) found[group][lane * 4 + c] = best[c];

@@ -1,7 +1,8 @@
 // mask_layer: keep each map near its peak, silence the rest.        [Zhang 2018]
 //   in   x (N, D, n, n)                     out  y (N, D, n, n)   peak (N, D) int32
 //   grid one block per image and 32 maps: 8 lanes of four maps, 32 groups of cells
-//   cost reads x once from memory and once more from the cache, writes y once; memory bound
+//   cost reads x once from memory and, unless its convolution left the peaks, once more from the
+//        cache; writes y once; memory bound
 //   y = x * max(1 - beta |[i,j] - mu|_1 / n, 0); backward: the same mask, a constant. No template
 //   tensor: the mask's value follows from the distance.
 #include "mask.h"
@@ -10,10 +11,10 @@ namespace partlens {
 namespace cuda {
 
 __global__ void __launch_bounds__(MASK_LANES* MASK_GROUPS)
-    mask_layer_forward_kernel(const float* x, float* y, int* peak, int maps, int pitch, int n,
-                              float beta, bool round) {
+    mask_layer_forward_kernel(const float* x, PeakParts left, float* y, int* peak, int maps,
+                              int pitch, int n, float beta, bool round) {
   const int first = (blockIdx.y * MASK_LANES + threadIdx.x) * 4;  // of this thread's four maps
-  const int4 mu = find_peaks(x, first, maps, pitch, n * n);
+  const int4 mu = find_peaks(x, left, first, maps, pitch, n * n);
   if (first >= pitch) return;
   if (threadIdx.y == 0) store4(peak + (long)blockIdx.x * pitch + first, mu);
   const Masks masks(mu, n, beta);
@@ -27,8 +28,8 @@ __global__ void __launch_bounds__(MASK_LANES* MASK_GROUPS)
 void mask_layer_forward(Device& device, const mask_layer_forward_args& t, const MaskLayerAttrs& a) {
   const int D = t.x.dims[1], pitch = padded(D);
   launch(device, mask_layer_forward_kernel, dim3(t.x.dims[0], tiles_of(pitch, MASK_MAPS)),
-         dim3(MASK_LANES, MASK_GROUPS), 0, (const float*)f32(t.x), f32(t.y), i32(t.peak), D, pitch,
-         t.x.dims[2], a.beta, a.round && device.rounds());
+         dim3(MASK_LANES, MASK_GROUPS), 0, (const float*)f32(t.x), left_peaks(device, t.x),
+         f32(t.y), i32(t.peak), D, pitch, t.x.dims[2], a.beta, a.round && device.rounds());
 }
 
 struct GivenGradient {

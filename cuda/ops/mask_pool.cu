@@ -1,7 +1,8 @@
 // mask_pool: mask_layer and max-pooling in one pass; the masked maps are never written.
 //   in   x (N, D, n, n)   out  y (N, D, P, Q)   index (N, D, P, Q) int32   peak (N, D) int32
 //   grid one block per image and 32 maps: 8 lanes of four maps, 32 groups of cells, then of windows
-//   cost reads x once from memory and once more from the cache, writes y and index; memory bound
+//   cost reads x once from memory and, unless its convolution left the peaks, once more from the
+//        cache; writes y and index; memory bound
 #include "mask.h"
 #include "maxpool2d.h"
 
@@ -10,6 +11,7 @@ namespace cuda {
 
 struct MaskPool {
   const float* x;
+  PeakParts left;
   float* y;
   int *index, *peak;  // index: or nullptr
   int maps, pitch, n, P, Q;
@@ -18,7 +20,7 @@ struct MaskPool {
 
 __global__ void __launch_bounds__(MASK_LANES* MASK_GROUPS) mask_pool_forward_kernel(MaskPool t) {
   const int first = (blockIdx.y * MASK_LANES + threadIdx.x) * 4, n = t.n, pitch = t.pitch;
-  const int4 mu = find_peaks(t.x, first, t.maps, pitch, n * n);
+  const int4 mu = find_peaks(t.x, t.left, first, t.maps, pitch, n * n);
   if (first >= pitch) return;
   if (threadIdx.y == 0) store4(t.peak + (long)blockIdx.x * pitch + first, mu);
   const Masks masks(mu, n, t.a.beta);
@@ -36,8 +38,17 @@ __global__ void __launch_bounds__(MASK_LANES* MASK_GROUPS) mask_pool_forward_ker
 
 void mask_pool_forward(Device& device, const mask_pool_forward_args& t, const MaskPoolAttrs& a) {
   const int D = t.x.dims[1], pitch = padded(D);
-  const MaskPool all = {f32(t.x), f32(t.y),    i32(t.index), i32(t.peak), D,
-                        pitch,    t.x.dims[2], t.y.dims[2],  t.y.dims[3], a};
+  const MaskPool all = {f32(t.x),
+                        left_peaks(device, t.x),
+                        f32(t.y),
+                        i32(t.index),
+                        i32(t.peak),
+                        D,
+                        pitch,
+                        t.x.dims[2],
+                        t.y.dims[2],
+                        t.y.dims[3],
+                        a};
   launch(device, mask_pool_forward_kernel, dim3(t.x.dims[0], tiles_of(pitch, MASK_MAPS)),
          dim3(MASK_LANES, MASK_GROUPS), 0, all);
 }

@@ -8,9 +8,11 @@ const ATTRS = {
   pad_top: 'i32',
   pad_left: 'i32',
   relu: 'i32',
-  // Set by the plan, see `fuseCalls`: x or g is stored in the precision of the products, or y is to be.
+  // Set by the plan, see `fuseCalls`: x or g is stored in the precision of the products, or y is to be;
+  // a mask reads y.
   rounded: 'i32',
   round: 'i32',
+  peaks: 'i32',
 } as const;
 
 const backwardData = defineOp('conv2d_backward_data', {
@@ -89,6 +91,7 @@ export function conv2d(
     relu: Number(relu),
     rounded: 0,
     round: 0,
+    peaks: 0,
   };
   return forward({ x, w, b }, attrs, {
     P: windowCount({ size: H, kernel: R, stride: strideH, before: top, after: bottom }),
@@ -106,6 +109,7 @@ export function gram(x: Value): Value {
     relu: 0,
     rounded: 0,
     round: 0,
+    peaks: 0,
   };
   return backwardWeight({ x, g: x }, attrs, { R: 1, S: 1 }).dw;
 }

@@ -12,7 +12,7 @@ struct Case {
   bool product = false;  // runs at every precision and accuracy
 };
 
-static const std::vector<double> CONV = {1, 1, 1, 1, 1, 0};           // stride, pad, relu, rounded
+static const std::vector<double> CONV = {1, 1, 1, 1, 1, 0, 0, 1};     // stride, pad, relu .. peaks
 static const std::vector<double> POOL = {3, 2, 2, 1, 1, 0, 1, 0, 0};  // kernel, stride, pads, count
 static const std::vector<double> MASK_POOL = {3, 2, 2, 1, 1, 0, 1, 0, 0, 4};  // and beta
 static const std::vector<double> ADAM = {0.3, 0.9, 0.999, 1e-8, 1e-4};
