@@ -1,4 +1,4 @@
-"""What a call must do, by arithmetic: bytes, operations, depth of its sums; equal calls."""
+"""What a call must do, by arithmetic: bytes, operations; equal calls."""
 from __future__ import annotations
 
 from typing import Iterable
@@ -27,15 +27,6 @@ def operations(call: Call) -> int:
     if kernel.name.startswith('filter_loss_'):
         return 2 * sizes['N'] * sizes['D'] * sizes['T'] * sizes['n'] ** 2
     return 0
-
-
-def depth(call: Call) -> int:
-    """Terms in each sum of a matrix product; 0 for all else."""
-    output = call.outputs[0]
-    if call.kernel.name.startswith('linear_') and call.kernel.name.endswith('_step'):
-        g = call.inputs[0]  # dw sums over rows, dx over columns
-        return max(g.type.shape) if g and call.outputs[-1] else g.type.shape[0] if g else 0
-    return operations(call) // (2 * output.type.count) if output else 0
 
 
 def signature(call: Call) -> tuple:

@@ -8,7 +8,6 @@ from typing import Callable, Iterable, Iterator, Sequence
 import numpy as np
 
 from .apart import Died, each_apart
-from .arithmetic import depth
 from .backend import BackendError, Device, DeviceLost, Machine
 from .inputs import Inputs, inputs_of
 from .kernels import PRODUCTS
@@ -19,10 +18,6 @@ from .reference import reference_of
 # behind the point: twice the largest error of rounding one operand, which is that of one product.
 # Errors of many products have no common sign: they come to 0.3 times that.
 TOLERANCE = {'fp32': 1e-5, 'tf32': 2 * 2 ** -11, 'bf16': 2 * 2 ** -8}
-# Tensor cores do not round their float32 sums but cut them [Fasi et al. 2021]: each addition errs
-# toward 0. By a model of that it is 1e-8 of the sum for each of its terms where three products stand
-# for one. Twice that is allowed.
-CUT = 2e-8
 CALL_SECONDS = 90  # after which a call, at all precisions and with its reference, counts as hung
 MOST_ENDS = 2
 # Exponents of large scores, in float32: an error of 1e-6 of a score of 100 is 1e-4 of its weight.
@@ -59,7 +54,7 @@ def tolerance_of(call: Call, precision: str) -> float:
         return FILTER_LOSS_TOLERANCE
     if call.kernel.name not in PRODUCTS:
         return TOLERANCE['tf32' if precision == 'tf32' and call.attrs.get('round') else 'fp32']
-    return max(TOLERANCE[precision], CUT * depth(call))
+    return TOLERANCE[precision]
 
 
 def magnitudes(call: Call, inputs: list[np.ndarray | None]) -> dict[str, float]:

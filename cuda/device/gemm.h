@@ -106,7 +106,7 @@ __global__ void __launch_bounds__(Shape::THREADS, 1)
     fetch(tile + STAGES - 1);
     const float* tA = sA + tile % STAGES * TileA::FLOATS;
     const float* tB = sB + tile % STAGES * TileB::FLOATS;
-#pragma unroll
+#pragma unroll(unrolled(P, STEPS))
     for (int step = 0; step < STEPS; step++) {
       Fragment<P, 4> fa[MT];
       Fragment<P, 2> fb[NT];

@@ -147,7 +147,7 @@ __global__ void __launch_bounds__(PASS_THREADS, 2)
     __syncthreads();  // the tile is there for all; all are done with the stage that is fetched next
     fetch(tile + PASS_STAGES - 1);
     const float *tile_g = stage_of(tile), *tile_w = tile_g + TileG::FLOATS;
-#pragma unroll
+#pragma unroll(unrolled(P, STEPS))
     for (int step = 0; step < STEPS; step++) {  // dx += g w
       Fragment<P, 4> a;
       load_a<P, TileG>(a, tile_g, n0, step, row, q);
@@ -159,7 +159,7 @@ __global__ void __launch_bounds__(PASS_THREADS, 2)
       }
     }
     float dw[DW_COLUMNS][4] = {};
-#pragma unroll
+#pragma unroll(unrolled(P, BATCH / TILE_K * STEPS))
     for (int step = 0; step < BATCH / TILE_K * STEPS; step++) {  // dw = g^T x
       const int half = step / STEPS;
       Fragment<P, 4> a;

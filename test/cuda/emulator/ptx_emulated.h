@@ -14,6 +14,11 @@ EMULATOR_UNSEEN inline float tf32_operand(uint32_t bits) { return as_float(bits 
 EMULATOR_UNSEEN inline float bf16_operand(uint32_t pair, int high) {
   return as_float(high ? pair & 0xffff0000u : pair << 16);
 }
+// They add products and accumulator exactly and round the sum towards zero. [Fasi et al. 2021]
+EMULATOR_UNSEEN inline float tensor_sum(double exact) {
+  const float nearest = static_cast<float>(exact);
+  return std::abs(nearest) > std::abs(exact) ? as_float(__float_as_uint(nearest) - 1) : nearest;
+}
 
 // Shared memory that this thread wrote and wgmma may not see yet.
 EMULATOR_UNSEEN inline void mark_proxy(bool dirty) { worker->current->proxy_dirty = dirty; }
@@ -60,9 +65,12 @@ EMULATOR_UNSEEN void mma_of_warp(Slots slots) {
     }
   }
   for (int i = 0; i < 16; i++) {
+    double sums[8];
+    for (int j = 0; j < 8; j++) sums[j] = C[i][j];
     for (int k = 0; k < K; k++) {
-      for (int j = 0; j < 8; j++) C[i][j] += A[i][k] * B[k][j];
+      for (int j = 0; j < 8; j++) sums[j] += static_cast<double>(A[i][k]) * B[k][j];
     }
+    for (int j = 0; j < 8; j++) C[i][j] = tensor_sum(sums[j]);
   }
   for (int lane = 0; lane < 32; lane++) {
     MmaOperands* m = reinterpret_cast<MmaOperands*>(slots[lane]);

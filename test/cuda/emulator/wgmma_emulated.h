@@ -81,10 +81,13 @@ inline void multiply(const Product& p, Accumulator& acc) {
   for (int j = 0; j < 16; j++) {
     for (int h = 0; h < 2; h++) {
       operand_row(p.kind, p.b, j * 8 + q * 2 + h, b);
+      double of_top = acc.value[j * 4 + h], of_bottom = acc.value[j * 4 + 2 + h];
       for (int k = 0; k < depth; k++) {
-        acc.value[j * 4 + h] += top[k] * b[k];
-        acc.value[j * 4 + 2 + h] += bottom[k] * b[k];
+        of_top += static_cast<double>(top[k]) * b[k];
+        of_bottom += static_cast<double>(bottom[k]) * b[k];
       }
+      acc.value[j * 4 + h] = tensor_sum(of_top);
+      acc.value[j * 4 + 2 + h] = tensor_sum(of_bottom);
     }
   }
 }
