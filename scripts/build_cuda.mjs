@@ -1,6 +1,6 @@
-// npm run build:cuda: the optional CUDA library, by cmake from CMakeLists.txt.
+// npm run build:cuda: the optional CUDA library, by cmake-js from CMakeLists.txt.
 import { existsSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { hashOf, isStamped, root, run, which, writeStamp } from './toolchain.mjs';
@@ -22,10 +22,11 @@ export function buildCuda() {
     console.warn('partlens: the CUDA library needs cmake.');
     return false;
   }
-  const configure = ['-S', '.', '-B', 'build/cuda', '-DCMAKE_BUILD_TYPE=Release'];
-  if (run('cmake', configure) !== 0) return false;
-  const jobs = String(availableParallelism());
-  if (run('cmake', ['--build', 'build/cuda', '--parallel', jobs]) !== 0) return false;
+  // beside this package or, installed in another project, above it
+  const builder = createRequire(import.meta.url).resolve('cmake-js/bin/cmake-js');
+  const options = ['--directory', root, '--out', 'build/cuda', '--config', 'Release'];
+  if (run(process.execPath, [builder, 'compile', ...options, '--log-level', 'error']) !== 0)
+    return false;
   writeStamp(STAMP, stamp);
   return true;
 }
