@@ -21,6 +21,8 @@ def operations(call: Call) -> int:
         sizes.update({x: size for x, size in zip(pattern.letters, shape) if not x.isdigit()})
     if kernel.name.startswith('conv2d_') and not kernel.name.endswith('bias'):
         return 2 * int(np.prod([sizes[x] for x in 'NOPQCRS'], dtype=np.int64))
+    if kernel.name.startswith('gram_'):
+        return 2 * int(np.prod([sizes[x] for x in 'NDDHW'], dtype=np.int64))
     if kernel.name.startswith('linear_') and not kernel.name.endswith('bias'):
         products = 2 if kernel.name.endswith('_step') and call.outputs[-1] else 1
         return products * 2 * sizes['N'] * sizes['F'] * sizes['O']

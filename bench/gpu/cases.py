@@ -205,6 +205,9 @@ def _explainer() -> Iterator[Call]:
                                   peak_scale=peak_scale, momentum=0.9, floor=0.05,
                                   training=training))
         yield case('filter_loss_backward', sizes, attrs=dict(beta=4, tau=1))
+    for N, D, H, W in ((1, 1, 1, 1), (2, 5, 3, 4), (3, 37, 9, 7), (2, 130, 14, 14)):
+        for name in ('gram_forward', 'gram_backward'):
+            yield case(name, dict(N=N, D=D, H=H, W=W))
     for D in (1, 2, 5, 37, 300):
         for name in ('overlap_forward', 'overlap_backward'):
             yield case(name, dict(D=D), attrs=dict(floor=0.0025, shrink=0.01))

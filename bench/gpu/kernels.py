@@ -126,4 +126,4 @@ KERNELS = _read()
 # Matrix products at the device's precision; everything else is float32 whatever the precision.
 PRODUCTS = frozenset({'conv2d_forward', 'conv2d_backward_data', 'conv2d_backward_weight',
                       'linear_forward', 'linear_backward_data', 'linear_backward_weight',
-                      'linear_adam_step', 'linear_sgd_step'})
+                      'linear_adam_step', 'linear_sgd_step', 'gram_forward', 'gram_backward'})

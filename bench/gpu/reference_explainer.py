@@ -153,6 +153,15 @@ def filter_loss_backward(t: Names, a: Names, shape: Shapes) -> Arrays:
     return {'dx': dz.reshape(shape['dx']) * (t.g * t.factor)[:, None, None]}
 
 
+def gram_forward(t: Names, a: Names, shape: Shapes) -> Arrays:
+    return {'y': np.einsum('nfhw,nghw->fg', t.x, t.x, optimize=True)[:, :, None, None]}
+
+
+def gram_backward(t: Names, a: Names, shape: Shapes) -> Arrays:
+    both = (t.g + t.g.transpose(1, 0, 2, 3))[:, :, 0, 0]
+    return {'dx': np.einsum('fg,nghw->nfhw', both, t.x, optimize=True)}
+
+
 def _likeness(t: Names, a: Names) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """G, s_fg = G_fg^2 / (e_f e_g) off the diagonal, e_f, and which filters are below the floor."""
     gram = t.gram[:, :, 0, 0]

@@ -25,16 +25,6 @@ const backwardWeight = defineOp('conv2d_backward_weight', {
   inputs: { x: 'maps N C H W', g: 'maps N O P Q' },
   outputs: { dw: 'conv_weight O C R S' },
   attrs: ATTRS,
-  // <dw, v> = <g, conv(x, v)>: linear in x and in g
-  vjp({ inputs: { x, g }, grad: v, attrs }) {
-    const [, , H = 1, W = 1] = x.shape;
-    const [, , P = 1, Q = 1] = g.shape;
-    const linear = { ...attrs, relu: 0 };
-    return {
-      x: (): Value => backwardData({ g, w: v }, linear, { H, W }).dx,
-      g: (): Value => forward({ x, w: v, b: undefined }, linear, { P, Q }).y,
-    };
-  },
 });
 
 const backwardBias = defineOp('conv2d_backward_bias', {
@@ -97,19 +87,4 @@ export function conv2d(
     P: windowCount({ size: H, kernel: R, stride: strideH, before: top, after: bottom }),
     Q: windowCount({ size: W, kernel: S, stride: strideW, before: left, after: right }),
   }).y;
-}
-
-/** Gram matrix of maps: G[f,g] = sum over images and positions of x_f x_g. x (N, D, n, n); G (D, D, 1, 1). */
-export function gram(x: Value): Value {
-  const attrs = {
-    stride_h: 1,
-    stride_w: 1,
-    pad_top: 0,
-    pad_left: 0,
-    relu: 0,
-    rounded: 0,
-    round: 0,
-    peaks: 0,
-  };
-  return backwardWeight({ x, g: x }, attrs, { R: 1, S: 1 }).dw;
 }

@@ -10,6 +10,7 @@ export * from './conv2d.js';
 export * from './dropout.js';
 export * from './filter_loss.js';
 export * from './flatten.js';
+export * from './gram.js';
 export * from './linear.js';
 import './linear_step.js';
 export * from './lrn.js';

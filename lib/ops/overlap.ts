@@ -1,5 +1,5 @@
 import { defineOp, type Value } from '../graph.js';
-import { gram } from './conv2d.js';
+import { gram } from './gram.js';
 
 const ATTRS = { floor: 'f32', shrink: 'f32' } as const;
 

@@ -2,8 +2,7 @@
 //   dw[o,c,r,s] = sum_npq g[n,o,p,q] x[n,c,p*stride+r-pad,q*stride+s-pad]     db[o] = sum_npq g
 //   in   x (N, C, H, W)  g (N, O, P, Q)                          out  dw (O, C, R, S)  db (O)
 //   grid 32 filters, times blocks of channels, times stretches of the pixels of all images where
-//   the
-//        former are few
+//        there are few of both
 //   tile outer products of 8 channels and 32 filters in registers (AVX-512), summed over the pixels
 //        of a strip that stays in L1, strips in order
 //   cost 2 C R S flop per pixel and filter
@@ -89,6 +88,19 @@ static void join_parts(Device& device, const Sums& sums, const float* parts, int
   });
 }
 
+// Block b of panel p, where p comes before the panels of b's group: block p of panel b, turned.
+static void mirror(Device& device, int blocks, float* dw) {
+  parallel_for(device, blocks * blocks, [=](int cell, int) {
+    const int p = cell / blocks, b = cell % blocks;
+    if (b / TILE_PANELS <= p / TILE_PANELS) return;
+    const float* from = dw + ((long)b * blocks + p) * BLOCK * BLOCK;
+    float* to = dw + (long)cell * BLOCK * BLOCK;
+    for (int c = 0; c < BLOCK; c++) {
+      for (int o = 0; o < BLOCK; o++) to[c * BLOCK + o] = from[o * BLOCK + c];
+    }
+  });
+}
+
 void conv2d_backward_weight(Device& device, const conv2d_backward_weight_args& t,
                             const Conv2dAttrs& a) {
   const int N = t.x.dims[0], C = t.x.dims[1], O = t.g.dims[1], P = t.g.dims[2], Q = t.g.dims[3];
@@ -101,6 +113,9 @@ void conv2d_backward_weight(Device& device, const conv2d_backward_weight_args& t
                             (Q - 1) * a.stride_w + S, a.pad_top, a.pad_left);
   const Window window = window_of(device, copy, C, R, S, a.stride_h, a.stride_w);
   const bool picture = copy.lanes < BLOCK;
+  // Maps with themselves, a Gram matrix: one half is the other one turned.
+  const bool symmetric =
+      t.x.data == t.g.data && copy.in_place && R * S * a.stride_h * a.stride_w == 1;
   const int rows = (window.lanes + OUTER_ROWS - 1) / OUTER_ROWS * OUTER_ROWS;
   const Sums sums = {blocks_of(O), window.blocks(), rows};
   const int groups = (sums.panels + TILE_PANELS - 1) / TILE_PANELS;
@@ -125,13 +140,16 @@ void conv2d_backward_weight(Device& device, const conv2d_backward_weight_args& t
       const int panel = task / (split * parts) * TILE_PANELS, block = task / parts % split;
       const int part = task % parts;
       const long count = (long)now.images * now.strips();
-      add_strips(window, sums, now, images, copy.image(), maps, panel,
-                 (int)((long)sums.blocks * block / split),
-                 (int)((long)sums.blocks * (block + 1) / split), (int)(count * part / parts),
-                 (int)(count * (part + 1) / parts), n > 0, partial + part * sums.floats());
+      const int first = (int)((long)sums.blocks * block / split);
+      const int last = (int)((long)sums.blocks * (block + 1) / split);
+      if (symmetric && first >= panel + TILE_PANELS) return;
+      add_strips(window, sums, now, images, copy.image(), maps, panel, first, last,
+                 (int)(count * part / parts), (int)(count * (part + 1) / parts), n > 0,
+                 partial + part * sums.floats());
     });
   }
   join_parts(device, sums, partial, parts, C, picture, t.dw);
+  if (symmetric) mirror(device, sums.blocks, f32(t.dw));
 }
 
 void conv2d_backward_bias(Device& device, const conv2d_backward_bias_args& t, const NoAttrs&) {

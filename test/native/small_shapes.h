@@ -115,6 +115,8 @@ static const std::vector<Case> CASES = {
      "rows 5;maps 3 5 37 1;rows 5;none",
      {4, 0.014, 0.97, 0, 0.5, 0.9, 0.05, 1}},
     {"filter_loss_backward", "rows 37;maps 5 37 17 1;rows 37", "maps 5 37 4 4", {4, 1}},
+    {"gram_forward", "maps 2 37 5 4", "conv 37 37 1 1", {}, true},
+    {"gram_backward", "conv 37 37 1 1;maps 2 37 5 4", "maps 2 37 5 4", {}, true},
     {"overlap_forward", "conv 37 37 1 1 +", "rows", {0.5, 0.01}},
     {"overlap_backward", "rows;conv 37 37 1 1 +", "conv 37 37 1 1", {0.5, 0.01}},
     {"balance_gradient", "maps 2 37 5 5;maps 2 37 5 5", "rows", {3}},
