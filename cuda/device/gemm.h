@@ -26,6 +26,9 @@ struct TileShape {
   static constexpr int THREADS = BM / WM * (BN / WN) * 32;
 };
 typedef TileShape<128, 128, 64, 32, 3> LargeTile;
+// Four large warps read a third less of shared memory for the same products than eight. Row major
+// operands leave them the registers; two such blocks fit a multiprocessor.
+typedef TileShape<128, 128, 64, 64, 3> RowMajorTile;
 typedef TileShape<64, 64, 32, 32, 4> SmallTile;
 typedef TileShape<32, 128, 32, 32, 4>
     FlatTile;  // few rows: a batch through a fully connected layer

@@ -16,7 +16,7 @@ void conv2d_backward_weight(Device& device, const conv2d_backward_weight_args& t
   const PatchColumns patches = {f32(t.x), v};
   const Store store = {f32(t.dw), N};
   if (v.outputs > SmallTile::BM)
-    gemm_at_precision<LargeTile>(device, gradient, patches, store, v.outputs, N, pixels);
+    gemm_at_precision<RowMajorTile>(device, gradient, patches, store, v.outputs, N, pixels);
   else
     gemm_at_precision<SmallTile>(device, gradient, patches, store, v.outputs, N, pixels);
 }

@@ -30,7 +30,7 @@ void linear_backward_weight(Device& device, const linear_backward_weight_args& t
   const int N = row_count(t.x), F = (int)row_pitch(t.x), O = t.dw.dims[0];
   const int pitch = (int)row_pitch(t.g);
   const Dense<false> g = {f32(t.g), pitch, 0, N, pitch}, x = {f32(t.x), F, 0, N, F};
-  gemm_at_precision<LargeTile>(device, g, x, Store{f32(t.dw), F}, O, F, N);
+  gemm_at_precision<RowMajorTile>(device, g, x, Store{f32(t.dw), F}, O, F, N);
 }
 
 void linear_backward_bias(Device& device, const linear_backward_bias_args& t, const NoAttrs&) {

@@ -247,7 +247,7 @@ static void step(Device& device, const Args& t, const Tensors& tensors) {
   }
   if (t.dx.data) linear_backward_data(device, {t.g, t.w, t.dx}, {});
   const Dense<false> g = {f32(t.g), pitch, 0, N, pitch}, x = {f32(t.x), F, 0, N, F};
-  gemm_at_precision<LargeTile>(device, g, x, StepEpilogue<Tensors>{tensors, F}, O, F, N);
+  gemm_at_precision<RowMajorTile>(device, g, x, StepEpilogue<Tensors>{tensors, F}, O, F, N);
 }
 
 void linear_adam_step(Device& device, const linear_adam_step_args& t, const AdamAttrs& a) {

@@ -3,6 +3,7 @@
 //   in   gram (D, D, 1, 1), symmetric       out  loss ()   dgram (D, D, 1, 1)
 //   cost D^2 numbers, in double: little beside the product that made them
 #include "../cpu_kernels.h"
+#include "../simd/chunks.h"
 
 namespace partlens {
 namespace PL_ISA {
@@ -34,39 +35,57 @@ struct Gram {
   }
 };
 
-}  // namespace
-
-void overlap_forward(Device&, const overlap_forward_args& t, const OverlapAttrs& a) {
-  const Gram gram(t.gram, a);
-  const int D = gram.D;
-  double sum = 0;
-  for (int f = 0; f < D; f++) {
-    for (int g = 0; g < D; g++) sum -= g == f ? 0 : log(1 - gram.keep * gram.likeness(f, g));
-  }
-  memset(f32(t.loss), 0, sizeof(float) * BLOCK);
-  f32(t.loss)[0] = D > 1 ? (float)(sum / (2.0 * D * (D - 1))) : 0;
+// term(f) of each filter, by blocks of filters: a double each.
+template <class Term>
+static const double* each_filter(Device& device, int D, Term term) {
+  double* terms = reinterpret_cast<double*>(device.scratch(SUM_SLOT, 2 * (size_t)D));
+  parallel_for(device, blocks_of(D), [=](int block, int) {
+    const int end = block * BLOCK + BLOCK < D ? block * BLOCK + BLOCK : D;
+    for (int f = block * BLOCK; f < end; f++) terms[f] = term(f);
+  });
+  return terms;
 }
 
-void overlap_backward(Device&, const overlap_backward_args& t, const OverlapAttrs& a) {
+}  // namespace
+
+void overlap_forward(Device& device, const overlap_forward_args& t, const OverlapAttrs& a) {
+  const Gram gram(t.gram, a);
+  const int D = gram.D;
+  const double* terms = each_filter(device, D, [=](int f) {
+    double sum = 0;
+    for (int g = 0; g < f; g++) sum -= log(1 - gram.keep * gram.likeness(f, g));
+    return sum;
+  });
+  double sum = 0;
+  for (int f = 0; f < D; f++) sum += terms[f];
+  memset(f32(t.loss), 0, sizeof(float) * BLOCK);
+  f32(t.loss)[0] = D > 1 ? (float)(sum / ((double)D * (D - 1))) : 0;
+}
+
+void overlap_backward(Device& device, const overlap_backward_args& t, const OverlapAttrs& a) {
   const Gram gram(t.gram, a);
   const int D = gram.D;
   const double gain = D > 1 ? f32(t.g)[0] / ((double)D * (D - 1)) : 0;
   float* dgram = f32(t.dgram);
   memset(dgram, 0, sizeof(float) * elements(t.dgram));
-  double shared = 0;  // what filters below the floor send to the mean
-  for (int f = 0; f < D; f++) {
+  // dloss/de_f: the pairs (f, g) and (g, f)
+  const double* energy = each_filter(device, D, [=](int f) {
     const double inverse = gram.inverse(f);
-    double energy = 0;  // dloss/de_f: the pairs (f, g) and (g, f)
+    double sum = 0;
     for (int g = 0; g < D; g++) {
       if (g == f) continue;
       const double s = gram.likeness(f, g), rise = gain * gram.keep / (1 - gram.keep * s);
       dgram[gram.at(f, g)] = (float)(rise * gram.data[gram.at(f, g)] * inverse * gram.inverse(g));
-      energy -= rise * s * inverse;
+      sum -= rise * s * inverse;
     }
+    return sum;
+  });
+  double shared = 0;  // what filters below the floor send to the mean
+  for (int f = 0; f < D; f++) {
     if (gram.data[gram.at(f, f)] > gram.least)
-      dgram[gram.at(f, f)] = (float)energy;
+      dgram[gram.at(f, f)] = (float)energy[f];
     else
-      shared += energy * a.floor / D;
+      shared += energy[f] * a.floor / D;
   }
   for (int f = 0; f < D; f++) dgram[gram.at(f, f)] += (float)shared;
 }
