@@ -12,6 +12,8 @@
 // An epilogue is a struct with  void operator()(int batch, int m, int n, float c_n, float c_n+1).
 // One that wants the whole tile besides overloads finish_tile().
 #pragma once
+#include <type_traits>
+
 #include "../launch.h"
 #include "../layout.h"
 #include "tile.h"
@@ -26,8 +28,9 @@ struct TileShape {
   static constexpr int THREADS = BM / WM * (BN / WN) * 32;
 };
 typedef TileShape<128, 128, 64, 32, 3> LargeTile;
-// Four large warps read a third less of shared memory for the same products than eight. Row major
-// operands leave them the registers; two such blocks fit a multiprocessor.
+// For row major operands: four large warps read a third less of shared memory for the same products
+// than eight, and two such blocks fit a multiprocessor. Other operands, and the sums of FLOAT32,
+// need too many registers beside them.
 typedef TileShape<128, 128, 64, 64, 3> RowMajorTile;
 typedef TileShape<64, 64, 32, 32, 4> SmallTile;
 typedef TileShape<32, 128, 32, 32, 4>
@@ -242,7 +245,8 @@ bool gemm_at_precision(Device& device, A a, B b, Epilogue epilogue, int M, int N
     case PL_TF32:
       return gemm<Shape, Product::TF32>(device, a, b, epilogue, M, N, K);
     default:
-      return gemm<Shape, Product::FLOAT32>(device, a, b, epilogue, M, N, K);
+      typedef std::conditional_t<std::is_same<Shape, RowMajorTile>::value, LargeTile, Shape> Exact;
+      return gemm<Exact, Product::FLOAT32>(device, a, b, epilogue, M, N, K);
   }
 }
 
