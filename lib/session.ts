@@ -226,6 +226,10 @@ export async function createSession(options: SessionOptions): Promise<Session> {
   if (!Number.isInteger(threads) || threads < 0) {
     throw expected('an integer >= 1, or 0 for all', 'threads', threads, { op: 'createSession' });
   }
+  const exact = {
+    precision: oneOf('precision', precision, PRECISIONS),
+    accuracy: oneOf('accuracy', accuracy, ACCURACIES),
+  };
   const binding = loadBinding();
   const choice = binding.chooseBackend(backend);
   const plan = planPrograms(new Map(Object.entries(programs)), (type) =>
@@ -235,8 +239,8 @@ export async function createSession(options: SessionOptions): Promise<Session> {
     backend: choice.backend,
     threads,
     arenaBytes: plan.arenaBytes,
-    precision: choice.backend === 'cpu' ? 'fp32' : oneOf('precision', precision, PRECISIONS),
-    accuracy: oneOf('accuracy', accuracy, ACCURACIES),
+    precision: choice.backend === 'cpu' ? 'fp32' : exact.precision,
+    accuracy: exact.accuracy,
   });
   const session = new Session(native, plan, choice);
   await fill(session, native, plan);

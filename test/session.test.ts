@@ -230,7 +230,7 @@ describe('session: refusals', () => {
     });
   });
 
-  it('a wrong number of threads or backend is E_ARGUMENT', async () => {
+  it('a wrong number of threads, backend or precision is E_ARGUMENT', async () => {
     for (const threads of [-1, 1.5, NaN]) {
       await failure('E_ARGUMENT', /\[createSession\] Expected .* for threads/, () =>
         createSession({ programs: { main: affine(1) }, threads }),
@@ -238,6 +238,9 @@ describe('session: refusals', () => {
     }
     await failure('E_ARGUMENT', /auto, cpu or cuda for backend but received "tpu"/, () =>
       createSession({ programs: { main: affine(1) }, backend: 'tpu' as never }),
+    );
+    await failure('E_ARGUMENT', /fp32, tf32 or bf16 for precision but received "fp16"/, () =>
+      createSession({ programs: { main: affine(1) }, backend: 'cpu', precision: 'fp16' as never }),
     );
   });
 
