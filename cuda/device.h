@@ -3,6 +3,7 @@
 #pragma once
 #include <cuda_runtime.h>
 
+#include <atomic>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -92,7 +93,8 @@ class Device : public PlDevice {
   void* begin_copy(const void* host, size_t bytes);
   void end_copy();
 
-  int64_t call_ = 0, peaks_call_ = 0;
+  std::atomic<int64_t> call_{0};  // any thread may allocate
+  int64_t peaks_call_ = 0;
   const void* peaks_of_ = nullptr;
 
   cudaStream_t copy_stream_ = nullptr;

@@ -189,7 +189,8 @@ class Check:
         if self.emulated:
             return Section('sanitizer', None, 'emulated: the tests run other sanitizers')
         if not self.sanitizers:
-            return Section('sanitizer', None, 'compute-sanitizer was not found, or no g++ to build what it runs')
+            return Section('sanitizer', None,
+                           'compute-sanitizer was not found, or no g++ to build what it runs')
         found = [sanitizer.result() for sanitizer in self.sanitizers]
         return Section('sanitizer', all(clean for clean, _, _ in found),
                        '; '.join(said for _, said, _ in found),

@@ -67,8 +67,9 @@ export interface Evaluation {
 const BATCH = 32;
 
 /**
- * Evaluates an explainer: see `Explainer.evaluate`. With landmarks it writes `parts.json`. Throws `E_FILE`
- * when photographs are gone, `E_ARGUMENT` for wrong options, `E_STATE` when they changed since the run or when the signal stops it.
+ * Evaluates an explainer: see `Explainer.evaluate`. With landmarks it writes `parts.json`. Throws
+ * `E_ARGUMENT` for wrong options, `E_FILE` when photographs are gone, `E_STATE` when they changed since the
+ * run or when the signal stops it.
  */
 export async function evaluateExplainer(
   explainer: Explainer,
