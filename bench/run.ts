@@ -4,11 +4,11 @@
 // -- inference: inference.ts.
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { gradient } from '../lib/grad.js';
-import { Graph } from '../lib/graph.js';
-import { conv2d, linear } from '../lib/ops/index.js';
-import { createSession } from '../lib/session.js';
-import { sizeOf } from '../lib/tensor.js';
+import { gradient } from '../lib/engine/grad.js';
+import { Graph } from '../lib/engine/graph.js';
+import { conv2d, linear } from '../lib/engine/ops/index.js';
+import { createSession } from '../lib/engine/session.js';
+import { sizeOf } from '../lib/engine/tensor.js';
 import { findTorch, torchEnvironment } from './train/peer.js';
 
 const peer = fileURLToPath(new URL('peers/torch_kernels.py', import.meta.url));

@@ -1,5 +1,5 @@
 export { listImages, readImage, type ImageFile } from './data/images.js';
-export { loadBinding, type DeviceInfo } from './binding.js';
+export { loadBinding, type DeviceInfo } from './engine/binding.js';
 export { PartlensError, type ErrorCode } from './errors.js';
 export { evaluationJson, type EvaluateOptions, type Evaluation } from './explainer/evaluate.js';
 export {
@@ -33,5 +33,5 @@ export {
   type ReportProgress,
   type WrittenReport,
 } from './report/report.js';
-export type { BackendChoice, DeviceOptions, SessionInfo } from './session.js';
+export type { BackendChoice, DeviceOptions, SessionInfo } from './engine/session.js';
 export { VERSION } from './version.js';

@@ -26,7 +26,7 @@ const PlBackend* find_backend(const std::string& name) {
 
 namespace {
 
-// describe(backend): what kernels.def and attrs.def say, for lib/binding.ts to compare.
+// describe(backend): what kernels.def and attrs.def say, for lib/engine/binding.ts to compare.
 Napi::Value describe(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guard(env, [&] {

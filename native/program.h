@@ -1,4 +1,4 @@
-// A compiled program: lib/plan.ts encodes it, decode_program checks every number of it.
+// A compiled program: lib/engine/plan.ts encodes it, decode_program checks every number of it.
 #pragma once
 #include <cstdint>
 #include <vector>

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
-import { gradient } from '../lib/grad.js';
-import { Graph } from '../lib/graph.js';
+import { gradient } from '../lib/engine/grad.js';
+import { Graph } from '../lib/engine/graph.js';
 import {
   add,
   addScaled,
@@ -18,10 +18,10 @@ import {
   mixTracks,
   normLayer,
   projectNorm,
-} from '../lib/ops/index.js';
-import { adam, hyperParameters } from '../lib/optimizer/index.js';
-import { createSession } from '../lib/session.js';
-import { sizeOf } from '../lib/tensor.js';
+} from '../lib/engine/ops/index.js';
+import { adam, hyperParameters } from '../lib/engine/optimizer/index.js';
+import { createSession } from '../lib/engine/session.js';
+import { sizeOf } from '../lib/engine/tensor.js';
 import { constant, normal, seeded, uniform } from './support/draw.js';
 import { backends, sameBits, type Arrays } from './support/engine.js';
 

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { loadBinding } from '../lib/binding.js';
+import { loadBinding } from '../lib/engine/binding.js';
 import { opTests } from './support/op_tests.js';
 
 const LACKING = 'names an instruction set that this machine lacks';

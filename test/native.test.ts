@@ -7,11 +7,11 @@ import {
   nativeError,
   wrapped,
   type NativeSession,
-} from '../lib/binding.js';
-import { Graph, registry } from '../lib/graph.js';
-import { maxpool2d, relu, scale } from '../lib/ops/index.js';
-import { type PlannedOp, type Program } from '../lib/plan.js';
-import { createSession } from '../lib/session.js';
+} from '../lib/engine/binding.js';
+import { Graph, registry } from '../lib/engine/graph.js';
+import { maxpool2d, relu, scale } from '../lib/engine/ops/index.js';
+import { type PlannedOp, type Program } from '../lib/engine/plan.js';
+import { createSession } from '../lib/engine/session.js';
 import { everyOp } from './support/every_op.js';
 import type { FuzzReport } from './support/fuzz_program.js';
 import { compile, convolution, encode, run, use } from './support/native.js';
@@ -26,7 +26,7 @@ async function refuses(session: NativeSession, words: Int32Array, text: RegExp):
 }
 
 describe('native: description', () => {
-  it('signatures.def says what lib/ops says, for every kernel', () => {
+  it('signatures.def says what lib/engine/ops says, for every kernel', () => {
     const file = fileURLToPath(new URL('../native/signatures.def', import.meta.url));
     const lines = readFileSync(file, 'utf8').matchAll(/^SIGNATURE\((\w+), "(.*)"\)$/gm);
     const native = Object.fromEntries(

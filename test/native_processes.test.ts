@@ -14,9 +14,9 @@ import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { expect } from 'chai';
 import { hasSystemCode } from '../lib/data/file_error.js';
-import { Graph } from '../lib/graph.js';
-import { conv2d } from '../lib/ops/index.js';
-import { createSession } from '../lib/session.js';
+import { Graph } from '../lib/engine/graph.js';
+import { conv2d } from '../lib/engine/ops/index.js';
+import { createSession } from '../lib/engine/session.js';
 import { ControlGroup } from './support/control_group.js';
 import {
   compile,

@@ -1,4 +1,4 @@
-"""Lists of kernel calls over values: what lib/plan.ts compiles to, written by hand."""
+"""Lists of kernel calls over values: what lib/engine/plan.ts compiles to, written by hand."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field

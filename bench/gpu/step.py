@@ -309,7 +309,7 @@ class _Builder:
 
 
 def training_step(setting: Setting, traced: bool = False) -> Step:
-    """The whole step of one setting, its calls fused as lib/fuse.ts does. `traced`: every activation
+    """The whole step of one setting, its calls fused as lib/engine/fuse.ts does. `traced`: every activation
     and gradient in memory, no call fused."""
     builder = _Builder(setting, traced)
     builder.forward()

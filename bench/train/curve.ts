@@ -1,7 +1,7 @@
 // npm run bench -- curve: 500 training steps with Winograd F(4x4) and with direct convolution from the same
 // weights, and with F(4x4) from another seed. The first two may differ by less than the seeds do.
 import { availableParallelism } from 'node:os';
-import type { Accuracy } from '../../lib/binding.js';
+import type { Accuracy } from '../../lib/engine/binding.js';
 import type { Batch } from '../../lib/explainer/trainer.js';
 import { Ours } from './ours.js';
 import { table, writeTable } from './report.js';

@@ -1,9 +1,9 @@
-import { gradient } from '../../lib/grad.js';
-import { Graph } from '../../lib/graph.js';
-import { conv2d } from '../../lib/ops/index.js';
+import { gradient } from '../../lib/engine/grad.js';
+import { Graph } from '../../lib/engine/graph.js';
+import { conv2d } from '../../lib/engine/ops/index.js';
 import { Random } from '../../lib/random.js';
-import { createSession, type Session } from '../../lib/session.js';
-import { sizeOf } from '../../lib/tensor.js';
+import { createSession, type Session } from '../../lib/engine/session.js';
+import { sizeOf } from '../../lib/engine/tensor.js';
 import { timed, type Body } from './measure.js';
 import type { OursOptions } from './ours.js';
 import type { Peer } from './peer.js';

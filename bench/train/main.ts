@@ -6,7 +6,7 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { ACCURACIES } from '../../lib/binding.js';
+import { ACCURACIES } from '../../lib/engine/binding.js';
 import { checkPeer, drawStart, type Start } from './compare.js';
 import { describeMachine, measurePeak, type Peak } from './machine.js';
 import { createLayer, layerBody, peerLayerBody } from './layer.js';

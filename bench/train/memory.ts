@@ -3,7 +3,7 @@
 // network: its code is compiled, its threads run. So it is for the peer (torch_train.py), whose
 // libraries are likewise not counted. Features are one, weights as the session has them: zero.
 import { readFileSync, writeFileSync } from 'node:fs';
-import { sizeOf } from '../../lib/tensor.js';
+import { sizeOf } from '../../lib/engine/tensor.js';
 import { Ours } from './ours.js';
 import { SETTINGS, settingOf, type Setting } from './settings.js';
 import type { Batch } from '../../lib/explainer/trainer.js';

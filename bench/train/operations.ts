@@ -1,6 +1,6 @@
-import { registry } from '../../lib/graph.js';
-import { parseSignature } from '../../lib/signature.js';
-import type { PlannedOp, Program } from '../../lib/plan.js';
+import { registry } from '../../lib/engine/graph.js';
+import { parseSignature } from '../../lib/engine/signature.js';
+import type { PlannedOp, Program } from '../../lib/engine/plan.js';
 
 /** What a call must do, by arithmetic. */
 export interface Work {

@@ -1,10 +1,10 @@
 import { initialWeights, filterNorms } from '../../lib/explainer/initial.js';
 import { buildTrainingGraph, INTERPRETABLE, overlapWeights } from '../../lib/explainer/loss.js';
 import type { Batch } from '../../lib/explainer/trainer.js';
-import { hyperParameters } from '../../lib/optimizer/index.js';
+import { hyperParameters } from '../../lib/engine/optimizer/index.js';
 import { Random } from '../../lib/random.js';
-import { createSession, type DeviceOptions, type Session } from '../../lib/session.js';
-import type { TensorData } from '../../lib/tensor.js';
+import { createSession, type DeviceOptions, type Session } from '../../lib/engine/session.js';
+import type { TensorData } from '../../lib/engine/tensor.js';
 import type { Setting } from './settings.js';
 
 export type Arrays = Record<string, TensorData>;

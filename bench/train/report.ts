@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { SessionInfo } from '../../lib/session.js';
+import type { SessionInfo } from '../../lib/engine/session.js';
 import type { Agreement } from './compare.js';
 import { describeMachine, fileStem, type Machine, type Peak } from './machine.js';
 import { median, type CallTime, type Sample } from './measure.js';

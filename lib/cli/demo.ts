@@ -3,7 +3,7 @@ import { Command } from 'commander';
 import { runDemo, type DemoProgress, type DemoResult } from '../demo/demo.js';
 import { addDeviceFlags, positiveInteger, type DeviceFlags } from './flags.js';
 import { clock, ProgressLine, withInterrupt } from './progress.js';
-import { deviceOptions } from '../session.js';
+import { deviceOptions } from '../engine/session.js';
 
 interface DemoFlags extends DeviceFlags {
   out: string;

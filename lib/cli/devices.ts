@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { loadBinding } from '../binding.js';
+import { loadBinding } from '../engine/binding.js';
 
 export function devicesCommand(): Command {
   return new Command('devices')

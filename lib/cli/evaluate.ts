@@ -5,7 +5,7 @@ import { loadExplainer } from '../explainer/explainer.js';
 import { addDeviceFlags, positive, type DeviceFlags } from './flags.js';
 import { ProgressLine, withInterrupt } from './progress.js';
 import { table } from './table.js';
-import { deviceOptions } from '../session.js';
+import { deviceOptions } from '../engine/session.js';
 
 interface EvaluateFlags extends DeviceFlags {
   landmarks?: string;

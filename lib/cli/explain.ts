@@ -5,7 +5,7 @@ import { explanationPage } from '../explain/page.js';
 import { printable } from '../explain/markup.js';
 import { drawExplanation } from '../explain/picture.js';
 import { loadExplainer } from '../explainer/explainer.js';
-import { deviceOptions } from '../session.js';
+import { deviceOptions } from '../engine/session.js';
 import { addDeviceFlags, positiveInteger, type DeviceFlags } from './flags.js';
 import { ProgressLine, withInterrupt } from './progress.js';
 import { table } from './table.js';

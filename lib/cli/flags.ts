@@ -1,7 +1,7 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
-import { ACCURACIES, PRECISIONS } from '../binding.js';
+import { ACCURACIES, PRECISIONS } from '../engine/binding.js';
 import type { Preprocessing } from '../performer/index.js';
-import type { DeviceOptions } from '../session.js';
+import type { DeviceOptions } from '../engine/session.js';
 
 /** Options that all commands that compute share. */
 export type DeviceFlags = DeviceOptions;

@@ -17,7 +17,7 @@ import { LiveView } from '../report/live.js';
 import { writeReport } from '../report/report.js';
 import { showReport, showReporting } from './report.js';
 import { ProgressLine, showTraining, withInterrupt } from './progress.js';
-import { deviceOptions, type SessionInfo } from '../session.js';
+import { deviceOptions, type SessionInfo } from '../engine/session.js';
 
 interface TrainFlags extends DeviceFlags, ImageFlags {
   performer: string;

@@ -1,6 +1,6 @@
 import { Zip, ZipDeflate } from 'fflate';
 import { setImmediate } from 'node:timers/promises';
-import { sizeOf, type Shape } from '../tensor.js';
+import { sizeOf, type Shape } from '../engine/tensor.js';
 import { expected } from '../errors.js';
 import { AtomicFile } from './atomic.js';
 

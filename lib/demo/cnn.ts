@@ -2,8 +2,8 @@ import { writeFileAtomic, writeJsonAtomic } from '../data/atomic.js';
 import type { ImageFile } from '../data/images.js';
 import { readImages } from '../data/images.js';
 import { PartlensError } from '../errors.js';
-import { gradient } from '../grad.js';
-import { Graph, type Value } from '../graph.js';
+import { gradient } from '../engine/grad.js';
+import { Graph, type Value } from '../engine/graph.js';
 import {
   conv2d,
   dropout,
@@ -12,12 +12,17 @@ import {
   maxpool2d,
   softmax,
   softmaxCrossEntropy,
-} from '../ops/index.js';
-import { adam, cosine, hyperParameters } from '../optimizer/index.js';
+} from '../engine/ops/index.js';
+import { adam, cosine, hyperParameters } from '../engine/optimizer/index.js';
 import { encodeModel, sidecarPath, type NodeSpec, type TensorSpec } from '../performer/index.js';
 import { Random } from '../random.js';
-import { createSession, deviceOptions, type DeviceOptions, type Session } from '../session.js';
-import { sizeOf } from '../tensor.js';
+import {
+  createSession,
+  deviceOptions,
+  type DeviceOptions,
+  type Session,
+} from '../engine/session.js';
+import { sizeOf } from '../engine/tensor.js';
 
 /** The layers of the demo's network: a small VGG, 56 x 56 pixels to 64 maps of 14 x 14. */
 const CONVOLUTIONS = [

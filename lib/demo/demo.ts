@@ -7,7 +7,7 @@ import { stoppable } from '../explainer/stop.js';
 import { trainExplainer } from '../explainer/train.js';
 import { loadPerformer } from '../performer/index.js';
 import { writeReport } from '../report/report.js';
-import { deviceOptions, type DeviceOptions } from '../session.js';
+import { deviceOptions, type DeviceOptions } from '../engine/session.js';
 import { BIRD_CLASSES, writeBirds } from './bird_images.js';
 import { DEMO_LAYER, DEMO_SIDE, DEMO_TARGETS, trainCnn } from './cnn.js';
 import { prepareFolder } from './folder.js';

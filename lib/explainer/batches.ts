@@ -1,6 +1,6 @@
 import type { FeatureStore } from '../data/feature_store.js';
 import { Random } from '../random.js';
-import { sizeOf } from '../tensor.js';
+import { sizeOf } from '../engine/tensor.js';
 import { LAYER, targetName } from './features.js';
 import type { Batch } from './trainer.js';
 

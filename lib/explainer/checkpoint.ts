@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { fileError } from '../data/file_error.js';
 import { readSafetensors, writeSafetensors } from '../data/safetensors.js';
 import { PartlensError } from '../errors.js';
-import type { TensorData, Shape } from '../tensor.js';
+import type { TensorData, Shape } from '../engine/tensor.js';
 
 /** What a checkpoint holds beside the tensors. */
 export interface CheckpointHeader {

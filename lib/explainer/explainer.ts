@@ -1,9 +1,14 @@
 import { resolve } from 'node:path';
 import type { ImageSummary } from '../data/images.js';
 import { expected, PartlensError, requireText } from '../errors.js';
-import type { Graph } from '../graph.js';
+import type { Graph } from '../engine/graph.js';
 import { loadPerformer, type Performer } from '../performer/index.js';
-import { createSession, deviceOptions, type DeviceOptions, type Session } from '../session.js';
+import {
+  createSession,
+  deviceOptions,
+  type DeviceOptions,
+  type Session,
+} from '../engine/session.js';
 import { loadCheckpoint } from './checkpoint.js';
 import { evaluateExplainer, type EvaluateOptions, type Evaluation } from './evaluate.js';
 import { explainImage } from '../explain/explain.js';

@@ -1,6 +1,6 @@
-import type { ValueType } from '../graph.js';
+import type { ValueType } from '../engine/graph.js';
 import { Random } from '../random.js';
-import { sizeOf } from '../tensor.js';
+import { sizeOf } from '../engine/tensor.js';
 import type { TrainOptions } from './options.js';
 
 /**

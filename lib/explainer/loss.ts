@@ -1,5 +1,5 @@
-import { gradient, type Seed } from '../grad.js';
-import type { Graph, Value } from '../graph.js';
+import { gradient, type Seed } from '../engine/grad.js';
+import type { Graph, Value } from '../engine/graph.js';
 import {
   balanceGradient,
   contributionLoss,
@@ -8,8 +8,8 @@ import {
   meanSquare,
   overlap,
   projectNorm,
-} from '../ops/index.js';
-import { adam, clipGradients, sgd } from '../optimizer/index.js';
+} from '../engine/ops/index.js';
+import { adam, clipGradients, sgd } from '../engine/optimizer/index.js';
 import { buildNetwork, type Network, type NetworkSpec } from './network.js';
 import type { TrainOptions } from './options.js';
 

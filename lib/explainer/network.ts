@@ -1,5 +1,5 @@
 import { expected } from '../errors.js';
-import { Graph, type Value } from '../graph.js';
+import { Graph, type Value } from '../engine/graph.js';
 import {
   conv2d,
   flatten,
@@ -11,7 +11,7 @@ import {
   relu,
   scale,
   type Pool2dOptions,
-} from '../ops/index.js';
+} from '../engine/ops/index.js';
 import type { TrainOptions } from './options.js';
 
 /** Encodings that are decoded together. */

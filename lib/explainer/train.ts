@@ -7,7 +7,7 @@ import { fingerprint } from '../data/fingerprint.js';
 import { listImages, type ImageFile, type ImageList } from '../data/images.js';
 import { expected, PartlensError, requireNames, requireText } from '../errors.js';
 import { Performer } from '../performer/index.js';
-import { deviceOptions, type DeviceOptions } from '../session.js';
+import { deviceOptions, type DeviceOptions } from '../engine/session.js';
 import { VERSION } from '../version.js';
 import { batches, batchRows, readBatch, type BatchOptions } from './batches.js';
 import { loadCheckpoint, saveCheckpoint } from './checkpoint.js';

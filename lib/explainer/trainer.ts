@@ -1,8 +1,13 @@
 import { PartlensError } from '../errors.js';
-import type { Graph } from '../graph.js';
-import { hyperParameters, cosine } from '../optimizer/index.js';
-import { createSession, deviceOptions, type DeviceOptions, type Session } from '../session.js';
-import type { TensorData } from '../tensor.js';
+import type { Graph } from '../engine/graph.js';
+import { hyperParameters, cosine } from '../engine/optimizer/index.js';
+import {
+  createSession,
+  deviceOptions,
+  type DeviceOptions,
+  type Session,
+} from '../engine/session.js';
+import type { TensorData } from '../engine/tensor.js';
 import { initialWeights, filterNorms, type InitialFilters } from './initial.js';
 import { buildTrainingGraph, INTERPRETABLE, overlapWeights } from './loss.js';
 import { buildNetwork, type NetworkSpec } from './network.js';

@@ -3,7 +3,7 @@ import { Random } from '../random.js';
 import { LAYER, rowsOf } from './features.js';
 import type { RunConfig } from './run_folder.js';
 import type { Trainer } from './trainer.js';
-import { sizeOf } from '../tensor.js';
+import { sizeOf } from '../engine/tensor.js';
 
 /** Looks at a training run while it goes on; its bits are the same with and without. */
 export interface TrainWatch {

@@ -2,7 +2,7 @@ import { writeFileAtomic } from '../data/atomic.js';
 import { expected } from '../errors.js';
 import type { Explainer } from '../explainer/explainer.js';
 import { addPerformer, encodeModel, OnnxBuilder, type ValueSpec } from '../performer/index.js';
-import { sizeOf } from '../tensor.js';
+import { sizeOf } from '../engine/tensor.js';
 import { VERSION } from '../version.js';
 import { addDecoder, addEncoder, addPartMaps } from './onnx_explainer.js';
 

@@ -1,4 +1,4 @@
-import { sizeOf, type Shape } from '../tensor.js';
+import { sizeOf, type Shape } from '../engine/tensor.js';
 import {
   floatAttribute,
   floatsAttribute,

@@ -1,5 +1,5 @@
 import { expected, show } from '../errors.js';
-import { sizeOf, type Shape } from '../tensor.js';
+import { sizeOf, type Shape } from '../engine/tensor.js';
 import { foldNode, shapeOf } from './fold.js';
 import { LOWER_DENSE } from './lower_dense.js';
 import { LOWER_POINTWISE } from './lower_pointwise.js';

@@ -1,4 +1,4 @@
-import type { Shape } from '../tensor.js';
+import type { Shape } from '../engine/tensor.js';
 import { nodeError } from './onnx_error.js';
 import type { NetValue, StepOp } from './network.js';
 import type { OnnxNode } from './onnx_read.js';

@@ -1,4 +1,4 @@
-import { sameShape } from '../tensor.js';
+import { sameShape } from '../engine/tensor.js';
 import { floatAttribute, intAttribute } from './attributes.js';
 import { axisOf } from './fold.js';
 import {

@@ -1,4 +1,4 @@
-import { sameShape, sizeOf } from '../tensor.js';
+import { sameShape, sizeOf } from '../engine/tensor.js';
 import { intAttribute } from './attributes.js';
 import { axesOf, axisOf, reshapeDims, squeezeDims, unsqueezeDims } from './fold.js';
 import { valueInput, type Draft, type Lower, type NodeContext } from './lower_context.js';

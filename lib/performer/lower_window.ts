@@ -1,4 +1,4 @@
-import { windowCount } from '../ops/window.js';
+import { windowCount } from '../engine/ops/window.js';
 import { intAttribute, intsAttribute, stringAttribute } from './attributes.js';
 import { axesOf, axisOf } from './fold.js';
 import {

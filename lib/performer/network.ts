@@ -1,4 +1,4 @@
-import type { Shape } from '../tensor.js';
+import type { Shape } from '../engine/tensor.js';
 import type { NodeRef } from './onnx_error.js';
 
 /** [vertical, horizontal]. */
@@ -6,7 +6,7 @@ export type YX = readonly [number, number];
 /** [top, left, bottom, right]. */
 export type Sides = readonly [number, number, number, number];
 
-/** A sliding window in the terms of `lib/ops`. */
+/** A sliding window in the terms of `lib/engine/ops`. */
 export interface Window {
   readonly kernel: YX;
   readonly stride: YX;

@@ -1,4 +1,4 @@
-import type { Shape } from '../tensor.js';
+import type { Shape } from '../engine/tensor.js';
 import type { AttributeValue, NodeSpec, TensorSpec } from './onnx_write.js';
 
 /** Collects the nodes and weights of an ONNX graph; each method returns the name of a new value. */

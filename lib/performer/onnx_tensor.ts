@@ -1,5 +1,5 @@
 import { show } from '../errors.js';
-import { sizeOf, type Shape } from '../tensor.js';
+import { sizeOf, type Shape } from '../engine/tensor.js';
 import { modelError } from './onnx_error.js';
 import { DataType, type TensorProto } from './onnx_proto.js';
 

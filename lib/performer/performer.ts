@@ -5,7 +5,7 @@ import {
   type DeviceOptions,
   type Session,
   type SessionInfo,
-} from '../session.js';
+} from '../engine/session.js';
 import { featureInfo, layerInfo, type FeatureInfo, type LayerInfo } from './layer_info.js';
 import { lowerModel } from './lower.js';
 import { elements, type NetValue, type Network, type PoolOp } from './network.js';

@@ -1,4 +1,4 @@
-import { Graph, type Value } from '../graph.js';
+import { Graph, type Value } from '../engine/graph.js';
 import {
   add,
   avgpool2d,
@@ -11,8 +11,8 @@ import {
   maxpool2d,
   relu,
   softmax,
-} from '../ops/index.js';
-import type { Shape } from '../tensor.js';
+} from '../engine/ops/index.js';
+import type { Shape } from '../engine/tensor.js';
 import type { AffineOp, ConvOp, LinearOp, NetValue, Network, StepOp } from './network.js';
 import { nodeError } from './onnx_error.js';
 

@@ -10,10 +10,10 @@ const { canEmulate, buildEmulated } = (await import(
 )) as { canEmulate: () => boolean; buildEmulated: (variant: string) => Promise<string> };
 
 const SOURCE = `
-  const { Graph } = await import(${JSON.stringify(moduleFile('lib/graph'))});
-  const { mean, relu } = await import(${JSON.stringify(moduleFile('lib/ops/index'))});
-  const { createSession } = await import(${JSON.stringify(moduleFile('lib/session'))});
-  const { loadBinding } = await import(${JSON.stringify(moduleFile('lib/binding'))});
+  const { Graph } = await import(${JSON.stringify(moduleFile('lib/engine/graph'))});
+  const { mean, relu } = await import(${JSON.stringify(moduleFile('lib/engine/ops/index'))});
+  const { createSession } = await import(${JSON.stringify(moduleFile('lib/engine/session'))});
+  const { loadBinding } = await import(${JSON.stringify(moduleFile('lib/engine/binding'))});
   const attempt = (body) => body().catch((e) => console.log(e.code, e.message.replaceAll('\\n', ' | ')));
   const graph = (elements) => {
     const made = new Graph();

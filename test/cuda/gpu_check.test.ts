@@ -6,10 +6,10 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { buildTrainingGraph } from '../../lib/explainer/loss.js';
 import { trainOptions } from '../../lib/explainer/options.js';
-import { registry, type Graph, type Value } from '../../lib/graph.js';
-import '../../lib/ops/index.js';
-import { schedule } from '../../lib/plan.js';
-import { isOptional } from '../../lib/signature.js';
+import { registry, type Graph, type Value } from '../../lib/engine/graph.js';
+import '../../lib/engine/ops/index.js';
+import { schedule } from '../../lib/engine/plan.js';
+import { isOptional } from '../../lib/engine/signature.js';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const command = join(root, 'bench/gpu_check.py');

@@ -2,11 +2,11 @@ import { expect } from 'chai';
 import { buildTrainingGraph, overlapWeights } from '../../lib/explainer/loss.js';
 import { buildNetwork } from '../../lib/explainer/network.js';
 import type { TrainOptionsInput } from '../../lib/explainer/options.js';
-import { gradient, type Seed } from '../../lib/grad.js';
-import type { Graph } from '../../lib/graph.js';
-import { filterLoss, mean, meanSquare, overlap } from '../../lib/ops/index.js';
-import { hyperParameters } from '../../lib/optimizer/index.js';
-import { createSession } from '../../lib/session.js';
+import { gradient, type Seed } from '../../lib/engine/grad.js';
+import type { Graph } from '../../lib/engine/graph.js';
+import { filterLoss, mean, meanSquare, overlap } from '../../lib/engine/ops/index.js';
+import { hyperParameters } from '../../lib/engine/optimizer/index.js';
+import { createSession } from '../../lib/engine/session.js';
 import type { Arrays } from '../support/engine.js';
 import { BATCH, batchOf, optionsOf, POWER, SPEC, trainerOf } from './network_cases.js';
 

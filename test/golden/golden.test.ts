@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { ACCURACIES } from '../../lib/binding.js';
+import { ACCURACIES } from '../../lib/engine/binding.js';
 import { readGolden, runGolden } from './golden.js';
 import { TOLERANCE } from './run.js';
 import { backends } from '../support/engine.js';

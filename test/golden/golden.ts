@@ -1,11 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { expected, PartlensError } from '../../lib/errors.js';
-import type { Graph, Value } from '../../lib/graph.js';
+import type { Graph, Value } from '../../lib/engine/graph.js';
 import { buildTrainingGraph, type TrainingGraph } from '../../lib/explainer/loss.js';
 import { trainOptions } from '../../lib/explainer/options.js';
-import { hyperParameters } from '../../lib/optimizer/index.js';
-import { createSession, type DeviceOptions, type Session } from '../../lib/session.js';
+import { hyperParameters } from '../../lib/engine/optimizer/index.js';
+import { createSession, type DeviceOptions, type Session } from '../../lib/engine/session.js';
 
 const numbers = z.array(z.number());
 const byName = z.record(z.string(), numbers);

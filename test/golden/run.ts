@@ -3,7 +3,7 @@
 // direct by default: Adam makes a whole step of a gradient near 0, of its rounding too.
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
-import { ACCURACIES, type Accuracy } from '../../lib/binding.js';
+import { ACCURACIES, type Accuracy } from '../../lib/engine/binding.js';
 import { PartlensError } from '../../lib/errors.js';
 import { readGolden, runGolden, type Comparison } from './golden.js';
 

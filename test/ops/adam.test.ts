@@ -1,5 +1,5 @@
-import { adamStep, type AdamStepOptions } from '../../lib/ops/index.js';
-import type { Layout } from '../../lib/graph.js';
+import { adamStep, type AdamStepOptions } from '../../lib/engine/ops/index.js';
+import type { Layout } from '../../lib/engine/graph.js';
 import { checkOp, type OpCase } from '../support/check_op.js';
 import { uniform } from '../support/draw.js';
 import type { Grid } from '../support/grid.js';

@@ -1,4 +1,4 @@
-import { add, addScaled } from '../../lib/ops/index.js';
+import { add, addScaled } from '../../lib/engine/ops/index.js';
 import { checkOp } from '../support/check_op.js';
 import { Grid } from '../support/grid.js';
 

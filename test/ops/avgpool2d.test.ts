@@ -1,4 +1,4 @@
-import { avgpool2d, globalAvgpool2d, type Pool2dOptions } from '../../lib/ops/index.js';
+import { avgpool2d, globalAvgpool2d, type Pool2dOptions } from '../../lib/engine/ops/index.js';
 import { checkOp, type OpCase } from '../support/check_op.js';
 import { Grid, sizes } from '../support/grid.js';
 import { poolSizes } from '../support/pool.js';

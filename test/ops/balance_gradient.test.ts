@@ -1,4 +1,4 @@
-import { balanceGradient } from '../../lib/ops/index.js';
+import { balanceGradient } from '../../lib/engine/ops/index.js';
 import { checkOp, type OpCase } from '../support/check_op.js';
 import { constant, normal, type Draw } from '../support/draw.js';
 import { Grid, type Round } from '../support/grid.js';

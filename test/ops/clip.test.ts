@@ -1,4 +1,4 @@
-import { clip } from '../../lib/ops/index.js';
+import { clip } from '../../lib/engine/ops/index.js';
 import { checkOp } from '../support/check_op.js';
 import { distinct } from '../support/draw.js';
 

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
-import { Graph } from '../../lib/graph.js';
-import { clipNorm } from '../../lib/ops/index.js';
+import { Graph } from '../../lib/engine/graph.js';
+import { clipNorm } from '../../lib/engine/ops/index.js';
 import { checkOp, type OpCase } from '../support/check_op.js';
 import { constant, normal, type Draw } from '../support/draw.js';
 import { Grid, type Round } from '../support/grid.js';

@@ -1,5 +1,5 @@
-import { Graph } from '../../lib/graph.js';
-import { concat } from '../../lib/ops/index.js';
+import { Graph } from '../../lib/engine/graph.js';
+import { concat } from '../../lib/engine/ops/index.js';
 import { checkOp, type OpCase } from '../support/check_op.js';
 import { Grid, sizes } from '../support/grid.js';
 import { failure } from '../support/performer.js';

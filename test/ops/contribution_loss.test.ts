@@ -1,4 +1,4 @@
-import { contributionLoss } from '../../lib/ops/index.js';
+import { contributionLoss } from '../../lib/engine/ops/index.js';
 import { checkOp, type OpCase } from '../support/check_op.js';
 import { constant } from '../support/draw.js';
 import { Grid } from '../support/grid.js';

@@ -1,4 +1,4 @@
-import { conv2d, type Conv2dOptions } from '../../lib/ops/index.js';
+import { conv2d, type Conv2dOptions } from '../../lib/engine/ops/index.js';
 import { checkOp, type OpCase, type Reference } from '../support/check_op.js';
 import { Grid, sizes } from '../support/grid.js';
 

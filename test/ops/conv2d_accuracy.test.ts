@@ -1,9 +1,9 @@
 import { expect } from 'chai';
-import { ACCURACIES, type Accuracy } from '../../lib/binding.js';
-import { gradient } from '../../lib/grad.js';
-import { Graph } from '../../lib/graph.js';
-import { conv2d } from '../../lib/ops/index.js';
-import { sizeOf } from '../../lib/tensor.js';
+import { ACCURACIES, type Accuracy } from '../../lib/engine/binding.js';
+import { gradient } from '../../lib/engine/grad.js';
+import { Graph } from '../../lib/engine/graph.js';
+import { conv2d } from '../../lib/engine/ops/index.js';
+import { sizeOf } from '../../lib/engine/tensor.js';
 import { normal, seeded } from '../support/draw.js';
 import { backends, runGraph, sameBits, smallOnly, type Arrays } from '../support/engine.js';
 import { relativeError } from '../support/grid.js';

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
-import { Graph } from '../../lib/graph.js';
-import { dropout, flatten } from '../../lib/ops/index.js';
+import { Graph } from '../../lib/engine/graph.js';
+import { dropout, flatten } from '../../lib/engine/ops/index.js';
 import { checkOp } from '../support/check_op.js';
 import { constant, integers } from '../support/draw.js';
 import { runGraph } from '../support/engine.js';

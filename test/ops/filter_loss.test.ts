@@ -1,6 +1,6 @@
 import { expect } from 'chai';
-import { Graph } from '../../lib/graph.js';
-import { filterLoss, type FilterLossOptions } from '../../lib/ops/index.js';
+import { Graph } from '../../lib/engine/graph.js';
+import { filterLoss, type FilterLossOptions } from '../../lib/engine/ops/index.js';
 import { checkOp, type OpCase, type OpUnderTest, type Reference } from '../support/check_op.js';
 import { constant, uniform, type Draw } from '../support/draw.js';
 import { runGraph } from '../support/engine.js';

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
-import { Graph } from '../../lib/graph.js';
-import { add, flatten, relu, unflatten } from '../../lib/ops/index.js';
+import { Graph } from '../../lib/engine/graph.js';
+import { add, flatten, relu, unflatten } from '../../lib/engine/ops/index.js';
 import { checkOp } from '../support/check_op.js';
 import { failure } from '../support/performer.js';
 

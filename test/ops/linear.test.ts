@@ -1,4 +1,4 @@
-import { linear } from '../../lib/ops/index.js';
+import { linear } from '../../lib/engine/ops/index.js';
 import { checkOp, type OpCase, type Reference } from '../support/check_op.js';
 import { Grid, sizes } from '../support/grid.js';
 

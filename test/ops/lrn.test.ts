@@ -1,4 +1,4 @@
-import { lrn, type LrnOptions } from '../../lib/ops/index.js';
+import { lrn, type LrnOptions } from '../../lib/engine/ops/index.js';
 import { checkOp, type OpCase } from '../support/check_op.js';
 import { Grid, sizes } from '../support/grid.js';
 

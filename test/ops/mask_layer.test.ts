@@ -1,6 +1,6 @@
 import { expect } from 'chai';
-import { Graph } from '../../lib/graph.js';
-import { maskLayer } from '../../lib/ops/index.js';
+import { Graph } from '../../lib/engine/graph.js';
+import { maskLayer } from '../../lib/engine/ops/index.js';
 import { checkOp, type OpCase } from '../support/check_op.js';
 import { distinct } from '../support/draw.js';
 import { runGraph } from '../support/engine.js';

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
-import { gradient } from '../../lib/grad.js';
-import { Graph } from '../../lib/graph.js';
-import { maxpool2d, type Pool2dOptions } from '../../lib/ops/index.js';
+import { gradient } from '../../lib/engine/grad.js';
+import { Graph } from '../../lib/engine/graph.js';
+import { maxpool2d, type Pool2dOptions } from '../../lib/engine/ops/index.js';
 import { checkOp, type OpCase } from '../support/check_op.js';
 import { distinct } from '../support/draw.js';
 import { runGraph, type Arrays } from '../support/engine.js';

@@ -1,4 +1,4 @@
-import { mean } from '../../lib/ops/index.js';
+import { mean } from '../../lib/engine/ops/index.js';
 import { checkOp } from '../support/check_op.js';
 import { Grid } from '../support/grid.js';
 

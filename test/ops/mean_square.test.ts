@@ -1,4 +1,4 @@
-import { meanSquare } from '../../lib/ops/index.js';
+import { meanSquare } from '../../lib/engine/ops/index.js';
 import { checkOp } from '../support/check_op.js';
 import { Grid } from '../support/grid.js';
 

@@ -1,4 +1,4 @@
-import { mixTracks } from '../../lib/ops/index.js';
+import { mixTracks } from '../../lib/engine/ops/index.js';
 import { checkOp, type OpCase } from '../support/check_op.js';
 import { constant } from '../support/draw.js';
 import { Grid } from '../support/grid.js';

@@ -1,4 +1,4 @@
-import { normLayer, type NormLayerOptions } from '../../lib/ops/index.js';
+import { normLayer, type NormLayerOptions } from '../../lib/engine/ops/index.js';
 import { checkOp, type OpCase } from '../support/check_op.js';
 import { constant, uniform } from '../support/draw.js';
 import { Grid, sizes, type Round } from '../support/grid.js';

@@ -1,4 +1,4 @@
-import { overlap, type OverlapOptions } from '../../lib/ops/index.js';
+import { overlap, type OverlapOptions } from '../../lib/engine/ops/index.js';
 import { checkOp, type OpCase } from '../support/check_op.js';
 import { constant, normal, type Draw } from '../support/draw.js';
 import { Grid, sizes, type Round } from '../support/grid.js';

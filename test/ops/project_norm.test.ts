@@ -1,4 +1,4 @@
-import { projectNorm } from '../../lib/ops/index.js';
+import { projectNorm } from '../../lib/engine/ops/index.js';
 import { checkOp, type OpCase } from '../support/check_op.js';
 import { constant, uniform } from '../support/draw.js';
 import { Grid, sizes } from '../support/grid.js';

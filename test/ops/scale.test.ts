@@ -1,4 +1,4 @@
-import { scale } from '../../lib/ops/index.js';
+import { scale } from '../../lib/engine/ops/index.js';
 import { checkOp } from '../support/check_op.js';
 
 describe('ops: scale', () => {

@@ -1,5 +1,5 @@
-import type { Layout } from '../../lib/graph.js';
-import { sgdStep, type SgdStepOptions } from '../../lib/ops/index.js';
+import type { Layout } from '../../lib/engine/graph.js';
+import { sgdStep, type SgdStepOptions } from '../../lib/engine/ops/index.js';
 import { checkOp, type OpCase } from '../support/check_op.js';
 import { uniform } from '../support/draw.js';
 

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
-import { Graph } from '../../lib/graph.js';
-import { softmax } from '../../lib/ops/index.js';
+import { Graph } from '../../lib/engine/graph.js';
+import { softmax } from '../../lib/engine/ops/index.js';
 import { checkOp, type OpCase } from '../support/check_op.js';
 import { runGraph } from '../support/engine.js';
 import { Grid, sizes } from '../support/grid.js';

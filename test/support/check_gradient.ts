@@ -1,5 +1,5 @@
 import type { Random } from '../../lib/random.js';
-import type { TensorData } from '../../lib/tensor.js';
+import type { TensorData } from '../../lib/engine/tensor.js';
 import { allowedError, indexOfLargest, largest, type Grid } from './grid.js';
 
 const STEP = 1e-5;

@@ -1,9 +1,15 @@
 import { expect } from 'chai';
 import type { ErrorCode } from '../../lib/errors.js';
-import { gradient } from '../../lib/grad.js';
-import { Graph, type Chw, type Layout, type Value } from '../../lib/graph.js';
-import { meanSquare, scale } from '../../lib/ops/index.js';
-import { showShape, sizeOf, type DType, type Shape, type TensorData } from '../../lib/tensor.js';
+import { gradient } from '../../lib/engine/grad.js';
+import { Graph, type Chw, type Layout, type Value } from '../../lib/engine/graph.js';
+import { meanSquare, scale } from '../../lib/engine/ops/index.js';
+import {
+  showShape,
+  sizeOf,
+  type DType,
+  type Shape,
+  type TensorData,
+} from '../../lib/engine/tensor.js';
 import { compareGradient } from './check_gradient.js';
 import { normal, seeded, type Draw } from './draw.js';
 import { backends, runGraph, sameBits, smallOnly, type Arrays } from './engine.js';

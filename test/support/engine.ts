@@ -1,7 +1,7 @@
-import { loadBinding, type Accuracy, type Backend } from '../../lib/binding.js';
-import type { Graph } from '../../lib/graph.js';
-import { createSession } from '../../lib/session.js';
-import type { TensorData } from '../../lib/tensor.js';
+import { loadBinding, type Accuracy, type Backend } from '../../lib/engine/binding.js';
+import type { Graph } from '../../lib/engine/graph.js';
+import { createSession } from '../../lib/engine/session.js';
+import type { TensorData } from '../../lib/engine/tensor.js';
 
 export type Arrays = Record<string, TensorData>;
 

@@ -1,5 +1,5 @@
-import { gradient, type Seed } from '../../lib/grad.js';
-import { Graph, type Value } from '../../lib/graph.js';
+import { gradient, type Seed } from '../../lib/engine/grad.js';
+import { Graph, type Value } from '../../lib/engine/graph.js';
 import {
   add,
   avgpool2d,
@@ -25,8 +25,8 @@ import {
   scale,
   softmax,
   softmaxCrossEntropy,
-} from '../../lib/ops/index.js';
-import { adam, clipGradients, sgd } from '../../lib/optimizer/index.js';
+} from '../../lib/engine/ops/index.js';
+import { adam, clipGradients, sgd } from '../../lib/engine/optimizer/index.js';
 
 /**
  * A training step in which every kernel occurs: inputs `x` (N, 5, 12, 12), `labels` (N), `seed` (2),

@@ -1,8 +1,8 @@
 // Run by native.test.ts in a process of its own: feeds mutated and truncated programs to the addon,
 // runs those that it takes, and prints how many it refused. A crash is a crash of this process alone.
-import { loadBinding } from '../../lib/binding.js';
-import { registry } from '../../lib/graph.js';
-import { encodeProgram, planPrograms } from '../../lib/plan.js';
+import { loadBinding } from '../../lib/engine/binding.js';
+import { registry } from '../../lib/engine/graph.js';
+import { encodeProgram, planPrograms } from '../../lib/engine/plan.js';
 import { Random } from '../../lib/random.js';
 import { everyOp } from './every_op.js';
 

@@ -1,4 +1,4 @@
-import { showShape, sizeOf, type Shape } from '../../lib/tensor.js';
+import { showShape, sizeOf, type Shape } from '../../lib/engine/tensor.js';
 
 /**
  * A dense float64 array of up to 4 axes: what references compute on. Reading outside gives 0, so that

@@ -1,9 +1,9 @@
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { loadBinding, type NativeSession } from '../../lib/binding.js';
-import { Graph, registry } from '../../lib/graph.js';
-import { conv2d, maxpool2d } from '../../lib/ops/index.js';
-import { encodeProgram, planPrograms, type Program } from '../../lib/plan.js';
+import { loadBinding, type NativeSession } from '../../lib/engine/binding.js';
+import { Graph, registry } from '../../lib/engine/graph.js';
+import { conv2d, maxpool2d } from '../../lib/engine/ops/index.js';
+import { encodeProgram, planPrograms, type Program } from '../../lib/engine/plan.js';
 import { LOADER } from './source.js';
 
 /** Path of a file of test/support/. */

@@ -1,4 +1,4 @@
-import type { Pool2dOptions } from '../../lib/ops/index.js';
+import type { Pool2dOptions } from '../../lib/engine/ops/index.js';
 import { sizes, type Grid } from './grid.js';
 
 export interface PoolSizes {

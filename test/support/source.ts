@@ -6,7 +6,7 @@ const EXTENSION = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
 /** Options of Node for a process that imports the same files. */
 export const LOADER: readonly string[] = EXTENSION === 'ts' ? ['--import', 'tsx/esm'] : [];
 
-/** Path of a module of the package, `lib/session`, as it is here. */
+/** Path of a module of the package, `lib/engine/session`, as it is here. */
 export function moduleFile(name: string): string {
   return fileURLToPath(new URL(`../../${name}.${EXTENSION}`, import.meta.url));
 }

@@ -1,4 +1,4 @@
-import { expected, PartlensError } from './errors.js';
+import { expected, PartlensError } from '../errors.js';
 import { SignatureBinding, type Derive } from './signature.js';
 import { checkShape, showShape, sizeOf, type DType, type Shape } from './tensor.js';
 

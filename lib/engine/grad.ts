@@ -1,4 +1,4 @@
-import { expected, PartlensError } from './errors.js';
+import { expected, PartlensError } from '../errors.js';
 import { outputOf, type Node, type Value } from './graph.js';
 import { add, addScaled, flatten, unflatten } from './ops/index.js';
 

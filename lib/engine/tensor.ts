@@ -1,4 +1,4 @@
-import { expected } from './errors.js';
+import { expected } from '../errors.js';
 
 /** Sizes of a tensor, outermost first. `[]` is a scalar. */
 export type Shape = readonly number[];

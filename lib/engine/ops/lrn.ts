@@ -1,4 +1,4 @@
-import { expected } from '../errors.js';
+import { expected } from '../../errors.js';
 import { defineOp, type Value } from '../graph.js';
 
 const ATTRS = { size: 'i32', alpha: 'f32', beta: 'f32', k: 'f32' } as const;

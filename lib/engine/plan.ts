@@ -1,4 +1,4 @@
-import { PartlensError } from './errors.js';
+import { PartlensError } from '../errors.js';
 import { groupSteps, type StepGroup } from './flat_steps.js';
 import { fuseCalls } from './fuse.js';
 import type { Graph, Node, Value } from './graph.js';

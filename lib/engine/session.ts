@@ -9,7 +9,7 @@ import {
   type NativeSession,
   type Precision,
 } from './binding.js';
-import { expected, PartlensError } from './errors.js';
+import { expected, PartlensError } from '../errors.js';
 import { registry, type Graph, type ValueType } from './graph.js';
 import { encodeProgram, planPrograms, type Plan, type Program } from './plan.js';
 import { checkData, sizeOf, type TensorData } from './tensor.js';

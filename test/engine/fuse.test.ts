@@ -1,8 +1,8 @@
 import { expect } from 'chai';
-import { buildTrainingGraph } from '../lib/explainer/loss.js';
-import { trainOptions } from '../lib/explainer/options.js';
-import { gradient } from '../lib/grad.js';
-import { Graph, type Value } from '../lib/graph.js';
+import { buildTrainingGraph } from '../../lib/explainer/loss.js';
+import { trainOptions } from '../../lib/explainer/options.js';
+import { gradient } from '../../lib/engine/grad.js';
+import { Graph, type Value } from '../../lib/engine/graph.js';
 import {
   add,
   conv2d,
@@ -13,13 +13,13 @@ import {
   meanSquare,
   relu,
   scale,
-} from '../lib/ops/index.js';
-import { adam, hyperParameters, sgd } from '../lib/optimizer/index.js';
-import { schedule } from '../lib/plan.js';
-import { createSession } from '../lib/session.js';
-import { sizeOf } from '../lib/tensor.js';
-import { normal, seeded } from './support/draw.js';
-import { backends, type Arrays } from './support/engine.js';
+} from '../../lib/engine/ops/index.js';
+import { adam, hyperParameters, sgd } from '../../lib/engine/optimizer/index.js';
+import { schedule } from '../../lib/engine/plan.js';
+import { createSession } from '../../lib/engine/session.js';
+import { sizeOf } from '../../lib/engine/tensor.js';
+import { normal, seeded } from '../support/draw.js';
+import { backends, type Arrays } from '../support/engine.js';
 
 const N = 5;
 type Optimizer = typeof adam | typeof sgd;

@@ -1,4 +1,4 @@
-import { PartlensError } from './errors.js';
+import { PartlensError } from '../errors.js';
 import type { Value, ValueType } from './graph.js';
 
 /** Bytes of a tensor in a backend's memory, padding included. */

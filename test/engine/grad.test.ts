@@ -1,6 +1,6 @@
 import { expect } from 'chai';
-import { gradient } from '../lib/grad.js';
-import { Graph, type Value } from '../lib/graph.js';
+import { gradient } from '../../lib/engine/grad.js';
+import { Graph, type Value } from '../../lib/engine/graph.js';
 import {
   add,
   conv2d,
@@ -14,11 +14,11 @@ import {
   relu,
   scale,
   softmaxCrossEntropy,
-} from '../lib/ops/index.js';
-import { sizeOf, type TensorData } from '../lib/tensor.js';
-import { runGraph, type Arrays } from './support/engine.js';
-import { failure } from './support/performer.js';
-import { normal, seeded } from './support/draw.js';
+} from '../../lib/engine/ops/index.js';
+import { sizeOf, type TensorData } from '../../lib/engine/tensor.js';
+import { runGraph, type Arrays } from '../support/engine.js';
+import { failure } from '../support/performer.js';
+import { normal, seeded } from '../support/draw.js';
 
 /** Draws every leaf of a graph and runs it. */
 async function evaluate(graph: Graph, given: Arrays = {}): Promise<Record<string, number[]>> {

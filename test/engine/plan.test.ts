@@ -1,8 +1,8 @@
 import { expect } from 'chai';
-import { loadBinding } from '../lib/binding.js';
-import { buildTrainingGraph } from '../lib/explainer/loss.js';
-import { trainOptions } from '../lib/explainer/options.js';
-import { Graph, type Value, type ValueType } from '../lib/graph.js';
+import { loadBinding } from '../../lib/engine/binding.js';
+import { buildTrainingGraph } from '../../lib/explainer/loss.js';
+import { trainOptions } from '../../lib/explainer/options.js';
+import { Graph, type Value, type ValueType } from '../../lib/engine/graph.js';
 import {
   add,
   adamStep,
@@ -14,7 +14,7 @@ import {
   relu,
   scale,
   sgdStep,
-} from '../lib/ops/index.js';
+} from '../../lib/engine/ops/index.js';
 import {
   elementsOf,
   encodeProgram,
@@ -22,11 +22,11 @@ import {
   schedule,
   type Plan,
   type Program,
-} from '../lib/plan.js';
-import { sizeOf } from '../lib/tensor.js';
-import { runGraph, sameBits, type Arrays } from './support/engine.js';
-import { failure } from './support/performer.js';
-import { normal, seeded } from './support/draw.js';
+} from '../../lib/engine/plan.js';
+import { sizeOf } from '../../lib/engine/tensor.js';
+import { runGraph, sameBits, type Arrays } from '../support/engine.js';
+import { failure } from '../support/performer.js';
+import { normal, seeded } from '../support/draw.js';
 
 const bytesOf = (type: ValueType): number => sizeOf(type.shape) * 4;
 const cpuBytes = (type: ValueType): number => loadBinding().bytesOf('cpu', type);

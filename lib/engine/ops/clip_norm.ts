@@ -1,4 +1,4 @@
-import { expected } from '../errors.js';
+import { expected } from '../../errors.js';
 import { defineOp, type Value } from '../graph.js';
 
 const total = defineOp('clip_norm_total', {

@@ -1,4 +1,4 @@
-import { expected } from '../errors.js';
+import { expected } from '../../errors.js';
 import { outputOf, type Value } from '../graph.js';
 import { sizeOf } from '../tensor.js';
 

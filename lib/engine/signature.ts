@@ -1,4 +1,4 @@
-import { expected, PartlensError } from './errors.js';
+import { expected, PartlensError } from '../errors.js';
 import type { Chw, Layout, Value, ValueType } from './graph.js';
 import { checkShape, sameShape, showShape, type DType } from './tensor.js';
 

@@ -1,4 +1,4 @@
-import { expected } from '../errors.js';
+import { expected } from '../../errors.js';
 import type { Value } from '../graph.js';
 import { pair, sides, windowCount, type Pad, type Pair } from './window.js';
 

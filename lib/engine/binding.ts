@@ -2,7 +2,7 @@ import { createRequire } from 'node:module';
 import { existsSync } from 'node:fs';
 import { relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { expected, PartlensError, type ErrorCode } from './errors.js';
+import { expected, PartlensError, type ErrorCode } from '../errors.js';
 import type { OpDefinition, ValueType } from './graph.js';
 import type { KernelIndex } from './plan.js';
 import type { TensorData } from './tensor.js';
@@ -199,11 +199,14 @@ let loaded: Binding | undefined;
  */
 export function loadBinding(): Binding {
   if (loaded) return loaded;
-  const places = ['../build/Release/partlens.node', '../../build/Release/partlens.node'].map(
+  const places = ['../../build/Release/partlens.node', '../../../build/Release/partlens.node'].map(
     (place) => fileURLToPath(new URL(place, import.meta.url)),
   );
   const path = places.find((place) => existsSync(place));
-  const install = relative('.', fileURLToPath(new URL('../scripts/install.mjs', import.meta.url)));
+  const install = relative(
+    '.',
+    fileURLToPath(new URL('../../scripts/install.mjs', import.meta.url)),
+  );
   const remedy = `Build it: node ${install} (needs python3, make and g++ or clang++).`;
   if (path === undefined) {
     throw new PartlensError('E_BACKEND', `The native addon is not built.\n${remedy}`);

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
-import { defineOp, Graph, outputOf, registry } from '../lib/graph.js';
-import { isOptional, parseSignature } from '../lib/signature.js';
+import { defineOp, Graph, outputOf, registry } from '../../lib/engine/graph.js';
+import { isOptional, parseSignature } from '../../lib/engine/signature.js';
 import {
   adamStep,
   add,
@@ -10,8 +10,8 @@ import {
   maxpool2d,
   relu,
   unflatten,
-} from '../lib/ops/index.js';
-import { failure } from './support/performer.js';
+} from '../../lib/engine/ops/index.js';
+import { failure } from '../support/performer.js';
 
 describe('graph: leaves', () => {
   it('take their layout from the rank', () => {

@@ -1,15 +1,23 @@
 import { expect } from 'chai';
-import { loadBinding } from '../lib/binding.js';
-import { PartlensError } from '../lib/errors.js';
-import { gradient } from '../lib/grad.js';
-import { Graph } from '../lib/graph.js';
-import { add, conv2d, flatten, linear, meanSquare, relu, scale } from '../lib/ops/index.js';
-import { adam, hyperParameters } from '../lib/optimizer/index.js';
-import { planPrograms } from '../lib/plan.js';
-import { createSession, type Session } from '../lib/session.js';
-import { sizeOf } from '../lib/tensor.js';
-import { normal, seeded } from './support/draw.js';
-import { failure } from './support/performer.js';
+import { loadBinding } from '../../lib/engine/binding.js';
+import { PartlensError } from '../../lib/errors.js';
+import { gradient } from '../../lib/engine/grad.js';
+import { Graph } from '../../lib/engine/graph.js';
+import {
+  add,
+  conv2d,
+  flatten,
+  linear,
+  meanSquare,
+  relu,
+  scale,
+} from '../../lib/engine/ops/index.js';
+import { adam, hyperParameters } from '../../lib/engine/optimizer/index.js';
+import { planPrograms } from '../../lib/engine/plan.js';
+import { createSession, type Session } from '../../lib/engine/session.js';
+import { sizeOf } from '../../lib/engine/tensor.js';
+import { normal, seeded } from '../support/draw.js';
+import { failure } from '../support/performer.js';
 
 /** y = factor * x + w, of 3 values. */
 function affine(factor: number): Graph {
