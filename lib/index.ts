@@ -1,7 +1,7 @@
 export { listImages, readImage, type ImageFile } from './data/images.js';
 export { loadBinding, type DeviceInfo } from './engine/binding.js';
 export { PartlensError, type ErrorCode } from './errors.js';
-export { evaluationJson, type EvaluateOptions, type Evaluation } from './explainer/evaluate.js';
+export { evaluationJson, type EvaluateOptions, type Evaluation } from './evaluate/evaluate.js';
 export {
   Explainer,
   loadExplainer,
@@ -18,7 +18,7 @@ export {
   type TrainExplainerOptions,
   type TrainProgress,
 } from './explainer/train.js';
-export * as metrics from './metrics/index.js';
+export * as metrics from './evaluate/metrics/index.js';
 export {
   inspectModel,
   loadPerformer,

@@ -1,6 +1,6 @@
 import { Command, Option } from 'commander';
-import { evaluationJson, SPLITS, type Evaluation, type SplitName } from '../explainer/evaluate.js';
-import type { FilterScores, ScoredSets } from '../explainer/filter_scores.js';
+import { evaluationJson, SPLITS, type Evaluation, type SplitName } from '../evaluate/evaluate.js';
+import type { FilterScores, ScoredSets } from '../evaluate/filter_scores.js';
 import { loadExplainer } from '../explainer/explainer.js';
 import { addDeviceFlags, positive, type DeviceFlags } from './flags.js';
 import { ProgressLine, withInterrupt } from './progress.js';

@@ -1,7 +1,7 @@
 import { join, resolve } from 'node:path';
 import { listImages } from '../data/images.js';
 import { expected } from '../errors.js';
-import type { Evaluation } from '../explainer/evaluate.js';
+import type { Evaluation } from '../evaluate/evaluate.js';
 import { parseTrainOptions } from '../explainer/options.js';
 import { stoppable } from '../explainer/stop.js';
 import { trainExplainer } from '../explainer/train.js';

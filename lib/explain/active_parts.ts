@@ -1,6 +1,6 @@
 import type { Encoding, Explainer } from '../explainer/explainer.js';
-import { readPartNames } from '../explainer/part_names.js';
-import { peaksOf } from '../metrics/index.js';
+import { readPartNames } from '../evaluate/part_names.js';
+import { peaksOf } from '../evaluate/metrics/index.js';
 import type { ActivePart, KnownPart } from './explanation.js';
 import { placeOf, type Frame } from './place.js';
 

@@ -1,4 +1,4 @@
-import { deviation, mean } from '../metrics/index.js';
+import { deviation, mean } from '../evaluate/metrics/index.js';
 import { Random } from '../random.js';
 import type { Curve } from './explanation.js';
 import type { Intervention } from './interventions.js';

@@ -3,7 +3,7 @@ import { readImage } from '../data/images.js';
 import { expected, PartlensError } from '../errors.js';
 import type { Encoding, Explainer } from '../explainer/explainer.js';
 import { stoppable } from '../explainer/stop.js';
-import { firstClass, mean, probabilities } from '../metrics/index.js';
+import { firstClass, mean, probabilities } from '../evaluate/metrics/index.js';
 import type { Performer } from '../performer/index.js';
 import { activeParts, knownParts, type FoundPart } from './active_parts.js';
 import { planCurves } from './curves.js';

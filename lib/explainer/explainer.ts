@@ -10,7 +10,7 @@ import {
   type Session,
 } from '../engine/session.js';
 import { loadCheckpoint } from './checkpoint.js';
-import { evaluateExplainer, type EvaluateOptions, type Evaluation } from './evaluate.js';
+import { evaluateExplainer, type EvaluateOptions, type Evaluation } from '../evaluate/evaluate.js';
 import { explainImage } from '../explain/explain.js';
 import type { ExplainOptions, Explanation } from '../explain/explanation.js';
 import type { TensorToStore } from '../data/safetensors.js';

@@ -8,7 +8,7 @@ import { frameOf } from '../explain/explain.js';
 import { toPhotograph } from '../explain/place.js';
 import type { Explainer } from '../explainer/explainer.js';
 import { stoppable } from '../explainer/stop.js';
-import { peaksOf } from '../metrics/index.js';
+import { peaksOf } from '../evaluate/metrics/index.js';
 
 export interface ExportMapsOptions {
   signal?: AbortSignal | undefined;

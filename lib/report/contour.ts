@@ -1,5 +1,5 @@
 import { contours } from 'd3-contour';
-import type { Grid } from '../metrics/index.js';
+import type { Grid } from '../evaluate/metrics/index.js';
 
 /**
  * SVG path of the line along which a map, interpolated between its cells, has the value `level`. `map`

@@ -1,5 +1,5 @@
 import type { Intervention } from '../explain/interventions.js';
-import { firstClass } from '../metrics/index.js';
+import { firstClass } from '../evaluate/metrics/index.js';
 import type { Performer } from '../performer/index.js';
 import { PURE, type ContributionRow, type Contributions, type FilterFacts } from './data.js';
 import { significant } from './filters.js';

@@ -5,9 +5,9 @@ import {
   TOP_IMAGES,
   type Grid,
   type Peaks,
-} from '../metrics/index.js';
+} from '../evaluate/metrics/index.js';
 import type { Annotations } from '../data/landmarks.js';
-import { mainPart, type FilterScores } from '../explainer/filter_scores.js';
+import { mainPart, type FilterScores } from '../evaluate/filter_scores.js';
 import { contourPath, thousandths } from './contour.js';
 import type { FilterFacts, Spot } from './data.js';
 import type { Gallery, Strong } from './gallery.js';

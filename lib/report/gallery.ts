@@ -1,4 +1,4 @@
-import { emptyPeaks, peaksOf, type Peaks } from '../metrics/index.js';
+import { emptyPeaks, peaksOf, type Peaks } from '../evaluate/metrics/index.js';
 
 /** Photographs that are shown of each filter. */
 export const SHOWN = 8;

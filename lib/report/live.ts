@@ -2,7 +2,7 @@ import { listImages, type ImageFile } from '../data/images.js';
 import type { TrainProgress } from '../explainer/train.js';
 import type { TrainWatch, WatchedMaps } from '../explainer/watch.js';
 import type { StepReport } from '../explainer/trainer.js';
-import { gridOf } from '../explainer/filter_scores.js';
+import { gridOf } from '../evaluate/filter_scores.js';
 import type { Performer } from '../performer/index.js';
 import { trainingCurves } from './curves.js';
 import type { Picture } from './data.js';

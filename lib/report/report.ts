@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { writeTextAtomic } from '../data/atomic.js';
 import { intervene } from '../explain/interventions.js';
-import type { Evaluation } from '../explainer/evaluate.js';
+import type { Evaluation } from '../evaluate/evaluate.js';
 import type { Explainer } from '../explainer/explainer.js';
 import { stoppable } from '../explainer/stop.js';
 import { collectReport, type CollectOptions } from './collect.js';

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import type { Grid } from '../../lib/metrics/index.js';
+import type { Grid } from '../../lib/evaluate/metrics/index.js';
 import { contourPath, thousandths } from '../../lib/report/contour.js';
 
 /** 10 x 10 pixels, 5 x 5 cells of 2 pixels. */

@@ -1,5 +1,5 @@
-import { annotatedImages, type Annotations } from '../data/landmarks.js';
-import { expected } from '../errors.js';
+import { annotatedImages, type Annotations } from '../../data/landmarks.js';
+import { expected } from '../../errors.js';
 import { cellCentre, checkPeaks, type Grid, type Peaks } from './peaks.js';
 
 /** One part of one category, and the images in which it is annotated. */

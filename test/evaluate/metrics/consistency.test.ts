@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import type { Annotations } from '../../lib/data/landmarks.js';
+import type { Annotations } from '../../../lib/data/landmarks.js';
 import {
   cellCentre,
   consistency,
@@ -8,9 +8,9 @@ import {
   withNoise,
   type Grid,
   type Peaks,
-} from '../../lib/metrics/index.js';
-import { Random } from '../../lib/random.js';
-import { failure } from '../support/performer.js';
+} from '../../../lib/evaluate/metrics/index.js';
+import { Random } from '../../../lib/random.js';
+import { failure } from '../../support/performer.js';
 
 const GRID: Grid = { rows: 6, columns: 6, stride: [16, 16], first: [7.5, 7.5] };
 const SIZE = 96;

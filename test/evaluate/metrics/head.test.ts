@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { firstClass, HeadComparison, headScores } from '../../lib/metrics/index.js';
+import { firstClass, HeadComparison, headScores } from '../../../lib/evaluate/metrics/index.js';
 
 const ln = Math.log;
 

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { RelativeError, relativeError } from '../../lib/metrics/index.js';
+import { RelativeError, relativeError } from '../../../lib/evaluate/metrics/index.js';
 
 describe('relative error', () => {
   it('is |h - x| / |x|', () => {

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import type { Annotations } from '../../lib/data/landmarks.js';
+import type { Annotations } from '../../../lib/data/landmarks.js';
 import {
   cellCentre,
   deviation,
@@ -8,8 +8,8 @@ import {
   peaksOf,
   type Grid,
   type Peaks,
-} from '../../lib/metrics/index.js';
-import { Random } from '../../lib/random.js';
+} from '../../../lib/evaluate/metrics/index.js';
+import { Random } from '../../../lib/random.js';
 
 /** Cells at 0.5 and 2.5 of an input of 4 pixels; its diagonal is 4 sqrt(2). */
 const GRID: Grid = { rows: 2, columns: 2, stride: [2, 2], first: [0.5, 0.5] };

@@ -1,4 +1,4 @@
-import { expected } from '../errors.js';
+import { expected } from '../../errors.js';
 
 /**
  * Relative error of rebuilt features over many images, |h - x| / |x|, Euclidean norms over all elements

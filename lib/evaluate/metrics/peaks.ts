@@ -1,4 +1,4 @@
-import { expected } from '../errors.js';
+import { expected } from '../../errors.js';
 
 /** The strongest activation of each filter in each image. */
 export interface Peaks {

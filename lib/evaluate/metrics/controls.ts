@@ -1,5 +1,5 @@
-import type { Annotations } from '../data/landmarks.js';
-import { Random } from '../random.js';
+import type { Annotations } from '../../data/landmarks.js';
+import { Random } from '../../random.js';
 import {
   findLandmarks,
   instabilityAt,

@@ -17,10 +17,10 @@ import {
   type NoiseStability,
   type PartMetrics,
   type Peaks,
-} from '../metrics/index.js';
+} from './metrics/index.js';
 import type { Performer } from '../performer/index.js';
 import { Random } from '../random.js';
-import type { Explainer } from './explainer.js';
+import type { Explainer } from '../explainer/explainer.js';
 
 /** Peaks of the performer's filters and of both interpretable layers, on the same photographs. */
 export type PeakSets = Record<'performer' | 'layer1' | 'layer2', Peaks>;

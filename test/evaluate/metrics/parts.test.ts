@@ -1,12 +1,12 @@
 import { expect } from 'chai';
-import type { Annotations } from '../../lib/data/landmarks.js';
+import type { Annotations } from '../../../lib/data/landmarks.js';
 import {
   emptyPeaks,
   partMetrics,
   pearson,
   type Grid,
   type Peaks,
-} from '../../lib/metrics/index.js';
+} from '../../../lib/evaluate/metrics/index.js';
 
 const GRID: Grid = { rows: 5, columns: 5, stride: [20, 20], first: [9.5, 9.5] };
 

@@ -2,15 +2,24 @@ import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { listImages, readImages } from '../../lib/data/index.js';
-import { evaluationJson, type SplitName } from '../../lib/explainer/evaluate.js';
-import { gridOf, type FilterScores } from '../../lib/explainer/filter_scores.js';
+import { evaluationJson, type SplitName } from '../../lib/evaluate/evaluate.js';
+import { gridOf, type FilterScores } from '../../lib/evaluate/filter_scores.js';
 import { loadExplainer, type Explainer } from '../../lib/explainer/explainer.js';
-import { consistency, partMetrics } from '../../lib/metrics/index.js';
+import { consistency, partMetrics } from '../../lib/evaluate/metrics/index.js';
 import type { Performer } from '../../lib/performer/index.js';
 import { temporaryFolder } from '../data/temporary.js';
 import { failure } from '../support/performer.js';
-import { C, CLASSES, FC2, N, SIDE, tinyPerformer, withExplainer, writeTiny } from './tiny.js';
-import type { Tiny } from './tiny.js';
+import {
+  C,
+  CLASSES,
+  FC2,
+  N,
+  SIDE,
+  tinyPerformer,
+  withExplainer,
+  writeTiny,
+} from '../explainer/tiny.js';
+import type { Tiny } from '../explainer/tiny.js';
 
 const CELLS = N * N;
 const PARTS = ['blob', 'edge'];

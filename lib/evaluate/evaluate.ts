@@ -8,10 +8,10 @@ import {
   type Annotations,
 } from '../data/landmarks.js';
 import { expected, PartlensError } from '../errors.js';
-import { HeadComparison, RelativeError, type HeadScores, type Peaks } from '../metrics/index.js';
-import { readBatch } from './batches.js';
-import type { Explainer, ExplainerMaps } from './explainer.js';
-import { chooseImages, extractFeatures, OUTPUT, rowsOf } from './features.js';
+import { HeadComparison, RelativeError, type HeadScores, type Peaks } from './metrics/index.js';
+import { readBatch } from '../explainer/batches.js';
+import type { Explainer, ExplainerMaps } from '../explainer/explainer.js';
+import { chooseImages, extractFeatures, OUTPUT, rowsOf } from '../explainer/features.js';
 import {
   emptySets,
   peaksWithNoise,
@@ -21,7 +21,7 @@ import {
   type ScoredSets,
 } from './filter_scores.js';
 import { namesOf, writePartNames } from './part_names.js';
-import { stoppable } from './stop.js';
+import { stoppable } from '../explainer/stop.js';
 
 export const SPLITS = ['all', 'train', 'validation'] as const;
 export type SplitName = (typeof SPLITS)[number];

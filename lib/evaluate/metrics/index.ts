@@ -1,4 +1,4 @@
-export type { Annotations } from '../data/landmarks.js';
+export type { Annotations } from '../../data/landmarks.js';
 export * from './consistency.js';
 export * from './controls.js';
 export * from './head.js';

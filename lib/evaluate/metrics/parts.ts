@@ -1,4 +1,4 @@
-import type { Annotations } from '../data/landmarks.js';
+import type { Annotations } from '../../data/landmarks.js';
 import {
   filterCategories,
   findLandmarks,

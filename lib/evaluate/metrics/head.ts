@@ -1,4 +1,4 @@
-import { expected } from '../errors.js';
+import { expected } from '../../errors.js';
 
 /** What the performer's head says to rebuilt features, beside what it says to its own. */
 export interface HeadScores {

@@ -1,5 +1,5 @@
-import { expected } from '../errors.js';
-import { Random } from '../random.js';
+import { expected } from '../../errors.js';
+import { Random } from '../../random.js';
 import {
   filterCategories,
   findLandmarks,

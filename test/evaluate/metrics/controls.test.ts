@@ -1,7 +1,13 @@
 import { expect } from 'chai';
-import type { Annotations } from '../../lib/data/landmarks.js';
-import { cellCentre, controls, deviation, mean, type Grid } from '../../lib/metrics/index.js';
-import { Random } from '../../lib/random.js';
+import type { Annotations } from '../../../lib/data/landmarks.js';
+import {
+  cellCentre,
+  controls,
+  deviation,
+  mean,
+  type Grid,
+} from '../../../lib/evaluate/metrics/index.js';
+import { Random } from '../../../lib/random.js';
 
 const GRID: Grid = { rows: 7, columns: 7, stride: [16, 16], first: [7.5, 7.5] };
 
