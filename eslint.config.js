@@ -1,5 +1,6 @@
 import eslint from '@eslint/js';
 import tseslint from 'typescript-eslint';
+import { rooms } from './scripts/eslint_rooms.mjs';
 
 export default tseslint.config(
   { ignores: ['build/', 'dist/', 'node_modules/', '**/*.cjs'] },
@@ -19,6 +20,12 @@ export default tseslint.config(
       '@typescript-eslint/no-invalid-void-type': ['error', { allowAsThisParameter: true }],
       'max-lines': ['error', { max: 400, skipBlankLines: true, skipComments: true }],
     },
+  },
+  {
+    files: ['lib/**/*.ts'],
+    ignores: ['lib/report/page/**'],
+    plugins: { partlens: { rules: { rooms } } },
+    rules: { 'partlens/rooms': 'error' },
   },
   {
     files: ['test/**/*.ts'],

@@ -2,22 +2,14 @@ export { listImages, readImage, type ImageFile } from './data/images.js';
 export { loadBinding, type DeviceInfo } from './engine/binding.js';
 export { PartlensError, type ErrorCode } from './errors.js';
 export { evaluationJson, type EvaluateOptions, type Evaluation } from './evaluate/evaluate.js';
-export {
-  Explainer,
-  loadExplainer,
-  type Encoding,
-  type ExplainerMaps,
-} from './explainer/explainer.js';
+export { Explainer, loadExplainer, trainExplainer } from './explainer.js';
+export type { Encoding, ExplainerMaps } from './explainer/trained.js';
 export * from './explain/explanation.js';
 export * from './export/index.js';
 export { explanationPage } from './explain/page.js';
 export { drawExplanation } from './explain/picture.js';
 export type { TrainOptions, TrainOptionsInput } from './explainer/options.js';
-export {
-  trainExplainer,
-  type TrainExplainerOptions,
-  type TrainProgress,
-} from './explainer/train.js';
+export type { TrainExplainerOptions, TrainProgress } from './explainer/train.js';
 export * as metrics from './evaluate/metrics/index.js';
 export {
   inspectModel,

@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander';
 import { evaluationJson, SPLITS, type Evaluation, type SplitName } from '../evaluate/evaluate.js';
 import type { FilterScores, ScoredSets } from '../evaluate/filter_scores.js';
-import { loadExplainer } from '../explainer/explainer.js';
+import { loadExplainer } from '../explainer.js';
 import { addDeviceFlags, positive, type DeviceFlags } from './flags.js';
 import { ProgressLine, withInterrupt } from './progress.js';
 import { table } from './table.js';

@@ -4,7 +4,7 @@ import { explanationJson, type Explanation } from '../explain/explanation.js';
 import { explanationPage } from '../explain/page.js';
 import { printable } from '../explain/markup.js';
 import { drawExplanation } from '../explain/picture.js';
-import { loadExplainer } from '../explainer/explainer.js';
+import { loadExplainer } from '../explainer.js';
 import { deviceOptions } from '../engine/session.js';
 import { addDeviceFlags, positiveInteger, type DeviceFlags } from './flags.js';
 import { ProgressLine, withInterrupt } from './progress.js';

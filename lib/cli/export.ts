@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander';
 import { expected } from '../errors.js';
 import { exportMaps, exportOnnx, exportSafetensors } from '../export/index.js';
-import { loadExplainer, type Explainer } from '../explainer/explainer.js';
+import { loadExplainer, type Explainer } from '../explainer.js';
 import { deviceOptions } from '../engine/session.js';
 import { addDeviceFlags, type DeviceFlags } from './flags.js';
 import { ProgressLine, withInterrupt } from './progress.js';

@@ -1,4 +1,4 @@
-import type { TrainProgress } from '../index.js';
+import type { TrainProgress } from '../explainer/train.js';
 
 /** One line on stderr that is written over; on anything but a terminal nothing at all. */
 export class ProgressLine {

@@ -1,6 +1,6 @@
 import { relative } from 'node:path';
 import { Command } from 'commander';
-import { loadExplainer } from '../explainer/explainer.js';
+import { loadExplainer } from '../explainer.js';
 import { writeReport, type ReportProgress, type WrittenReport } from '../report/report.js';
 import { deviceOptions } from '../engine/session.js';
 import { addDeviceFlags, type DeviceFlags } from './flags.js';

@@ -1,9 +1,8 @@
 import { Command, Option } from 'commander';
 import { z } from 'zod';
 import { PartlensError } from '../errors.js';
-import type { Explainer } from '../explainer/explainer.js';
 import { trainOptions, type TrainOptionsInput } from '../explainer/options.js';
-import { trainExplainer } from '../explainer/train.js';
+import { trainExplainer, type Explainer } from '../explainer.js';
 import { loadPerformer, type Performer } from '../performer/index.js';
 import {
   addDeviceFlags,

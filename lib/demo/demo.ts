@@ -4,7 +4,7 @@ import { expected } from '../errors.js';
 import type { Evaluation } from '../evaluate/evaluate.js';
 import { parseTrainOptions } from '../explainer/options.js';
 import { stoppable } from '../explainer/stop.js';
-import { trainExplainer } from '../explainer/train.js';
+import { trainExplainer } from '../explainer.js';
 import { loadPerformer } from '../performer/index.js';
 import { writeReport } from '../report/report.js';
 import { deviceOptions, type DeviceOptions } from '../engine/session.js';

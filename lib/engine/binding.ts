@@ -3,7 +3,8 @@ import { existsSync } from 'node:fs';
 import { relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expected, PartlensError, type ErrorCode } from '../errors.js';
-import type { OpDefinition, ValueType } from './graph.js';
+import type { OpDefinition } from './graph.js';
+import type { ValueType } from './tensor.js';
 import type { KernelIndex } from './plan.js';
 import type { TensorData } from './tensor.js';
 

@@ -1,23 +1,15 @@
 import { expected, PartlensError } from '../errors.js';
 import { SignatureBinding, type Derive } from './signature.js';
-import { checkShape, showShape, sizeOf, type DType, type Shape } from './tensor.js';
-
-/**
- * What a tensor is for; the bytes behind it are the backend's business. Values cross `write` and
- * `read` in row-major order: maps NCHW, conv_weight OIHW, linear_weight (out, in).
- */
-export type Layout = 'rows' | 'maps' | 'conv_weight' | 'linear_weight';
-
-/** Sizes (C, H, W) behind a flattened feature axis. */
-export type Chw = readonly [number, number, number];
-
-export interface ValueType {
-  shape: Shape;
-  dtype: DType;
-  layout: Layout;
-  /** The last axis of rows or of a linear weight is a flattened (C, H, W). */
-  chw: Chw | undefined;
-}
+import {
+  checkShape,
+  showShape,
+  sizeOf,
+  type Chw,
+  type DType,
+  type Layout,
+  type Shape,
+  type ValueType,
+} from './tensor.js';
 
 /** One tensor of the graph: output `index` of `node`. Made by ops, never by hand. */
 export class Value implements ValueType {

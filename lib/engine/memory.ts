@@ -1,5 +1,6 @@
 import { PartlensError } from '../errors.js';
-import type { Value, ValueType } from './graph.js';
+import type { Value } from './graph.js';
+import type { ValueType } from './tensor.js';
 
 /** Bytes of a tensor in a backend's memory, padding included. */
 export type BytesOf = (type: ValueType) => number;

@@ -10,7 +10,8 @@ import {
   type Precision,
 } from './binding.js';
 import { expected, PartlensError } from '../errors.js';
-import { registry, type Graph, type ValueType } from './graph.js';
+import { registry, type Graph } from './graph.js';
+import type { ValueType } from './tensor.js';
 import { encodeProgram, planPrograms, type Plan, type Program } from './plan.js';
 import { checkData, sizeOf, type TensorData } from './tensor.js';
 

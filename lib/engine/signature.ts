@@ -1,6 +1,13 @@
 import { expected, PartlensError } from '../errors.js';
-import type { Chw, Layout, Value, ValueType } from './graph.js';
-import { checkShape, sameShape, showShape, type DType } from './tensor.js';
+import {
+  checkShape,
+  sameShape,
+  showShape,
+  type Chw,
+  type DType,
+  type Layout,
+  type ValueType,
+} from './tensor.js';
 
 /** Sizes of letters that no input shows. */
 export type Derive = (
@@ -36,7 +43,7 @@ export function isOptional(signature: string): boolean {
 export class SignatureBinding {
   readonly #op: string;
   readonly #sizes = new Map<string, { size: number; chw: Chw | undefined; from: string }>();
-  readonly #inputs = new Map<string, Value>();
+  readonly #inputs = new Map<string, ValueType>();
 
   constructor(op: string, sizes: Readonly<Record<string, number>>) {
     this.#op = op.replace(/_forward$/, '');
@@ -45,7 +52,7 @@ export class SignatureBinding {
     }
   }
 
-  match(name: string, text: string, value: Value | undefined): void {
+  match(name: string, text: string, value: ValueType | undefined): void {
     const [like, source = ''] = text.split(' ');
     if (like === '=' || like === '=?') {
       if (value || like === '=') this.#matchSame(name, source, value);
@@ -119,7 +126,7 @@ export class SignatureBinding {
     return { shape, dtype, layout, chw: flat };
   }
 
-  #matchSame(name: string, source: string, value: Value | undefined): void {
+  #matchSame(name: string, source: string, value: ValueType | undefined): void {
     const like = this.#inputs.get(source);
     if (!value || !like) throw expected(`a value like ${source}`, name, value, { op: this.#op });
     this.#inputs.set(name, value);
@@ -142,7 +149,7 @@ export class SignatureBinding {
     return ` with ${letter} = ${String(known.size)}${flat}, as ${known.from} has`;
   }
 
-  #shapeError(name: string, letters: string[], value: Value, why: string): PartlensError {
+  #shapeError(name: string, letters: string[], value: ValueType, why: string): PartlensError {
     const received = `${showShape(value.shape)}${value.chw ? ` flattened from ${showShape(value.chw)}` : ''} in layout ${value.layout}`;
     return new PartlensError(
       'E_SHAPE',

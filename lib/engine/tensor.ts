@@ -7,6 +7,23 @@ export type DType = 'f32' | 'i32';
 /** Host memory of a tensor, row-major. */
 export type TensorData = Float32Array | Int32Array;
 
+/**
+ * What a tensor is for; the bytes behind it are the backend's business. Values cross `write` and
+ * `read` in row-major order: maps NCHW, conv_weight OIHW, linear_weight (out, in).
+ */
+export type Layout = 'rows' | 'maps' | 'conv_weight' | 'linear_weight';
+
+/** Sizes (C, H, W) behind a flattened feature axis. */
+export type Chw = readonly [number, number, number];
+
+export interface ValueType {
+  shape: Shape;
+  dtype: DType;
+  layout: Layout;
+  /** The last axis of rows or of a linear weight is a flattened (C, H, W). */
+  chw: Chw | undefined;
+}
+
 /** A tensor on the host: row-major values (NCHW for maps, OIHW for convolution weights). */
 export interface Tensor {
   shape: Shape;

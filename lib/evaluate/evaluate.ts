@@ -10,7 +10,7 @@ import {
 import { expected, PartlensError } from '../errors.js';
 import { HeadComparison, RelativeError, type HeadScores, type Peaks } from './metrics/index.js';
 import { readBatch } from '../explainer/batches.js';
-import type { Explainer, ExplainerMaps } from '../explainer/explainer.js';
+import type { TrainedExplainer, ExplainerMaps } from '../explainer/trained.js';
 import { chooseImages, extractFeatures, OUTPUT, rowsOf } from '../explainer/features.js';
 import {
   emptySets,
@@ -72,7 +72,7 @@ const BATCH = 32;
  * run or when the signal stops it.
  */
 export async function evaluateExplainer(
-  explainer: Explainer,
+  explainer: TrainedExplainer,
   options: EvaluateOptions = {},
 ): Promise<Evaluation> {
   const { noise, landmarks, split = 'all' } = options;
@@ -89,7 +89,10 @@ export async function evaluateExplainer(
   return stoppable(options.signal, stop, () => evaluateRun(explainer, options));
 }
 
-async function evaluateRun(explainer: Explainer, options: EvaluateOptions): Promise<Evaluation> {
+async function evaluateRun(
+  explainer: TrainedExplainer,
+  options: EvaluateOptions,
+): Promise<Evaluation> {
   const { config, performer, run } = explainer;
   const { onWarning, signal } = options;
   const list = await listImages(config.images.folder);
@@ -143,7 +146,7 @@ async function evaluateRun(explainer: Explainer, options: EvaluateOptions): Prom
   }
 }
 
-function photographs({ config }: Explainer, split: SplitName): string[] {
+function photographs({ config }: TrainedExplainer, split: SplitName): string[] {
   const { train, validation } = config.images;
   return split === 'all' ? [...train, ...validation] : split === 'train' ? train : validation;
 }
@@ -164,7 +167,7 @@ async function annotate(
     landmarks: string;
     /** Rows that are scored. */
     rows: readonly number[];
-    explainer: Explainer;
+    explainer: TrainedExplainer;
     onWarning: EvaluateOptions['onWarning'];
   },
 ): Promise<Scored> {
@@ -199,7 +202,7 @@ interface Work {
 
 /** One pass over all rows that are scored, kept out or looked at. */
 async function scoreRows(
-  explainer: Explainer,
+  explainer: TrainedExplainer,
   store: FeatureStore,
   work: Work,
 ): Promise<Evaluation> {
@@ -257,7 +260,7 @@ async function scoreRows(
 }
 
 async function compareHeads(
-  { performer }: Explainer,
+  { performer }: TrainedExplainer,
   store: FeatureStore,
   batch: {
     part: readonly number[];

@@ -20,7 +20,7 @@ import {
 } from './metrics/index.js';
 import type { Performer } from '../performer/index.js';
 import { Random } from '../random.js';
-import type { Explainer } from '../explainer/explainer.js';
+import type { TrainedExplainer } from '../explainer/trained.js';
 
 /** Peaks of the performer's filters and of both interpretable layers, on the same photographs. */
 export type PeakSets = Record<'performer' | 'layer1' | 'layer2', Peaks>;
@@ -50,7 +50,7 @@ export function gridOf({ layer: { size, geometry } }: Performer): Grid {
 
 /** Scores all sets; `noisy`: the peaks with noise in the photographs. */
 export function scoreFilters(
-  { performer, config }: Explainer,
+  { performer, config }: TrainedExplainer,
   {
     peaks,
     noisy,
@@ -92,7 +92,7 @@ export function mainPart(
 }
 
 /** Peaks of nothing yet. */
-export function emptySets({ config: { network } }: Explainer, images: number): PeakSets {
+export function emptySets({ config: { network } }: TrainedExplainer, images: number): PeakSets {
   const { channels, filters } = network;
   const [layer1, layer2] = [emptyPeaks(images, filters), emptyPeaks(images, filters)];
   return { performer: emptyPeaks(images, channels), layer1, layer2 };
@@ -117,7 +117,7 @@ export function takePeaks(
  * aborts.
  */
 export async function peaksWithNoise(
-  explainer: Explainer,
+  explainer: TrainedExplainer,
   images: readonly ImageFile[],
   options: {
     deviation: number;

@@ -1,15 +1,15 @@
-import type { Encoding, Explainer } from '../explainer/explainer.js';
+import type { Encoding, TrainedExplainer } from '../explainer/trained.js';
 import { readPartNames } from '../evaluate/part_names.js';
 import { peaksOf } from '../evaluate/metrics/index.js';
 import type { ActivePart, KnownPart } from './explanation.js';
-import { placeOf, type Frame } from './place.js';
+import { placeOf, type Frame } from '../performer/place.js';
 
 /** A part whose contribution is not measured yet. */
 export type FoundPart = Omit<ActivePart, 'contribution'>;
 
 /** What `evaluate` found out about the filters, by filter; empty without it. */
 export async function knownParts(
-  { run, config, step }: Explainer,
+  { run, config, step }: TrainedExplainer,
   onWarning: (text: string) => void,
 ): Promise<(KnownPart | undefined)[]> {
   const known = await readPartNames(run, { fingerprint: config.fingerprint, step }, onWarning);
@@ -25,7 +25,7 @@ export async function knownParts(
  * filter's sum to sqrt(positions) for the mean training image: the strength is in these units.
  */
 export function activeParts(
-  { config, encodingSize }: Explainer,
+  { config, encodingSize }: TrainedExplainer,
   { layer2, masked, interp }: Encoding,
   frame: Frame,
   known: readonly (KnownPart | undefined)[],

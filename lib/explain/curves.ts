@@ -1,7 +1,7 @@
 import { deviation, mean } from '../evaluate/metrics/index.js';
 import { Random } from '../random.js';
 import type { Curve } from './explanation.js';
-import type { Intervention } from './interventions.js';
+import type { Intervention } from '../explainer/interventions.js';
 
 /** Steps of a curve with more filters than that. */
 const STEPS = 20;

@@ -1,7 +1,7 @@
 import { decodeImage, UnusableImage, type DecodedImage } from '../data/decode.js';
 import { readImage } from '../data/images.js';
 import { expected, PartlensError } from '../errors.js';
-import type { Encoding, Explainer } from '../explainer/explainer.js';
+import type { Encoding, TrainedExplainer } from '../explainer/trained.js';
 import { stoppable } from '../explainer/stop.js';
 import { firstClass, mean, probabilities } from '../evaluate/metrics/index.js';
 import type { Performer } from '../performer/index.js';
@@ -14,8 +14,8 @@ import type {
   Explanation,
   PairContribution,
 } from './explanation.js';
-import { intervene, type Intervention } from './interventions.js';
-import type { Frame } from './place.js';
+import { intervene, type Intervention } from '../explainer/interventions.js';
+import { frameOf } from '../performer/place.js';
 
 /** Parts whose pairs are switched off together. */
 const TOP = 5;
@@ -28,7 +28,7 @@ const TINY = 2 ** -126;
  * contribution is the change of the class score. See `Explainer.explain`.
  */
 export async function explainImage(
-  explainer: Explainer,
+  explainer: TrainedExplainer,
   image: string | Uint8Array,
   options: ExplainOptions = {},
 ): Promise<Explanation> {
@@ -37,7 +37,7 @@ export async function explainImage(
 }
 
 async function explain(
-  explainer: Explainer,
+  explainer: TrainedExplainer,
   image: string | Uint8Array,
   options: ExplainOptions,
 ): Promise<Explanation> {
@@ -84,7 +84,7 @@ async function explain(
 }
 
 interface Question {
-  explainer: Explainer;
+  explainer: TrainedExplainer;
   encoding: Encoding;
   /** Class whose score is watched. */
   index: number;
@@ -141,14 +141,6 @@ async function decode(image: string | Uint8Array, performer: Performer): Promise
     const message = `The image cannot be used: ${cause.message}.`;
     throw new PartlensError('E_FILE', message, { op: 'explain', cause });
   }
-}
-
-/** How maps of the performer's layer lie on a photograph of that size (pixels, upright). */
-export function frameOf(
-  { layer: { size: cells, geometry }, preprocessing }: Performer,
-  { width, height }: { width: number; height: number },
-): Frame {
-  return { cells, geometry, input: preprocessing.size, width, height };
 }
 
 function classIndex({ output, classes }: Performer, wanted: number | string): number {

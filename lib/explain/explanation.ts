@@ -1,4 +1,6 @@
-import type { Frame } from './place.js';
+import type { Box, Frame, Place } from '../performer/place.js';
+
+export type { Box, Frame, Place };
 
 /** A class as the performer's head names it. */
 export interface ClassScore {
@@ -10,23 +12,6 @@ export interface ClassScore {
   probability: number;
   /** The logit; where the performer ends in a softmax, the natural logarithm of the probability. */
   score: number;
-}
-
-/** A rectangle on the upright photograph, its corner at 0, 0, one unit a pixel. */
-export interface Box {
-  left: number;
-  top: number;
-  width: number;
-  height: number;
-}
-
-/** Where a filter answers in a photograph: 0-based pixels of the upright photograph. */
-export interface Place {
-  /** Centre of the strongest cell. */
-  y: number;
-  x: number;
-  /** What that cell of the performer's layer sees, cut at the photograph's border. */
-  field: Box;
 }
 
 /** The landmark that a filter meets most often. */

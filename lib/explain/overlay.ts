@@ -1,6 +1,6 @@
 import { contours } from './contour.js';
 import type { ActivePart, Explanation, Place } from './explanation.js';
-import { toPhotograph, type Frame } from './place.js';
+import { toPhotograph, type Frame } from '../performer/place.js';
 
 /** Colours that stay apart for most eyes, on dark and on light ground [Okabe, Ito 2008]. */
 const COLOURS = ['#e69f00', '#56b4e9', '#009e73', '#f0e442', '#d55e00', '#cc79a7', '#0072b2'];

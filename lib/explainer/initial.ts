@@ -1,4 +1,4 @@
-import type { ValueType } from '../engine/graph.js';
+import type { ValueType } from '../engine/tensor.js';
 import { Random } from '../random.js';
 import { sizeOf } from '../engine/tensor.js';
 import type { TrainOptions } from './options.js';

@@ -4,7 +4,7 @@ import { removeTemporaries } from '../data/atomic.js';
 import type { FeatureStore } from '../data/feature_store.js';
 import { fileError } from '../data/file_error.js';
 import { fingerprint } from '../data/fingerprint.js';
-import { listImages, type ImageFile, type ImageList } from '../data/images.js';
+import { listImages, type ImageFile, type ImageList, type ImageSummary } from '../data/images.js';
 import { expected, PartlensError, requireNames, requireText } from '../errors.js';
 import { Performer } from '../performer/index.js';
 import { deviceOptions, type DeviceOptions } from '../engine/session.js';
@@ -12,7 +12,6 @@ import { VERSION } from '../version.js';
 import { batches, batchRows, readBatch, type BatchOptions } from './batches.js';
 import { loadCheckpoint, saveCheckpoint } from './checkpoint.js';
 import { initialDirections } from './directions.js';
-import { Explainer } from './explainer.js';
 import { chooseImages, extractFeatures, LAYER, rowsOf, targetName } from './features.js';
 import { holdRun, OTHER_DATA, otherRun, refuseOtherOptions, refuseOtherRun } from './hold_run.js';
 import { MetricsLog } from './metrics_log.js';
@@ -56,13 +55,16 @@ export interface TrainExplainerOptions extends TrainOptionsInput, DeviceOptions 
   onWarning?: (text: string) => void;
 }
 
-/**
- * Trains an explainer by distillation: extracts the performer's features once, then takes the steps of
- * DESIGN 1.2. Seeded: the same options give the same bits. Writes checkpoints and `metrics.jsonl` into
- * the run folder. Throws `E_ARGUMENT` for wrong options, `E_FILE`, `E_MEMORY`, and `E_STATE` when a loss is
- * not finite, when the signal stops it, or when the folder holds another run or another training is in it.
- */
-export async function trainExplainer(given: TrainExplainerOptions): Promise<Explainer> {
+/** A training that has taken its last step. */
+export interface FinishedRun {
+  /** Its folder. */
+  run: string;
+  /** Images that were used and skipped. */
+  summary: ImageSummary;
+}
+
+/** Trains in a run folder, see `trainExplainer`, and leaves its last checkpoint there. */
+export async function trainRun(given: TrainExplainerOptions): Promise<FinishedRun> {
   const options = parseTrainOptions(given);
   const { performer, images: folder, classes } = given;
   if (!(performer instanceof Performer)) {
@@ -99,7 +101,7 @@ async function trainHeld(
     options,
     given,
   }: { list: ImageList; images: ImageFile[]; options: TrainOptions; given: TrainExplainerOptions },
-): Promise<Explainer> {
+): Promise<FinishedRun> {
   for (const folder of [run, join(run, 'checkpoints')]) await removeTemporaries(folder);
   const known = given.resume ? await readRunConfig(run).catch(() => undefined) : undefined;
   if (known) refuseOtherOptions(run, known.options, options);
@@ -109,11 +111,7 @@ async function trainHeld(
     if (known && known.fingerprint !== config.fingerprint) throw otherRun(run, OTHER_DATA);
     await writeRunConfig(run, config);
     await runSteps(run, config, store, given);
-    return await Explainer.load(run, {
-      performer: given.performer,
-      summary,
-      ...deviceOptions(given),
-    });
+    return { run, summary };
   } finally {
     await store.close();
   }

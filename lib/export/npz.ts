@@ -4,9 +4,8 @@ import { fileError } from '../data/file_error.js';
 import { emptySummary, listImages, readImages, type ImageFile } from '../data/images.js';
 import { writeNpz } from '../data/npz.js';
 import { expected, requireNames } from '../errors.js';
-import { frameOf } from '../explain/explain.js';
-import { toPhotograph } from '../explain/place.js';
-import type { Explainer } from '../explainer/explainer.js';
+import { frameOf, toPhotograph } from '../performer/place.js';
+import type { TrainedExplainer } from '../explainer/trained.js';
 import { stoppable } from '../explainer/stop.js';
 import { peaksOf } from '../evaluate/metrics/index.js';
 
@@ -26,7 +25,7 @@ const MAX_BYTES = 2 ** 31;
  * none or too many, `E_FILE`, and `E_STATE` when the signal stops it.
  */
 export async function exportMaps(
-  explainer: Explainer,
+  explainer: TrainedExplainer,
   paths: readonly string[],
   path: string,
   options: ExportMapsOptions = {},
@@ -65,7 +64,7 @@ async function imagesOf(paths: readonly string[]): Promise<ImageFile[]> {
 }
 
 async function exportFiles(
-  explainer: Explainer,
+  explainer: TrainedExplainer,
   files: readonly ImageFile[],
   path: string,
   { signal, onProgress, onWarning }: ExportMapsOptions,

@@ -1,6 +1,6 @@
 import { writeFileAtomic } from '../data/atomic.js';
 import { expected } from '../errors.js';
-import type { Explainer } from '../explainer/explainer.js';
+import type { TrainedExplainer } from '../explainer/trained.js';
 import { addPerformer, encodeModel, OnnxBuilder, type ValueSpec } from '../performer/index.js';
 import { sizeOf } from '../engine/tensor.js';
 import { VERSION } from '../version.js';
@@ -35,7 +35,7 @@ export interface ExportOnnxOptions {
  * `E_FILE`, and for a fused one `E_STATE` when the performer's file has changed.
  */
 export async function exportOnnx(
-  explainer: Explainer,
+  explainer: TrainedExplainer,
   path: string,
   { fused = false }: ExportOnnxOptions = {},
 ): Promise<ExportedModel> {
@@ -77,7 +77,12 @@ export async function exportOnnx(
 }
 
 /** What a reader of an exported file needs to know, as strings. */
-export function metadataOf({ config, performer, p, step }: Explainer): Record<string, string> {
+export function metadataOf({
+  config,
+  performer,
+  p,
+  step,
+}: TrainedExplainer): Record<string, string> {
   const { layer, targets, preprocessing, fingerprint } = performer;
   return {
     partlens: VERSION,

@@ -1,5 +1,5 @@
 import { writeSafetensors } from '../data/safetensors.js';
-import type { Explainer } from '../explainer/explainer.js';
+import type { TrainedExplainer } from '../explainer/trained.js';
 import { metadataOf } from './onnx.js';
 
 /**
@@ -7,7 +7,7 @@ import { metadataOf } from './onnx.js';
  * and shapes that `docs/export.md` lists; the metadata tell the rest of the network. Throws `E_FILE`.
  */
 export async function exportSafetensors(
-  explainer: Explainer,
+  explainer: TrainedExplainer,
   path: string,
 ): Promise<{ path: string; tensors: number }> {
   const tensors = await explainer.parameters();

@@ -2,8 +2,8 @@ import { existsSync } from 'node:fs';
 import { basename } from 'node:path';
 import { listImages } from '../data/images.js';
 import { PartlensError } from '../errors.js';
-import type { Evaluation, EvaluatedBatch } from '../evaluate/evaluate.js';
-import type { Explainer } from '../explainer/explainer.js';
+import { evaluateExplainer, type EvaluatedBatch, type Evaluation } from '../evaluate/evaluate.js';
+import type { TrainedExplainer } from '../explainer/trained.js';
 import { gridOf } from '../evaluate/filter_scores.js';
 import { readMetrics } from '../explainer/metrics_log.js';
 import { readPartNames } from '../evaluate/part_names.js';
@@ -48,13 +48,13 @@ const INTERVENTION_COST = 2e12;
  * the run. Throws what `Explainer.evaluate` throws, `E_FILE` when a photograph cannot be read.
  */
 export async function collectReport(
-  explainer: Explainer,
+  explainer: TrainedExplainer,
   options: CollectOptions,
 ): Promise<{ data: ReportData; evaluation: Evaluation }> {
   const { performer, config } = explainer;
   const { signal, onProgress, onWarning } = options;
   const seen = new Observed(explainer, options);
-  const evaluation = await explainer.evaluate({
+  const evaluation = await evaluateExplainer(explainer, {
     landmarks: options.landmarks ?? (await knownLandmarks(explainer, onWarning)),
     signal,
     onWarning,
@@ -96,7 +96,7 @@ export async function collectReport(
 
 /** The landmarks that the run's `parts.json` rests on, if they are still there. */
 async function knownLandmarks(
-  { run, config, step }: Explainer,
+  { run, config, step }: TrainedExplainer,
   onWarning: CollectOptions['onWarning'],
 ): Promise<string | undefined> {
   const { fingerprint } = config;
@@ -117,7 +117,7 @@ class Observed {
   /** The performer's maps of some photographs of each class. */
   readonly sample: ClassSample<Float32Array>;
 
-  constructor({ config }: Explainer, { sample = 96 }: CollectOptions) {
+  constructor({ config }: TrainedExplainer, { sample = 96 }: CollectOptions) {
     const { channels, side, filters } = config.network;
     const { train, validation } = config.images;
     const count = train.length + validation.length;
@@ -157,7 +157,7 @@ function interventionCost({
   side,
   pool,
   targets,
-}: Explainer['config']['network']): number {
+}: TrainedExplainer['config']['network']): number {
   const pooled = side / (pool?.stride[0] ?? 1);
   let width = filters * pooled * pooled;
   let cost = 0;
@@ -179,7 +179,7 @@ interface FilterSets {
 async function filterSets(
   seen: Observed,
   { instability }: Evaluation,
-  { performer }: Explainer,
+  { performer }: TrainedExplainer,
 ): Promise<FilterSets> {
   const grid = gridOf(performer);
   const scored = (of: 'layer2' | 'performer') => {
@@ -239,7 +239,7 @@ function shownImages(galleries: readonly Gallery[]): { images: number[]; shown: 
 async function picturesOf(
   { paths, classOf }: Observed,
   images: readonly number[],
-  { config }: Explainer,
+  { config }: TrainedExplainer,
   { signal, onProgress }: CollectOptions,
 ): Promise<Picture[]> {
   const list = await listImages(config.images.folder);

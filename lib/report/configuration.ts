@@ -1,11 +1,11 @@
 import { basename, relative } from 'node:path';
-import type { Explainer } from '../explainer/explainer.js';
+import type { TrainedExplainer } from '../explainer/trained.js';
 import { VERSION } from '../version.js';
 import type { ReportData } from './data.js';
 
 /** Everything that the run depends on, for people; `folder` is that of the report. */
 export function configurationOf(
-  { config, performer, run, step }: Explainer,
+  { config, performer, run, step }: TrainedExplainer,
   folder: string,
 ): ReportData['configuration'] {
   const { images, network, options, batch, steps } = config;

@@ -1,4 +1,4 @@
-import type { Intervention } from '../explain/interventions.js';
+import type { Intervention } from '../explainer/interventions.js';
 import { firstClass } from '../evaluate/metrics/index.js';
 import type { Performer } from '../performer/index.js';
 import { PURE, type ContributionRow, type Contributions, type FilterFacts } from './data.js';

@@ -1,9 +1,9 @@
 import { stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { writeTextAtomic } from '../data/atomic.js';
-import { intervene } from '../explain/interventions.js';
+import { intervene } from '../explainer/interventions.js';
 import type { Evaluation } from '../evaluate/evaluate.js';
-import type { Explainer } from '../explainer/explainer.js';
+import type { TrainedExplainer } from '../explainer/trained.js';
 import { stoppable } from '../explainer/stop.js';
 import { collectReport, type CollectOptions } from './collect.js';
 
@@ -34,7 +34,7 @@ export interface WrittenReport {
  * `E_FILE` when photographs cannot be read or the file not be written.
  */
 export async function writeReport(
-  explainer: Explainer,
+  explainer: TrainedExplainer,
   { out, ...options }: ReportOptions = {},
 ): Promise<WrittenReport> {
   const path = resolve(out ?? join(explainer.run, 'report.html'));

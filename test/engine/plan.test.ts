@@ -2,7 +2,8 @@ import { expect } from 'chai';
 import { loadBinding } from '../../lib/engine/binding.js';
 import { buildTrainingGraph } from '../../lib/explainer/loss.js';
 import { trainOptions } from '../../lib/explainer/options.js';
-import { Graph, type Value, type ValueType } from '../../lib/engine/graph.js';
+import { Graph, type Value } from '../../lib/engine/graph.js';
+import type { ValueType } from '../../lib/engine/tensor.js';
 import {
   add,
   adamStep,

@@ -4,7 +4,7 @@ import { expect } from 'chai';
 import { listImages, readImages } from '../../lib/data/index.js';
 import { evaluationJson, type SplitName } from '../../lib/evaluate/evaluate.js';
 import { gridOf, type FilterScores } from '../../lib/evaluate/filter_scores.js';
-import { loadExplainer, type Explainer } from '../../lib/explainer/explainer.js';
+import { loadExplainer, type Explainer } from '../../lib/explainer.js';
 import { consistency, partMetrics } from '../../lib/evaluate/metrics/index.js';
 import type { Performer } from '../../lib/performer/index.js';
 import { temporaryFolder } from '../data/temporary.js';

@@ -6,7 +6,7 @@ import { readImage, readSafetensors, writeSafetensors } from '../../lib/data/ind
 import { drawnParts, partsApart } from '../../lib/explain/overlay.js';
 import { drawExplanation, explanationPage, type Explanation } from '../../lib/index.js';
 import { listCheckpoints } from '../../lib/explainer/checkpoint.js';
-import { Explainer } from '../../lib/explainer/explainer.js';
+import { Explainer } from '../../lib/explainer.js';
 import { readPartNames } from '../../lib/evaluate/part_names.js';
 import { firstClass, partMetrics } from '../../lib/evaluate/metrics/index.js';
 import type { Performer } from '../../lib/performer/index.js';

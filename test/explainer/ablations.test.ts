@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { readMetrics } from '../../lib/explainer/metrics_log.js';
-import { trainExplainer, type TrainExplainerOptions } from '../../lib/explainer/train.js';
+import { trainExplainer } from '../../lib/explainer.js';
+import type { TrainExplainerOptions } from '../../lib/explainer/train.js';
 import { temporaryFolder } from '../data/temporary.js';
 import { QUICK, tinyPerformer, writeTiny } from './tiny.js';
 

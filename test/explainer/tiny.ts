@@ -1,8 +1,9 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import sharp from 'sharp';
-import type { Explainer } from '../../lib/explainer/explainer.js';
-import { trainExplainer, type TrainExplainerOptions } from '../../lib/explainer/train.js';
+import type { Explainer } from '../../lib/explainer.js';
+import { trainExplainer } from '../../lib/explainer.js';
+import type { TrainExplainerOptions } from '../../lib/explainer/train.js';
 import {
   encodeModel,
   loadPerformer,

@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { filterNorms, initialWeights } from '../../lib/explainer/initial.js';
 import { INTERPRETABLE } from '../../lib/explainer/loss.js';
 import type { StepReport, Trainer } from '../../lib/explainer/trainer.js';
-import type { ValueType } from '../../lib/engine/graph.js';
+import type { ValueType } from '../../lib/engine/tensor.js';
 import { sizeOf, type TensorData } from '../../lib/engine/tensor.js';
 import { sameBits } from '../support/engine.js';
 import { failure } from '../support/performer.js';

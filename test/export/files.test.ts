@@ -5,7 +5,7 @@ import { unzipSync } from 'fflate';
 import { readImage, readSafetensors } from '../../lib/data/index.js';
 import { encodeNpy, writeNpz } from '../../lib/data/npz.js';
 import { exportMaps, exportSafetensors } from '../../lib/export/index.js';
-import type { Explainer } from '../../lib/explainer/explainer.js';
+import type { Explainer } from '../../lib/explainer.js';
 import type { Performer } from '../../lib/performer/index.js';
 import { names, temporaryFolder } from '../data/temporary.js';
 import {

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { listImages, readImages } from '../../lib/data/index.js';
 import { exportOnnx } from '../../lib/export/index.js';
-import { loadExplainer, type Explainer } from '../../lib/explainer/explainer.js';
+import { loadExplainer, type Explainer } from '../../lib/explainer.js';
 import type { TrainOptionsInput } from '../../lib/explainer/options.js';
 import {
   addPerformer,

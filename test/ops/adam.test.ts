@@ -1,5 +1,5 @@
 import { adamStep, type AdamStepOptions } from '../../lib/engine/ops/index.js';
-import type { Layout } from '../../lib/engine/graph.js';
+import type { Layout } from '../../lib/engine/tensor.js';
 import { checkOp, type OpCase } from '../support/check_op.js';
 import { uniform } from '../support/draw.js';
 import type { Grid } from '../support/grid.js';

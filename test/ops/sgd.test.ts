@@ -1,4 +1,4 @@
-import type { Layout } from '../../lib/engine/graph.js';
+import type { Layout } from '../../lib/engine/tensor.js';
 import { sgdStep, type SgdStepOptions } from '../../lib/engine/ops/index.js';
 import { checkOp, type OpCase } from '../support/check_op.js';
 import { uniform } from '../support/draw.js';

@@ -1,7 +1,8 @@
 import { expect } from 'chai';
 import type { ErrorCode } from '../../lib/errors.js';
 import { gradient } from '../../lib/engine/grad.js';
-import { Graph, type Chw, type Layout, type Value } from '../../lib/engine/graph.js';
+import { Graph, type Value } from '../../lib/engine/graph.js';
+import type { Chw, Layout } from '../../lib/engine/tensor.js';
 import { meanSquare, scale } from '../../lib/engine/ops/index.js';
 import {
   showShape,

@@ -1,5 +1,5 @@
-import type { Encoding, Explainer } from '../explainer/explainer.js';
-import { DECODE_BATCH } from '../explainer/network.js';
+import type { Encoding, TrainedExplainer } from './trained.js';
+import { DECODE_BATCH } from './network.js';
 
 /** What is switched off before the decoder; nothing by default. */
 export interface Intervention {
@@ -17,7 +17,7 @@ export interface Intervention {
  * one program; its batch is fixed.
  */
 export async function intervene(
-  explainer: Explainer,
+  explainer: TrainedExplainer,
   { interp, ordin }: Encoding,
   interventions: readonly Intervention[],
   signal?: AbortSignal,

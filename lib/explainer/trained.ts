@@ -10,9 +10,6 @@ import {
   type Session,
 } from '../engine/session.js';
 import { loadCheckpoint } from './checkpoint.js';
-import { evaluateExplainer, type EvaluateOptions, type Evaluation } from '../evaluate/evaluate.js';
-import { explainImage } from '../explain/explain.js';
-import type { ExplainOptions, Explanation } from '../explain/explanation.js';
 import type { TensorToStore } from '../data/safetensors.js';
 import {
   buildDecoder,
@@ -61,8 +58,8 @@ const ENCODING = {
   ordin: 'xOrdin',
 } as const satisfies Record<keyof Encoding, keyof Network>;
 
-/** A trained explainer, ready to be used. */
-export class Explainer {
+/** What was trained: the network of a run folder with its performer, ready to be used. */
+export class TrainedExplainer {
   /** Folder of the run. */
   readonly run: string;
   readonly config: RunConfig;
@@ -76,9 +73,10 @@ export class Explainer {
   readonly #session: Session;
   readonly #ownsPerformer: boolean;
 
-  private constructor(
+  /** @internal Use `load`. */
+  constructor(
     session: Session,
-    facts: Pick<Explainer, 'run' | 'config' | 'performer' | 'step' | 'p' | 'summary'>,
+    facts: Pick<TrainedExplainer, 'run' | 'config' | 'performer' | 'step' | 'p' | 'summary'>,
     ownsPerformer: boolean,
   ) {
     this.#session = session;
@@ -92,10 +90,11 @@ export class Explainer {
   }
 
   /** Loads the newest checkpoint of a run folder. Throws `E_FILE`, `E_STATE`. */
-  static async load(
+  static async load<Loaded extends TrainedExplainer>(
+    this: new (...parts: ConstructorParameters<typeof TrainedExplainer>) => Loaded,
     folder: string,
-    options: LoadExplainerOptions & { summary?: ImageSummary } = {},
-  ): Promise<Explainer> {
+    options: LoadExplainerOptions & { summary?: ImageSummary | undefined } = {},
+  ): Promise<Loaded> {
     requireText(folder, 'run', 'loadExplainer');
     const run = resolve(folder);
     const config = await readRunConfig(run);
@@ -121,7 +120,7 @@ export class Explainer {
     await session.write(Object.fromEntries(tensors));
     const p = 1 / (1 + Math.exp(-(checkpoint.tensors['mix.w_p']?.[0] ?? NaN)));
     const facts = { run, config, performer, step: checkpoint.step, p, summary: options.summary };
-    return new Explainer(session, facts, !options.performer);
+    return new this(session, facts, !options.performer);
   }
 
   /**
@@ -178,19 +177,6 @@ export class Explainer {
       { shape, data: values[name] ?? new Float32Array(0) },
     ]);
     return Object.fromEntries(tensors);
-  }
-
-  /**
-   * Explains the prediction for one photograph (a path, or the bytes of a JPEG, PNG or WebP file):
-   * which parts are in it, and what each gives to the class. Throws `E_FILE`, `E_ARGUMENT`.
-   */
-  async explain(image: string | Uint8Array, options: ExplainOptions = {}): Promise<Explanation> {
-    return explainImage(this, image, options);
-  }
-
-  /** Location instability with its controls, reconstruction, head: DESIGN 1.3. */
-  async evaluate(options: EvaluateOptions = {}): Promise<Evaluation> {
-    return evaluateExplainer(this, options);
   }
 
   /** Frees the memory. Safe to call twice. */
@@ -259,14 +245,6 @@ function programsOf(config: RunConfig): Record<string, Graph> {
     encode: encode.graph,
     decode: buildDecoder(spec, DECODE_BATCH),
   };
-}
-
-/** Loads a trained explainer with its performer from a run folder. Throws `E_FILE`, `E_STATE`. */
-export async function loadExplainer(
-  run: string,
-  options: LoadExplainerOptions = {},
-): Promise<Explainer> {
-  return Explainer.load(run, options);
 }
 
 /** The same model, cut at the same places. */

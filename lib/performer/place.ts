@@ -1,5 +1,22 @@
-import type { Geometry } from '../performer/index.js';
-import type { Box, Place } from './explanation.js';
+import type { Geometry } from './layer_info.js';
+import type { Performer } from './performer.js';
+
+/** A rectangle on the upright photograph, its corner at 0, 0, one unit a pixel. */
+export interface Box {
+  left: number;
+  top: number;
+  width: number;
+  height: number;
+}
+
+/** Where a filter answers in a photograph: 0-based pixels of the upright photograph. */
+export interface Place {
+  /** Centre of the strongest cell. */
+  y: number;
+  x: number;
+  /** What that cell of the performer's layer sees, cut at the photograph's border. */
+  field: Box;
+}
 
 /** What places a map of the performer's layer on a photograph. */
 export interface Frame {
@@ -12,6 +29,14 @@ export interface Frame {
   /** Size of the upright photograph, pixels; it is stretched to the input. */
   width: number;
   height: number;
+}
+
+/** How maps of the performer's layer lie on a photograph of that size (pixels, upright). */
+export function frameOf(
+  { layer: { size: cells, geometry }, preprocessing }: Performer,
+  { width, height }: { width: number; height: number },
+): Frame {
+  return { cells, geometry, input: preprocessing.size, width, height };
 }
 
 /** Where a cell (row-major) lies in the photograph. */

@@ -1,0 +1,41 @@
+import { evaluateExplainer, type EvaluateOptions, type Evaluation } from './evaluate/evaluate.js';
+import { explainImage } from './explain/explain.js';
+import type { ExplainOptions, Explanation } from './explain/explanation.js';
+import { trainRun, type TrainExplainerOptions } from './explainer/train.js';
+import { TrainedExplainer, type LoadExplainerOptions } from './explainer/trained.js';
+import { deviceOptions } from './engine/session.js';
+
+/** A trained explainer, ready to be used. */
+export class Explainer extends TrainedExplainer {
+  /**
+   * Explains the prediction for one photograph (a path, or the bytes of a JPEG, PNG or WebP file):
+   * which parts are in it, and what each gives to the class. Throws `E_FILE`, `E_ARGUMENT`.
+   */
+  async explain(image: string | Uint8Array, options: ExplainOptions = {}): Promise<Explanation> {
+    return explainImage(this, image, options);
+  }
+
+  /** Location instability with its controls, reconstruction, head: docs/method.md. */
+  async evaluate(options: EvaluateOptions = {}): Promise<Evaluation> {
+    return evaluateExplainer(this, options);
+  }
+}
+
+/** Loads a trained explainer with its performer from a run folder. Throws `E_FILE`, `E_STATE`. */
+export async function loadExplainer(
+  run: string,
+  options: LoadExplainerOptions = {},
+): Promise<Explainer> {
+  return Explainer.load(run, options);
+}
+
+/**
+ * Trains an explainer by distillation: extracts the performer's features once, then takes the steps of
+ * DESIGN 1.2. Seeded: the same options give the same bits. Writes checkpoints and `metrics.jsonl` into
+ * the run folder. Throws `E_ARGUMENT` for wrong options, `E_FILE`, `E_MEMORY`, and `E_STATE` when a loss is
+ * not finite, when the signal stops it, or when the folder holds another run or another training is in it.
+ */
+export async function trainExplainer(options: TrainExplainerOptions): Promise<Explainer> {
+  const { run, summary } = await trainRun(options);
+  return Explainer.load(run, { performer: options.performer, summary, ...deviceOptions(options) });
+}
