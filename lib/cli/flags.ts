@@ -83,6 +83,12 @@ export function numbers(text: string): number[] {
   throw new InvalidArgumentError('Expected numbers with commas between.');
 }
 
+/** Names with commas between; a comma that belongs to a name is written `\\,`. */
 export function names(text: string): string[] {
-  return text.split(',').filter((name) => name !== '');
+  return (text.match(/(?:\\.|[^,\\])+/gs) ?? []).map((name) => name.replaceAll(/\\([,\\])/g, '$1'));
+}
+
+/** A name as `names` reads it. */
+export function escapedName(name: string): string {
+  return name.replaceAll(/[,\\]/g, '\\$&');
 }

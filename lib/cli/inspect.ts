@@ -1,61 +1,112 @@
 import { Command } from 'commander';
-import { inspectModel, type Inspection } from '../performer/index.js';
-import { addImageFlags, preprocessingOf, type ImageFlags } from './flags.js';
+import { inspectModel, type ExplainableLayer, type Inspection } from '../performer/index.js';
+import { sidesOf } from '../data/image_size.js';
+import { addImageFlags, escapedName, preprocessingOf, type ImageFlags } from './flags.js';
 import { table } from './table.js';
+
+interface InspectFlags extends ImageFlags {
+  output?: string;
+  json?: boolean;
+}
+
+const HELP = `
+For each layer: its maps (channels x rows x columns), whether a ReLU made them, what is rebuilt by default
+beside its own maps, what bypasses it (a skip connection: taken from each photograph as it is), the disk
+that its features take for each photograph, and the share of the network's later layers in their work.
+The decoder has weights for each filter: as many as the rebuilt maps have channels.
+
+Example:
+  partlens inspect vgg16.onnx`;
 
 export function inspectCommand(): Command {
   const command = new Command('inspect')
     .description(
-      'List the layers of a CNN that can be explained, and what can be rebuilt from each.',
+      'List the layers of a CNN that can be explained, what can be rebuilt from each, and what it costs.',
     )
     .argument('<model.onnx>', 'the performer')
+    .option('--output <name>', 'the output that layers lead to (default: the first)')
     .option('--json', 'print JSON')
-    .addHelpText('after', '\nExample:\n  partlens inspect vgg16.onnx');
-  return addImageFlags(command).action(
-    async (model: string, flags: ImageFlags & { json?: boolean }) => {
-      const found = await inspectModel(model, { preprocessing: preprocessingOf(flags) });
-      console.log(flags.json ? JSON.stringify(found, null, 2) : describe(found));
-    },
-  );
+    .addHelpText('after', HELP);
+  return addImageFlags(command).action(async (model: string, flags: InspectFlags) => {
+    const { output } = flags;
+    const found = await inspectModel(model, {
+      preprocessing: preprocessingOf(flags),
+      ...(output === undefined ? {} : { output }),
+    });
+    console.log(flags.json ? JSON.stringify(found, null, 2) : describe(found));
+  });
 }
 
-function describe({
-  path,
-  opset,
-  input,
-  layers,
-  proposal,
-  preprocessing,
-  classes,
-}: Inspection): string {
-  const { channels, height, width } = input;
+function describe(found: Inspection): string {
+  const { path, opset, input, outputs, output, layers, others, proposal, classes } = found;
   const lines = [
-    `${path}: opset ${String(opset)}, input ${input.name} ${[channels, height, width].join(' x ')}`,
-    '',
+    `${path}: opset ${String(opset)}, input ${input.name} ${sizes(input.channels, input.height, input.width)}`,
   ];
+  const [, second] = outputs;
+  if (second) {
+    const all = outputs.map(({ name, size }) => `${name} (${String(size)})`).join(', ');
+    lines.push(`outputs: ${all}; layers lead to --output ${output}`);
+  }
+  lines.push('');
   if (layers.length === 0) lines.push('No layer of this network can be explained.');
-  else {
-    const rows = layers.map(({ name, channels: C, size, relu, targets }) => [
-      name,
-      `${String(C)} x ${String(size)} x ${String(size)}`,
-      relu ? 'yes' : 'no',
-      targets.map((target) => `${target.name} (${String(target.size)})`).join(', ') || '-',
-    ]);
-    lines.push(table([['layer', 'maps', 'ReLU', 'features that can be rebuilt'], ...rows]));
-  }
+  else lines.push(layerTable(layers));
+  lines.push(...reasons(others));
   if (proposal) {
-    lines.push('', `proposed: --layer ${proposal.layer} --targets ${proposal.targets.join(',')}`);
-    lines.push(`  ${proposal.reason}`);
+    const targets = proposal.targets.map(escapedName).join(',');
+    const chosen = targets === '' ? '' : ` --targets ${quoted(targets)}`;
+    lines.push('', `proposed: --layer ${quoted(proposal.layer)}${chosen}`, `  ${proposal.reason}`);
   }
-  if ('missing' in preprocessing) lines.push('', `images: ${preprocessing.missing}`);
-  else {
-    const { size, channels: order, scale, mean, std } = preprocessing;
-    const how = `${order}, scale ${scale.toPrecision(4)}, mean ${mean.join(' ')}, std ${std.join(' ')}`;
-    lines.push('', `images: ${String(size)} x ${String(size)}, ${how}`);
-  }
+  lines.push('', images(found));
   if (classes) {
     const rest = classes.length > 6 ? ', ...' : '';
     lines.push(`classes: ${String(classes.length)} (${classes.slice(0, 6).join(', ')}${rest})`);
   }
   return lines.join('\n');
+}
+
+function layerTable(layers: readonly ExplainableLayer[]): string {
+  const most = Math.max(...layers.map(({ cost }) => cost.laterLayers), 1);
+  const rows = layers.map(({ name, channels, height, width, relu, targets, bypass, cost }) => [
+    name,
+    sizes(channels, height, width),
+    relu ? 'yes' : 'no',
+    targets.map((target) => `${target.name} (${sizes(...target.shape)})`).join(', ') || '-',
+    bypass.map((value) => value.name).join(', ') || '-',
+    `${(cost.bytesPerPhotograph / 1024).toFixed(0)} KB`,
+    `${((100 * cost.laterLayers) / most).toFixed(0)}%`,
+  ]);
+  const head = ['layer', 'maps', 'ReLU', 'rebuilt beside it', 'bypassed by', 'disk', 'later'];
+  return table([head, ...rows]);
+}
+
+/** Why other maps cannot be explained, each reason once with how many it holds for. */
+function reasons(others: Inspection['others']): string[] {
+  const counts = new Map<string, string[]>();
+  for (const { name, reason } of others) counts.set(reason, [...(counts.get(reason) ?? []), name]);
+  if (counts.size === 0) return [];
+  return [
+    '',
+    'not to be explained:',
+    ...[...counts].map(([reason, names]) => {
+      const more = names.length > 3 ? `, and ${String(names.length - 3)} more` : '';
+      return `  ${names.slice(0, 3).join(', ')}${more}: ${reason}`;
+    }),
+  ];
+}
+
+function images({ preprocessing }: Inspection): string {
+  if ('missing' in preprocessing) return `images: ${preprocessing.missing}`;
+  const { size, channels: order, scale, mean, std } = preprocessing;
+  const [height, width] = sidesOf(size);
+  const how = `${order}, scale ${scale.toPrecision(4)}, mean ${mean.join(' ')}, std ${std.join(' ')}`;
+  return `images: ${String(width)} x ${String(height)}, ${how}`;
+}
+
+/** A word for a shell. */
+function quoted(text: string): string {
+  return /^[\w./:,-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
+}
+
+function sizes(...values: readonly number[]): string {
+  return values.map(String).join(' x ');
 }

@@ -4,6 +4,7 @@ import { PartlensError } from '../errors.js';
 import { parseCsv } from './csv.js';
 import { fileError } from './file_error.js';
 import { mapOrdered } from './ordered.js';
+import { sidesOf, type ImageSize } from './image_size.js';
 
 /** An image that landmarks may belong to. */
 export interface LandmarkImage {
@@ -21,8 +22,8 @@ export interface LandmarkImage {
  * of the top left pixel at (0, 0), y downwards.
  */
 export interface Annotations {
-  /** Side of the network's input, pixels. */
-  size: number;
+  /** Of the network's input, pixels. */
+  size: ImageSize;
   /** Names of the categories, sorted. */
   categories: readonly string[];
   /** (N) index into `categories`. */
@@ -66,7 +67,7 @@ const COLUMNS = ['image', 'category', 'part', 'y', 'x'] as const;
  * Reads a landmark file: CSV with a header and the columns image, category, part, y, x in any order;
  * others are ignored. `image` is relative to the file's folder and matched by its real path; y and x are
  * 0-based pixels of the upright image as it is stored (EXIF orientation applied, before any resizing) and
- * become pixels of the network's input: y' = (y + 0.5) * size / height - 0.5, so that pixel centres meet
+ * become pixels of the network's input: y' = (y + 0.5) * input height / height - 0.5, so that pixel centres meet
  * pixel centres. Without a category a row's image has the category of its folder.
  * Throws `E_FILE` with the line for a missing column, a number that is none, or two categories of one
  * image. Rows that cannot be used are counted; `onWarning` is told of each kind.
@@ -74,7 +75,7 @@ const COLUMNS = ['image', 'category', 'part', 'y', 'x'] as const;
 export async function readLandmarks(
   path: string,
   images: readonly LandmarkImage[],
-  { size, onWarning = () => undefined }: { size: number; onWarning?: (text: string) => void },
+  { size, onWarning = () => undefined }: { size: ImageSize; onWarning?: (text: string) => void },
 ): Promise<{ annotations: Annotations; report: LandmarkReport }> {
   let text: string;
   try {
@@ -180,7 +181,7 @@ interface Placing {
   images: readonly LandmarkImage[];
   found: ReadonlyMap<string, number | 'other' | 'missing'>;
   path: string;
-  size: number;
+  size: ImageSize;
   report: LandmarkReport;
 }
 
@@ -192,6 +193,7 @@ function place({ rows, images, found, path, size, report }: Placing): Annotation
   const y = new Float64Array(images.length * P).fill(NaN);
   const x = new Float64Array(images.length * P).fill(NaN);
   const ambiguous = new Set<number>();
+  const [inputHeight, inputWidth] = sidesOf(size);
   for (const row of rows) {
     const n = found.get(row.image);
     if (typeof n !== 'number') continue;
@@ -205,8 +207,8 @@ function place({ rows, images, found, path, size, report }: Placing): Annotation
     }
     const at = n * P + (partAt.get(row.part) ?? 0);
     const [oldY, oldX] = [y[at] ?? NaN, x[at] ?? NaN];
-    const newY = ((row.y + 0.5) * size) / height - 0.5;
-    const newX = ((row.x + 0.5) * size) / width - 0.5;
+    const newY = ((row.y + 0.5) * inputHeight) / height - 0.5;
+    const newX = ((row.x + 0.5) * inputWidth) / width - 0.5;
     if (!Number.isNaN(oldY) && (oldY !== newY || oldX !== newX)) ambiguous.add(at);
     [y[at], x[at]] = [newY, newX];
   }

@@ -32,11 +32,12 @@ export class Value implements ValueType {
 }
 
 /**
- * `input` is given anew at every run; `parameter` and `state` live in the session and are found by
- * name in all of its programs (a parameter is trained, a state is kept: running means, moments);
+ * `input` is given anew at every run; `parameter`, `state` and `frozen` live in the session and are
+ * found by name in all of its programs (a parameter is trained, a state is kept: running means,
+ * moments; a frozen tensor is written once: the weights of a network that is not trained);
  * `constant` is filled once; `view` is its input under another shape; `op` runs a kernel.
  */
-export type NodeKind = 'input' | 'parameter' | 'state' | 'constant' | 'view' | 'op';
+export type NodeKind = 'input' | 'parameter' | 'state' | 'frozen' | 'constant' | 'view' | 'op';
 
 export interface Node {
   readonly graph: Graph;
@@ -95,6 +96,11 @@ export class Graph {
   /** A tensor that ops update and no gradient reaches, kept by the session. */
   state(name: string, shape: Shape, options: LeafOptions = {}): Value {
     return this.#leaf('state', name, shape, options);
+  }
+
+  /** A tensor that a session is given once and that nothing changes: weights of another network. */
+  frozen(name: string, shape: Shape, options: LeafOptions = {}): Value {
+    return this.#leaf('frozen', name, shape, options);
   }
 
   /** A tensor of one value everywhere. */

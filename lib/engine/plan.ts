@@ -30,7 +30,7 @@ export interface PlannedOp {
 export interface Program {
   slots: Slot[];
   ops: PlannedOp[];
-  /** Slot of each input, output, and of each parameter, state and constant used. */
+  /** Slot of each input, output, and of each tensor used that the session keeps. */
   inputs: Map<string, number>;
   outputs: Map<string, number>;
   persistent: Map<string, { slot: number; node: Node }>;
@@ -234,7 +234,7 @@ class Compiler {
 }
 
 function isPersistent({ kind }: Node): boolean {
-  return kind === 'parameter' || kind === 'state' || kind === 'constant';
+  return kind === 'parameter' || kind === 'state' || kind === 'frozen' || kind === 'constant';
 }
 
 /** The value whose memory this one lives in: through views, and from `w_out` to w. */

@@ -123,7 +123,7 @@ export class Session {
     return zip(fetch, results);
   }
 
-  /** Sets parameters and states by name, row-major: copies them at the call, all or none. */
+  /** Sets parameters, states and frozen tensors by name, row-major: copies them at the call, all or none. */
   async write(values: Arrays): Promise<void> {
     const groups = [...this.#group(Object.keys(values))].map(([name, found]) => {
       const program = this.#program(name);
@@ -149,9 +149,9 @@ export class Session {
     return zip(keys, results.flat());
   }
 
-  /** Types of the session's parameters and states, by name. */
+  /** Types of what the session keeps of some kinds, by name: default what a training changes. */
   persistent(
-    kinds: readonly ('parameter' | 'state')[] = ['parameter', 'state'],
+    kinds: readonly ('parameter' | 'state' | 'frozen')[] = ['parameter', 'state'],
   ): Map<string, ValueType> {
     const found = new Map<string, ValueType>();
     for (const program of this.#plan.programs.values()) {
@@ -209,7 +209,7 @@ export class Session {
       const home = [...this.#plan.programs].find(([, program]) => program.persistent.has(key));
       const slot = home?.[1].persistent.get(key)?.slot;
       if (!home || slot === undefined) {
-        throw expected('a parameter or state of the session', 'name', key);
+        throw expected('a parameter, state or frozen tensor of the session', 'name', key);
       }
       groups.set(home[0], [...(groups.get(home[0]) ?? []), { key, slot }]);
     }

@@ -11,7 +11,7 @@ import { expected, PartlensError } from '../errors.js';
 import { HeadComparison, RelativeError, type HeadScores, type Peaks } from './metrics/index.js';
 import { readBatch } from '../explainer/batches.js';
 import type { TrainedExplainer, ExplainerMaps } from '../explainer/trained.js';
-import { chooseImages, extractFeatures, OUTPUT, rowsOf } from '../explainer/features.js';
+import { chooseImages, extractFeatures, rowsOf } from '../explainer/features.js';
 import {
   emptySets,
   peaksWithNoise,
@@ -21,6 +21,8 @@ import {
   type ScoredSets,
 } from './filter_scores.js';
 import { namesOf, writePartNames } from './part_names.js';
+import { rebuiltNames } from '../explainer/network.js';
+import type { Batch } from '../explainer/trainer.js';
 import { stoppable } from '../explainer/stop.js';
 
 export const SPLITS = ['all', 'train', 'validation'] as const;
@@ -46,8 +48,10 @@ export interface EvaluateOptions {
 /** Maps of some photographs on their way through `evaluate`. */
 export interface EvaluatedBatch {
   images: readonly FeatureRow[];
-  /** The performer's maps, (images, C, n, n). */
+  /** The performer's maps, (images, C, n, m). */
   features: Float32Array;
+  /** What bypasses them, (images, ...) each. */
+  bypass: readonly Float32Array[];
   maps: ExplainerMaps;
 }
 
@@ -58,9 +62,9 @@ export interface Evaluation {
   p: number;
   /** Filters of conv_interp_2 that never fire, on the scored photographs or else on all. */
   deadFilters: number;
-  /** Relative error of each rebuilt target on the validation photographs; NaN without any. */
+  /** Relative error of the rebuilt maps, if any, and of each target, on the validation photographs; NaN without any. */
   reconstruction: Record<string, number>;
-  /** The performer's own head on rebuilt features, on the validation photographs. */
+  /** What the performer makes of rebuilt features, on the validation photographs. */
   head: HeadScores;
 }
 
@@ -177,7 +181,7 @@ async function annotate(
     return { file: files.get(image)?.file ?? '', className, width, height };
   });
   const { annotations } = await readLandmarks(landmarks, images, {
-    size: explainer.performer.preprocessing.size,
+    size: [explainer.performer.input.height, explainer.performer.input.width],
     ...(onWarning ? { onWarning } : {}),
   });
   const wanted = new Set(rows);
@@ -209,13 +213,13 @@ async function scoreRows(
   const { performer, config, p } = explainer;
   const { rows, scored, validation, others, options } = work;
   const { noise, signal, onProgress } = options;
-  const { side, targets } = config.network;
-  const cells = side * side;
+  const { cells } = explainer;
+  const rebuilt = rebuiltNames(config.network);
   const places = new Map(rows.map((row, n) => [row, n]));
   const all = [...new Set([...rows, ...validation, ...others])].sort((a, b) => a - b);
   const peaks = emptySets(explainer, rows.length);
   const total = all.length + (scored && noise !== undefined ? rows.length : 0);
-  const errors = targets.map(() => new RelativeError());
+  const errors = rebuilt.map(() => new RelativeError());
   const head = new HeadComparison({
     classes: performer.output.size,
     kind: performer.output.softmax ? 'probabilities' : 'logits',
@@ -223,22 +227,21 @@ async function scoreRows(
   for (let start = 0; start < all.length; start += BATCH) {
     signal?.throwIfAborted();
     const part = all.slice(start, start + BATCH);
-    const { features, targets: wanted } = await readBatch(store, part, targets.length);
+    const batch = await readBatch(store, part, {
+      targets: performer.targets.length,
+      bypass: performer.bypass.length,
+      output: true,
+    });
+    const { features } = batch;
     const maps = await explainer.maps(features, part.length);
     const images = part.map((row) => store.rows[row] ?? missingRow(row));
-    options.onMaps?.({ images, features, maps });
+    options.onMaps?.({ images, features, bypass: batch.bypass, maps });
     part.forEach((row, i) => {
       const n = places.get(row);
       if (n !== undefined) takePeaks(peaks, { performer: features, ...maps }, { i, n, cells });
     });
-    await compareHeads(explainer, store, {
-      part,
-      validation,
-      maps: maps.rebuilt,
-      wanted,
-      errors,
-      head,
-    });
+    const kept = part.flatMap((row, i) => (validation.has(row) ? [i] : []));
+    await compareHeads(explainer, batch, { images, kept, rebuilt: maps.rebuilt, errors, head });
     onProgress?.(start + part.length, total);
   }
   const noisy =
@@ -249,7 +252,7 @@ async function scoreRows(
           onProgress: (done) => onProgress?.(all.length + done, total),
         })
       : undefined;
-  const named = targets.map(({ name }, l) => [name, errors[l]?.value ?? NaN] as const);
+  const named = rebuilt.map((name, l) => [name, errors[l]?.value ?? NaN] as const);
   return {
     instability: scored && scoreFilters(explainer, { ...scored, peaks, noisy }),
     p,
@@ -259,38 +262,41 @@ async function scoreRows(
   };
 }
 
+/** Errors of what is rebuilt, and the performer's answer to it, over the images that are kept out. */
 async function compareHeads(
-  { performer }: TrainedExplainer,
-  store: FeatureStore,
-  batch: {
-    part: readonly number[];
-    validation: ReadonlySet<number>;
-    maps: readonly Float32Array[];
-    wanted: readonly Float32Array[];
-    errors: readonly RelativeError[];
-    head: HeadComparison;
-  },
+  explainer: TrainedExplainer,
+  batch: Batch,
+  { images, kept, rebuilt, errors, head }: Comparison,
 ): Promise<void> {
-  const { part, validation, maps, wanted, errors, head } = batch;
-  const kept = part.flatMap((row, i) => (validation.has(row) ? [i] : []));
   if (kept.length === 0) return;
-  const pick = (data: Float32Array | undefined): Float32Array => {
-    const size = (data?.length ?? 0) / part.length;
+  const { performer, config } = explainer;
+  const pick = (data: Float32Array): Float32Array => {
+    const size = data.length / images.length;
     const picked = new Float32Array(kept.length * size);
-    kept.forEach((i, n) => {
-      picked.set(data?.subarray(i * size, (i + 1) * size) ?? [], n * size);
-    });
+    kept.forEach((i, n) => picked.set(data.subarray(i * size, (i + 1) * size), n * size));
     return picked;
   };
-  errors.forEach((error, l) => error.add(pick(maps[l]), pick(wanted[l])));
-  const rows = kept.map((i) => part[i] ?? 0);
-  const own = new Float32Array(rows.length * performer.output.size);
-  await store.read(OUTPUT, rows, own);
-  const rebuilt = await performer.head(pick(maps.at(-1)), rows.length);
-  const labels = rows.map(
-    (row) => performer.classes?.indexOf(store.rows[row]?.className ?? '') ?? -1,
-  );
-  head.add(own, rebuilt, labels);
+  const decoded = rebuilt.map(pick);
+  const answer = await explainer.answer(decoded, batch.bypass.map(pick), kept.length);
+  const wanted = batch.targets.map(pick);
+  if (config.network.site) {
+    wanted.unshift(await performer.siteMaps(pick(batch.features), kept.length));
+  }
+  const found = config.network.site ? [...decoded, ...answer.targets] : decoded;
+  errors.forEach((error, l) => {
+    error.add(found[l] ?? new Float32Array(0), wanted[l] ?? new Float32Array(0));
+  });
+  const labels = kept.map((i) => performer.classes?.indexOf(images[i]?.className ?? '') ?? -1);
+  head.add(pick(batch.output ?? new Float32Array(0)), answer.output, labels);
+}
+
+interface Comparison {
+  images: readonly FeatureRow[];
+  /** Images of the batch that were kept out of training. */
+  kept: readonly number[];
+  rebuilt: readonly Float32Array[];
+  errors: readonly RelativeError[];
+  head: HeadComparison;
 }
 
 function countDead({ images, filters, value }: Peaks): number {

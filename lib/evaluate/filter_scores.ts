@@ -44,8 +44,8 @@ export interface ScoredSets extends Record<keyof PeakSets, FilterScores> {
 }
 
 /** Where the cells of the explained maps lie. */
-export function gridOf({ layer: { size, geometry } }: Performer): Grid {
-  return { rows: size, columns: size, stride: geometry.stride, first: geometry.firstCentre };
+export function gridOf({ layer: { height, width, geometry } }: Performer): Grid {
+  return { rows: height, columns: width, stride: geometry.stride, first: geometry.firstCentre };
 }
 
 /** Scores all sets; `noisy`: the peaks with noise in the photographs. */
@@ -127,7 +127,6 @@ export async function peaksWithNoise(
 ): Promise<PeakSets> {
   const { performer, config } = explainer;
   const { deviation, signal, onProgress } = options;
-  const { side } = config.network;
   const sets = emptySets(explainer, images.length);
   const summary = emptySummary();
   const batches = readImages(images, performer.preprocessing, {
@@ -142,7 +141,7 @@ export async function peaksWithNoise(
     const { layer } = await performer.features(noisy, loaded.length);
     const { layer1, layer2 } = await explainer.maps(layer, loaded.length);
     for (let i = 0; i < loaded.length; i++) {
-      const at = { i, n: done + i, cells: side * side };
+      const at = { i, n: done + i, cells: explainer.cells };
       takePeaks(sets, { performer: layer, layer1, layer2 }, at);
     }
     onProgress?.((done += loaded.length));

@@ -25,13 +25,12 @@ export async function knownParts(
  * filter's sum to sqrt(positions) for the mean training image: the strength is in these units.
  */
 export function activeParts(
-  { config, encodingSize }: TrainedExplainer,
+  { config, cells, encodingSize }: TrainedExplainer,
   { layer2, masked, interp }: Encoding,
   frame: Frame,
   known: readonly (KnownPart | undefined)[],
 ): FoundPart[] {
-  const { filters, side } = config.network;
-  const cells = side * side;
+  const { filters } = config.network;
   const positions = encodingSize / filters;
   const peaks = peaksOf(layer2, { images: 1, filters, cells });
   const part = (filter: number): FoundPart => {

@@ -1,7 +1,7 @@
 import { decodeImage, UnusableImage, type DecodedImage } from '../data/decode.js';
 import { readImage } from '../data/images.js';
 import { expected, PartlensError } from '../errors.js';
-import type { Encoding, TrainedExplainer } from '../explainer/trained.js';
+import type { TrainedExplainer } from '../explainer/trained.js';
 import { stoppable } from '../explainer/stop.js';
 import { firstClass, mean, probabilities } from '../evaluate/metrics/index.js';
 import type { Performer } from '../performer/index.js';
@@ -14,7 +14,7 @@ import type {
   Explanation,
   PairContribution,
 } from './explanation.js';
-import { intervene, type Intervention } from '../explainer/interventions.js';
+import { intervene, type EncodedImage, type Intervention } from '../explainer/interventions.js';
 import { frameOf } from '../performer/place.js';
 
 /** Parts whose pairs are switched off together. */
@@ -53,13 +53,16 @@ async function explain(
     options.onWarning?.(text);
   };
   const decoded = await decode(image, performer);
-  const { layer, output } = await performer.features(decoded.pixels, 1);
+  const { layer, bypass, output } = await performer.features(decoded.pixels, 1);
   const own = classScore(performer, output, firstClass(output));
   const index = wanted ?? own.index;
   const encoding = await explainer.encode(layer);
   const frame = frameOf(performer, decoded);
   const found = activeParts(explainer, encoding, frame, await knownParts(explainer, warn));
-  const measured = await measure({ explainer, encoding, index, orders, signal }, found);
+  const measured = await measure(
+    { explainer, image: { encoding, bypass }, index, orders, signal },
+    found,
+  );
   const rebuilt = classScore(performer, measured.output, firstClass(measured.output));
   if (rebuilt.index !== own.index) warn(disagreement(own, rebuilt));
   if (found.length === 0) warn('No part filter answers in this image.');
@@ -85,7 +88,7 @@ async function explain(
 
 interface Question {
   explainer: TrainedExplainer;
-  encoding: Encoding;
+  image: EncodedImage;
   /** Class whose score is watched. */
   index: number;
   /** Random orders of the curves. */
@@ -100,10 +103,10 @@ type Measured = Pick<Explanation, 'parts' | 'pairs' | 'tracks' | 'deletion' | 'i
 
 /** All interventions of an image: single ones first, then what follows from their order. */
 async function measure(question: Question, found: readonly FoundPart[]): Promise<Measured> {
-  const { explainer, encoding, index, orders, signal } = question;
+  const { explainer, image, index, orders, signal } = question;
   const { performer, config } = explainer;
   const ask = async (list: readonly Intervention[]): Promise<[number[], Float32Array]> => {
-    const outputs = rows(await intervene(explainer, encoding, list, signal), list.length);
+    const outputs = rows(await intervene(explainer, image, list, signal), list.length);
     const scores = outputs.map((output) => classScore(performer, output, index).score);
     return [scores, outputs[0] ?? new Float32Array(0)];
   };

@@ -31,9 +31,10 @@ export function partsApart(
   { geometry, input, width, height }: Frame,
   count: number,
 ): DrawnPart[] {
-  const reach = [geometry.stride[0] * height, geometry.stride[1] * width].map(
-    (step) => (1.5 * step) / input,
-  );
+  const reach = [
+    (1.5 * geometry.stride[0] * height) / input.height,
+    (1.5 * geometry.stride[1] * width) / input.width,
+  ];
   const apart = (a: Place, b: Place): number =>
     Math.max(Math.abs(a.y - b.y) / (reach[0] ?? 1), Math.abs(a.x - b.x) / (reach[1] ?? 1));
   const drawn: DrawnPart[] = [];
@@ -82,7 +83,7 @@ export function partOverlay(
   { colour, line, field = false }: OverlayOptions,
 ): string {
   const short = (value: number): string => value.toFixed(1);
-  const path = contours(map, frame.cells)
+  const path = contours(map, frame)
     .map((polygon) => {
       const points = polygon.map(([column, row]) => toPhotograph(frame, column, row));
       return `M${points.map(([x, y]) => `${short(x)} ${short(y)}`).join('L')}Z`;

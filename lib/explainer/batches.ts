@@ -1,7 +1,7 @@
 import type { FeatureStore } from '../data/feature_store.js';
 import { Random } from '../random.js';
 import { sizeOf } from '../engine/tensor.js';
-import { LAYER, targetName } from './features.js';
+import { bypassName, LAYER, OUTPUT, targetName } from './features.js';
 import type { Batch } from './trainer.js';
 
 export interface BatchOptions {
@@ -9,8 +9,16 @@ export interface BatchOptions {
   /** Rows of the store to train on. */
   rows: readonly number[];
   batch: number;
-  targets: number;
+  wanted: BatchParts;
   seed: number;
+}
+
+/** What of the store a batch holds beside the layer's maps. */
+export interface BatchParts {
+  /** Numbers of targets and of values that bypass the layer. */
+  targets: number;
+  bypass: number;
+  output: boolean;
 }
 
 /** Row numbers of the batch of one step: every epoch is a permutation of its own, from the seed. */
@@ -26,16 +34,22 @@ export function batchRows({ rows, batch, seed }: BatchOptions, step: number): nu
 export async function readBatch(
   store: FeatureStore,
   rows: readonly number[],
-  targets: number,
+  { targets, bypass, output }: BatchParts,
 ): Promise<Batch> {
   const read = async (name: string): Promise<Float32Array> => {
     const data = new Float32Array(rows.length * sizeOf(store.tensors[name] ?? []));
     await store.read(name, rows, data);
     return data;
   };
-  const names = Array.from({ length: targets }, (_, l) => targetName(l));
-  const [features, ...rest] = await Promise.all([LAYER, ...names].map(read));
-  return { features: features ?? new Float32Array(0), targets: rest };
+  const all = (count: number, name: (i: number) => string): Promise<Float32Array[]> =>
+    Promise.all(Array.from({ length: count }, (_, i) => read(name(i))));
+  const [features, ofTargets, ofBypass, ofOutput] = await Promise.all([
+    read(LAYER),
+    all(targets, targetName),
+    all(bypass, bypassName),
+    output ? read(OUTPUT) : undefined,
+  ]);
+  return { features, targets: ofTargets, bypass: ofBypass, output: ofOutput };
 }
 
 /** Batches of consecutive steps; the next one is read while the caller works on the last. */
@@ -44,9 +58,9 @@ export async function* batches(
   from: number,
   to: number,
 ): AsyncGenerator<Batch, void, void> {
-  const { store, targets } = options;
+  const { store, wanted } = options;
   const start = (step: number): Promise<Batch> => {
-    const next = readBatch(store, batchRows(options, step), targets);
+    const next = readBatch(store, batchRows(options, step), wanted);
     next.catch(() => undefined); // seen when it is awaited
     return next;
   };

@@ -2,35 +2,43 @@ import type { FeatureStore } from '../data/feature_store.js';
 import { PartlensError } from '../errors.js';
 import { Random } from '../random.js';
 import { LAYER } from './features.js';
-import type { InitialFilters } from './initial.js';
+import type { InitialDirections, InitialFilters } from './initial.js';
 import type { RunConfig } from './run_folder.js';
 
 const SAMPLES = 16_384;
 const ROUNDS = 12;
 
 /**
- * What the filters of `conv_interp_1` start from, or undefined for random ones. `identity`: one channel
- * of the layer each, repeated when there are more filters. `kmeans`: directions of spherical k-means
- * over the layer's feature vectors, drawn from training images in proportion to nothing but position.
+ * What filters start from. `conv_interp_1` by the option `initial`: random; `identity`: one channel of the
+ * layer each, repeated when there are more filters; `kmeans`: directions of spherical k-means over the
+ * layer's feature vectors, drawn from training images in proportion to nothing but position. With the
+ * decoder `own` `conv_ordin` starts from such directions too, so that the code holds what the maps do.
  */
 export async function initialDirections(
   store: FeatureStore,
   rows: readonly number[],
   { network, options }: RunConfig,
-): Promise<InitialFilters | undefined> {
-  const { channels: C, filters: D, side } = network;
-  if (options.initial === 'he') return undefined;
-  if (options.initial === 'identity') {
-    const directions = new Float32Array(D * C);
-    for (let f = 0; f < D; f++) directions[f * C + (f % C)] = 1;
-    return directions;
-  }
-  const vectors = await sampleVectors(store, rows, { C, cells: side * side, seed: options.seed });
+): Promise<InitialDirections> {
+  const { channels: C, filters: D, height, width, site } = network;
+  const identity = options.initial === 'identity' ? identityOf(D, C) : undefined;
+  if (options.initial !== 'kmeans' && !site) return { interpretable: identity };
+  const cells = height * width;
+  const vectors = await sampleVectors(store, rows, { C, cells, seed: options.seed });
   if (vectors.length === 0) {
     const text = 'The maps hold too few values above 0 for k-means; use --initial he.';
     throw new PartlensError('E_STATE', text, { op: 'train' });
   }
-  return sphericalKmeans(vectors, { C, D, random: new Random(options.seed, 'kmeans') });
+  const centres = sphericalKmeans(vectors, { C, D, random: new Random(options.seed, 'kmeans') });
+  return {
+    interpretable: options.initial === 'kmeans' ? centres : identity,
+    ordinary: site && centres,
+  };
+}
+
+function identityOf(D: number, C: number): InitialFilters {
+  const directions = new Float32Array(D * C);
+  for (let f = 0; f < D; f++) directions[f * C + (f % C)] = 1;
+  return directions;
 }
 
 /** Feature vectors at random positions of random rows, each of norm 1; rows of C numbers. */

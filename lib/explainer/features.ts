@@ -16,6 +16,7 @@ import { join } from 'node:path';
 export const LAYER = 'layer';
 export const OUTPUT = 'output';
 export const targetName = (l: number): string => `target_${String(l + 1)}`;
+export const bypassName = (i: number): string => `bypass_${String(i + 1)}`;
 
 export interface ExtractOptions {
   performer: Performer;
@@ -44,6 +45,7 @@ export async function extractFeatures(
     model: performer.fingerprint,
     layer: performer.layer.name,
     targets: performer.targets.map(({ name }) => name),
+    bypass: performer.bypass.map(({ name }) => name),
     output: performer.output.name,
     preprocessing: performer.preprocessing,
     images: await fingerprintImages(images, { cache: join(folder, 'hashes.json'), signal }),
@@ -92,7 +94,7 @@ async function fill(
     const copies: { rows: FeatureRow[]; data: Record<string, Float32Array> }[] = [];
     for (const [copy, data] of [pixels, mirrored].entries()) {
       if (!data) continue;
-      const { layer, targets, output } = await performer.features(data, loaded.length);
+      const { layer, bypass, targets, output } = await performer.features(data, loaded.length);
       const rows = loaded.map(({ path, className, width, height }) => ({
         image: path,
         mirrored: copy === 1,
@@ -100,7 +102,10 @@ async function fill(
         width,
         height,
       }));
-      const named = targets.map((target, l) => [targetName(l), target] as const);
+      const named = [
+        ...targets.map((target, l) => [targetName(l), target] as const),
+        ...bypass.map((value, i) => [bypassName(i), value] as const),
+      ];
       const all = { [LAYER]: layer, [OUTPUT]: output, ...Object.fromEntries(named) };
       copies.push({ rows, data: all });
     }
@@ -109,13 +114,15 @@ async function fill(
   }
 }
 
-function shapes(performer: Performer): Record<string, number[]> {
-  const { channels, size } = performer.layer;
-  const targets = performer.targets.map((target, l) => [targetName(l), [target.size]] as const);
+function shapes({ layer, targets, bypass, output }: Performer): Record<string, number[]> {
+  const named = [
+    ...targets.map(({ shape }, l) => [targetName(l), [...shape]] as const),
+    ...bypass.map(({ shape }, i) => [bypassName(i), [...shape]] as const),
+  ];
   return {
-    [LAYER]: [channels, size, size],
-    [OUTPUT]: [performer.output.size],
-    ...Object.fromEntries(targets),
+    [LAYER]: [layer.channels, layer.height, layer.width],
+    [OUTPUT]: [output.size],
+    ...Object.fromEntries(named),
   };
 }
 

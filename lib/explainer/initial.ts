@@ -4,20 +4,27 @@ import { sizeOf } from '../engine/tensor.js';
 import type { TrainOptions } from './options.js';
 
 /**
- * Directions of the performer's features that the filters of the first interpretable layer start from:
+ * Directions of the performer's features that filters start from:
  * D rows of C numbers, row-major, each of norm 1.
  */
 export type InitialFilters = Float32Array;
 
+/** Directions that layers start from; undefined for random filters. */
+export interface InitialDirections {
+  interpretable?: InitialFilters | undefined;
+  ordinary?: InitialFilters | undefined;
+}
+
 /**
  * Initial parameters by name: He-normal (standard deviation sqrt(2 / fan-in)), biases and w_p 0, from
- * the seed. With `directions` the centre taps of `conv_interp_1` are these, and those of
- * `conv_interp_2` the identity, both scaled to the norm that He-normal filters have on average.
+ * the seed. With `interpretable` directions the centre taps of `conv_interp_1` are these, and those of
+ * `conv_interp_2` the identity, both scaled to the norm that He-normal filters have on average; with
+ * `ordinary` ones so are those of `conv_ordin`.
  */
 export function initialWeights(
   shapes: ReadonlyMap<string, ValueType>,
   { seed }: Pick<TrainOptions, 'seed'>,
-  directions?: InitialFilters,
+  { interpretable, ordinary }: InitialDirections = {},
 ): Record<string, Float32Array> {
   const weights: Record<string, Float32Array> = {};
   for (const [name, { shape }] of shapes) {
@@ -29,10 +36,11 @@ export function initialWeights(
     }
     weights[name] = values;
   }
-  if (directions) {
-    setCentreTaps(weights, shapes, 'conv_interp_1.weight', directions);
+  if (interpretable) {
+    setCentreTaps(weights, shapes, 'conv_interp_1.weight', interpretable);
     setCentreTaps(weights, shapes, 'conv_interp_2.weight', undefined);
   }
+  if (ordinary) setCentreTaps(weights, shapes, 'conv_ordin.weight', ordinary);
   return weights;
 }
 

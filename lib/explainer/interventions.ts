@@ -9,6 +9,13 @@ export interface Intervention {
   ordinaryOff?: boolean;
 }
 
+/** One image behind the encoder. */
+export interface EncodedImage {
+  encoding: Encoding;
+  /** What bypasses the explained layer: stays as it is, whatever is switched off. */
+  bypass: readonly Float32Array[];
+}
+
 /**
  * The performer's outputs (interventions, classes) when its own head reads features that were rebuilt
  * from a changed encoding: x_enc = p * interp + (1 - p) * ordin with the maps of some filters, or a whole
@@ -18,10 +25,11 @@ export interface Intervention {
  */
 export async function intervene(
   explainer: TrainedExplainer,
-  { interp, ordin }: Encoding,
+  { encoding, bypass }: EncodedImage,
   interventions: readonly Intervention[],
   signal?: AbortSignal,
 ): Promise<Float32Array> {
+  const { interp, ordin } = encoding;
   const { performer, p, encodingSize: size } = explainer;
   const cells = size / explainer.config.network.filters;
   const classes = performer.output.size;
@@ -39,8 +47,15 @@ export async function intervene(
       }
     });
     const rebuilt = await explainer.decode(encodings, rows.length);
-    const last = rebuilt.at(-1) ?? new Float32Array(0);
-    outputs.set(await performer.head(last, rows.length), start * classes);
+    const beside = bypass.map((value) => repeated(value, rows.length));
+    const { output } = await explainer.answer(rebuilt, beside, rows.length);
+    outputs.set(output, start * classes);
   }
   return outputs;
+}
+
+function repeated(value: Float32Array, count: number): Float32Array {
+  const result = new Float32Array(count * value.length);
+  for (let row = 0; row < count; row++) result.set(value, row * value.length);
+  return result;
 }

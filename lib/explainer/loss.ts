@@ -1,22 +1,29 @@
 import { gradient, type Seed } from '../engine/grad.js';
+import { PartlensError } from '../errors.js';
 import type { Graph, Value } from '../engine/graph.js';
 import {
   balanceGradient,
   contributionLoss,
   filterLoss,
+  klDivergence,
+  maxpool2d,
   mean,
   meanSquare,
   overlap,
   projectNorm,
+  scale,
 } from '../engine/ops/index.js';
 import { adam, clipGradients, sgd } from '../engine/optimizer/index.js';
-import { buildNetwork, type Network, type NetworkSpec } from './network.js';
+import type { TailPart } from '../performer/index.js';
+import { buildNetwork, siteUnits, type Network, type NetworkSpec } from './network.js';
 import type { TrainOptions } from './options.js';
 
 /** The terms of the loss, all scalars. */
 export interface LossTerms {
-  /** lambda_l mean((h_l - x*_l)^2) / mean(x*_l^2), one for each target. */
+  /** lambda_l mean((h_l - x*_l)^2) / mean(x*_l^2), one for each of `rebuiltNames`. */
   rec: Value[];
+  /** lambda_kl KL(softmax(performer's logits) | softmax(rebuilt)), mean over images; decoder `own`. */
+  kl: Value | undefined;
   /** -eta log p. */
   contribution: Value;
   /** Mean over filters of the filter loss of each interpretable layer, without its weight. */
@@ -25,6 +32,16 @@ export interface LossTerms {
   overlap: (Value | undefined)[];
   /** The weights lambda_f of this step, one for each of `filter`. */
   lambda: Value[];
+}
+
+/** What a training step is built for. */
+export interface StepSpec {
+  /** Images. */
+  batch: number;
+  /** mean(x*_l^2) over the training features, one for each of `rebuiltNames`. */
+  targetPower: readonly number[];
+  /** The performer's later layers; undefined: with the decoder `own` the maps alone are compared. */
+  tail?: TailPart | undefined;
 }
 
 export interface TrainingGraph extends LossTerms {
@@ -39,18 +56,19 @@ export const INTERPRETABLE = ['conv_interp_1', 'conv_interp_2'] as const;
 
 /**
  * The training step of DESIGN 1.2: losses, balanced gradients, optimizer, projection. Inputs
- * `features` (B, C, n, n), `target_1` ... (B, size), `hyper` (3), `diversity_l` (see
- * `overlapWeights`) for each layer with an overlap. Outputs `rec_l`, `contribution`,
- * `filter_l`, `overlap_l`, `lambda_l`, `p`. `targetPower[l]` is mean(x*_l^2) over the training features.
+ * `features` (B, C, n, m), `target_1` ... (B, ...), `hyper` (3), `diversity_l` (see
+ * `overlapWeights`) for each layer with an overlap; with the performer's later layers also `bypass_1` ...
+ * and, for a classifier, `logits` (B, classes). Outputs `rec_l`, `kl`, `contribution`, `filter_l`,
+ * `overlap_l`, `lambda_l`, `p`.
  */
 export function buildTrainingGraph(
   spec: NetworkSpec,
   options: TrainOptions,
-  { batch, targetPower }: { batch: number; targetPower: readonly number[] },
+  step: StepSpec,
 ): TrainingGraph {
-  const network = buildNetwork(spec, options, { batch, mode: 'train' });
+  const network = buildNetwork(spec, options, { batch: step.batch, mode: 'train' });
   const { graph, p } = network;
-  const terms = lossTerms(network, options, targetPower);
+  const terms = lossTerms(network, spec, options, step);
   const seeds = lossSeeds(network, terms, options);
   const parameters = graph.parameters();
   const found = gradient(seeds, parameters);
@@ -65,24 +83,72 @@ export function buildTrainingGraph(
       if (value) graph.output(`${name}_${String(l + 1)}`, value);
     });
   }
+  if (terms.kl) graph.output('kl', terms.kl);
   graph.output('contribution', terms.contribution);
   graph.output('p', p);
   const gradients = new Map(pairs.map(([w, grad]) => [w.node.name, grad]));
   return { graph, network, gradients, ...terms };
 }
 
-function lossTerms(
-  { graph, h, wP, a1, a2 }: Network,
+/** The reconstruction of the published decoder: each layer against its target. */
+function learnedTerms(
+  { graph, h }: Network,
   options: TrainOptions,
-  targetPower: readonly number[],
-): LossTerms {
+  { targetPower }: StepSpec,
+): Pick<LossTerms, 'rec' | 'kl'> {
   const rec = h.map((value, l) => {
     const target = graph.input(`target_${String(l + 1)}`, value.shape);
     return meanSquare(value, target, { weight: weightOf(options, l) / (targetPower[l] ?? 1) });
   });
+  return { rec, kl: undefined };
+}
+
+/**
+ * The reconstruction through the performer's own later layers: the rebuilt maps against the layer's own
+ * (behind its pooling), then every target, and the classes, computed from the rebuilt maps.
+ */
+function ownTerms(
+  { graph, given, h }: Network,
+  spec: NetworkSpec,
+  options: TrainOptions,
+  { batch, targetPower, tail }: StepSpec,
+): Pick<LossTerms, 'rec' | 'kl'> {
+  const [maps] = h;
+  if (!maps) throw new PartlensError('E_INTERNAL', 'the decoder has no maps');
+  const rebuilt = siteUnits(maps, spec);
+  const site = spec.pool ? maxpool2d(given, spec.pool) : given;
+  const weight = options.lambdaMaps / (targetPower[0] ?? 1);
+  const ofMaps = meanSquare(rebuilt, site, { weight });
+  if (!tail) return { rec: [ofMaps], kl: undefined };
+  const { targets, logits } = tail.append(graph, rebuilt, tail.bypassInputs(graph, batch));
+  const ofTargets = targets.map((value, l) => {
+    const { shape, layout, chw } = value;
+    const target = graph.input(`target_${String(l + 1)}`, shape, { layout, chw });
+    const power = targetPower[l + 1] ?? 1;
+    return meanSquare(value, target, { weight: weightOf(options, l) / power });
+  });
+  const rec = [ofMaps, ...ofTargets];
+  if (!logits || options.lambdaKl === 0) return { rec, kl: undefined };
+  const wanted = graph.input('logits', logits.shape, { layout: 'rows', chw: logits.chw });
+  return { rec, kl: scale(klDivergence(logits, wanted), { factor: options.lambdaKl }) };
+}
+
+function lossTerms(
+  network: Network,
+  spec: NetworkSpec,
+  options: TrainOptions,
+  step: StepSpec,
+): LossTerms {
+  const { graph, wP, a1, a2 } = network;
+  const { rec, kl } = spec.site
+    ? ownTerms(network, spec, options, step)
+    : learnedTerms(network, options, step);
   const contribution = contributionLoss(wP, { eta: options.eta });
-  const { scale, beta, kappa, tau, alpha, normMomentum: momentum, normFloor: floor } = options;
-  const none = options.lambdaFilter === 0 || (options.lambdaFilter === 'balanced' && !options.rho);
+  const { beta, kappa, tau, alpha, normMomentum: momentum, normFloor: floor } = options;
+  const none =
+    options.tracks === 'ordinary' ||
+    options.lambdaFilter === 0 ||
+    (options.lambdaFilter === 'balanced' && !options.rho);
   const maps = none ? [] : [a1, a2];
   const filter = maps.map((a, l) => {
     const name = `filter_loss_${String(l + 1)}.peak`;
@@ -91,13 +157,15 @@ function lossTerms(
       ...(tau === undefined ? {} : { tau }),
       ...(alpha === undefined ? {} : { alpha }),
     };
-    return mean(filterLoss(a, peak, { scale, beta, kappa, momentum, floor, ...given }));
+    return mean(
+      filterLoss(a, peak, { scale: options.scale, beta, kappa, momentum, floor, ...given }),
+    );
   });
   const weights = overlapWeights(options, 0);
   const apart = maps.map((a, l) =>
     weights[`diversity_${String(l + 1)}`] ? overlap(a) : undefined,
   );
-  return { rec, contribution, filter, overlap: apart, lambda: [] };
+  return { rec, kl, contribution, filter, overlap: apart, lambda: [] };
 }
 
 /**
@@ -106,7 +174,8 @@ function lossTerms(
  * throughout.
  */
 export function overlapWeights(options: TrainOptions, done: number): Record<string, Float32Array> {
-  const { lambdaFilter, rho, diversity, diversityFirst, diversityEnd } = options;
+  const { lambdaFilter, rho, diversity, diversityFirst, diversityEnd, tracks } = options;
+  if (tracks === 'ordinary') return {};
   const fixed = lambdaFilter === 'balanced' ? Math.sign(rho) : lambdaFilter;
   const now = fixed * diversity * (1 + (diversityEnd - 1) * done);
   const layers = fixed * diversity === 0 ? [] : diversityFirst > 0 ? [1, 2] : [2];
@@ -134,7 +203,7 @@ function lossSeeds(
   { lambdaFilter, rho }: TrainOptions,
 ): Seed[] {
   const { graph, a1, a2 } = network;
-  const rec: Seed[] = terms.rec.map((of) => ({ of }));
+  const rec: Seed[] = [...terms.rec, ...(terms.kl ? [terms.kl] : [])].map((of) => ({ of }));
   const seeds = [...rec, { of: terms.contribution }];
   if (terms.filter.length === 0) return seeds;
   const apart = terms.overlap.map((of, l): Seed[] =>
@@ -152,11 +221,15 @@ function lossSeeds(
     const [direct] = gradient([...own, ...(apart[l] ?? [])], [a]);
     const back = ofRec[l];
     if (!direct || !back) return [];
-    const scale = balanceGradient(back, direct, { rho });
-    terms.lambda.push(scale);
-    return [{ of: a, gradient: direct, scale }];
+    const weight = balanceGradient(back, direct, { rho });
+    terms.lambda.push(weight);
+    return [{ of: a, gradient: direct, scale: weight }];
   });
   return [...seeds, ...balanced];
+}
+
+function isDecoder(name: string): boolean {
+  return name.startsWith('fc_dec') || name.startsWith('conv_dec');
 }
 
 function appendOptimizer(
@@ -167,7 +240,7 @@ function appendOptimizer(
   const hyper = graph.input('hyper', [3]);
   const { beta1, beta2, eps, momentum, weightDecay, clipNorm: most } = options;
   const lrScale = (name: string): number =>
-    name === 'mix.w_p' ? options.lrScaleP : name.startsWith('fc_dec') ? options.lrScaleDecoder : 1;
+    name === 'mix.w_p' ? options.lrScaleP : isDecoder(name) ? options.lrScaleDecoder : 1;
   const steps = most === undefined ? pairs : clipGradients(pairs, most);
   const updated =
     options.optimizer === 'adam'

@@ -20,22 +20,35 @@ export const DECODE_BATCH = 64;
 /** One performer feature to be rebuilt. */
 export interface TargetSpec {
   name: string;
+  /** (F), or (C, H, W) for maps. */
+  shape: readonly number[];
   size: number;
   /** The target is a ReLU's output, so the decoder layer ends in one too. */
   relu: boolean;
 }
 
+/** Maps that the decoder `own` rebuilds. */
+export interface SiteSpec {
+  name: string;
+  channels: number;
+  /** They are a ReLU's output, so the decoder ends in one too. */
+  relu: boolean;
+}
+
 /** Sizes of the network: what the performer dictates. */
 export interface NetworkSpec {
-  /** Channels and side of the explained maps (C, n, n). */
+  /** Channels and cells of the explained maps (C, n, m). */
   channels: number;
-  side: number;
+  height: number;
+  width: number;
   /** Filters D of each explainer layer. */
   filters: number;
-  /** The performer's pooling between the layer and its first FC layer. */
+  /** The performer's pooling between the layer and what is rebuilt. */
   pool: Pool2dOptions | undefined;
+  /** The performer's later layers take over from these maps; undefined for the decoder `learned`. */
+  site: SiteSpec | undefined;
   targets: readonly TargetSpec[];
-  /** Factor on the features: 1 / their mean over the training set. */
+  /** Factor on the features: 1 / their mean (root of the mean square, if signed) over the training set. */
   featureScale: number;
 }
 
@@ -45,17 +58,21 @@ export interface NetworkSpec {
  */
 export type NetworkMode = 'train' | 'calibrate' | 'evaluate';
 
-type NetworkOptions = Pick<TrainOptions, 'kernel' | 'mask' | 'beta' | 'normMomentum' | 'normFloor'>;
+type NetworkOptions = Pick<
+  TrainOptions,
+  'kernel' | 'mask' | 'beta' | 'normMomentum' | 'normFloor' | 'tracks' | 'decoderKernel'
+>;
 
 /** The values of one explainer network, in the letters of the method. */
 export interface Network {
   graph: Graph;
-  /** Input `features` (B, C, n, n). */
+  /** Input `features` (B, C, n, m), and what the tracks read: the same times `featureScale`. */
+  given: Value;
   c: Value;
-  /** Maps of the interpretable layers (B, D, n, n), post-ReLU, before the mask. */
+  /** Maps of the interpretable layers (B, D, n, m), post-ReLU, before the mask. */
   a1: Value;
   a2: Value;
-  /** Masked maps (B, D, n, n). */
+  /** Masked maps (B, D, n, m). */
   m1: Value;
   m2: Value;
   /** Peaks (B, D) int32, row-major cells; absent without masks. */
@@ -63,20 +80,26 @@ export interface Network {
   mu2: Value | undefined;
   xInterp: Value;
   xOrdin: Value;
-  /** Encoder output (B, D, q, q). */
+  /** Encoder output (B, D, q, r). */
   xEnc: Value;
   /** Share of the parts, scalars: p = sigmoid(w_p). */
   p: Value;
   wP: Value;
-  /** Decoder layers before and after their ReLU, (B, size) each. */
+  /**
+   * Decoder layers before and after their ReLU: (B, size) for each target, or with the decoder `own` one,
+   * the maps of the site (B, S, q, r) over `featureScale`.
+   */
   z: Value[];
   h: Value[];
 }
 
 /**
  * The explainer network (DESIGN 1.1): interpretable track, ordinary track, mix, decoder. Parameters
- * `conv_interp_1`, `conv_interp_2`, `conv_ordin`, `mix.w_p`, `fc_dec_1` ...; states `norm_interp.alpha`,
- * `norm_ordin.alpha`. [Zhang 2018]
+ * `conv_interp_1`, `conv_interp_2`, `conv_ordin`, `mix.w_p`, and `fc_dec_1` ... or `conv_dec`; states
+ * `norm_interp.alpha`, `norm_ordin.alpha`. [Zhang 2018]
+ *
+ * With `tracks: 'ordinary'` the encoder's output is the ordinary track alone: the ceiling of what a code
+ * of D channels lets the performer's later layers see.
  */
 export function buildNetwork(
   spec: NetworkSpec,
@@ -84,9 +107,9 @@ export function buildNetwork(
   { batch, mode }: { batch: number; mode: NetworkMode },
 ): Network {
   const graph = new Graph();
-  const { channels, side, filters, pool, featureScale } = spec;
+  const { channels, height, width, filters, pool, featureScale } = spec;
   const { kernel, beta } = options;
-  const given = graph.input('features', [batch, channels, side, side]);
+  const given = graph.input('features', [batch, channels, height, width]);
   const c = featureScale === 1 ? given : scale(given, { factor: featureScale });
 
   const convolution = (name: string, x: Value): Value => {
@@ -117,13 +140,39 @@ export function buildNetwork(
   const xInterp = norm('norm_interp', m2);
   const xOrdin = norm('norm_ordin', convolution('conv_ordin', c));
   const wP = graph.parameter('mix.w_p', []);
-  const { y: xEnc, p } = mixTracks(xInterp, xOrdin, wP);
-  const { z, h } = decoder(graph, xEnc, spec.targets);
-  return { graph, c, a1, a2, m1, m2, mu1, mu2, xInterp, xOrdin, xEnc, p, wP, z, h };
+  const { y: mixed, p } = mixTracks(xInterp, xOrdin, wP);
+  const xEnc = options.tracks === 'ordinary' ? xOrdin : mixed;
+  const { z, h } = decoder(graph, xEnc, spec, options);
+  return { graph, given, c, a1, a2, m1, m2, mu1, mu2, xInterp, xOrdin, xEnc, p, wP, z, h };
+}
+
+/** The decoder of the spec: `conv_dec` where it has a site, or else fully connected layers. */
+function decoder(
+  graph: Graph,
+  xEnc: Value,
+  { site, targets }: NetworkSpec,
+  options: NetworkOptions,
+): { z: Value[]; h: Value[] } {
+  return site ? ownDecoder(graph, xEnc, site, options) : learnedDecoder(graph, xEnc, targets);
+}
+
+/** A convolution from the encoding to the maps that the performer's own later layers read. */
+function ownDecoder(
+  graph: Graph,
+  xEnc: Value,
+  { channels, relu: rectified }: SiteSpec,
+  { decoderKernel: k }: NetworkOptions,
+): { z: Value[]; h: Value[] } {
+  const shape = [channels, xEnc.shape[1] ?? 0, k, k];
+  const w = graph.parameter('conv_dec.weight', shape, { layout: 'conv_weight' });
+  const b = graph.parameter('conv_dec.bias', [channels]);
+  const pad = (k - 1) / 2;
+  const z = conv2d(xEnc, w, b, { pad });
+  return { z: [z], h: [rectified ? conv2d(xEnc, w, b, { pad, relu: true }) : z] };
 }
 
 /** One FC layer for each target, in order; a layer ends in ReLU exactly if its target does. */
-function decoder(
+function learnedDecoder(
   graph: Graph,
   xEnc: Value,
   targets: readonly TargetSpec[],
@@ -146,23 +195,53 @@ function decoder(
   return { z, h };
 }
 
+/** Maps of the site in the performer's own units, from the decoder's. */
+export function siteUnits(maps: Value, { featureScale }: NetworkSpec): Value {
+  return featureScale === 1 ? maps : scale(maps, { factor: 1 / featureScale });
+}
+
 /**
- * The decoder on its own, for encodings that someone else mixed: input `x_enc` (B, D, q, q), outputs
- * `h_1` ... of shape (B, size). Its parameters are those of `buildNetwork`, by name.
+ * The decoder on its own, for encodings that someone else mixed: input `x_enc` (B, D, q, r), outputs
+ * `h_1` ... of shape (B, size), or the maps of the site in the performer's units. Its parameters are those
+ * of `buildNetwork`, by name.
  */
-export function buildDecoder(spec: NetworkSpec, batch: number): Graph {
+export function buildDecoder(spec: NetworkSpec, options: NetworkOptions, batch: number): Graph {
   const graph = new Graph();
-  const q = pooledSide(spec);
-  const { h } = decoder(graph, graph.input('x_enc', [batch, spec.filters, q, q]), spec.targets);
+  const { h } = decoder(
+    graph,
+    graph.input('x_enc', [batch, spec.filters, ...pooledSize(spec)]),
+    spec,
+    options,
+  );
   h.forEach((value, l) => {
-    graph.output(`h_${String(l + 1)}`, value);
+    graph.output(`h_${String(l + 1)}`, spec.site ? siteUnits(value, spec) : value);
   });
   return graph;
 }
 
-/** Side of the maps after the pooling, q: what the first decoder layer sees. */
-export function pooledSide(spec: NetworkSpec): number {
+/** Cells (q, r) of the maps after the pooling: what the decoder sees. */
+export function pooledSize({ pool, height, width }: NetworkSpec): readonly [number, number] {
   const probe = new Graph();
-  const x = probe.input('x', [1, 1, spec.side, spec.side]);
-  return (spec.pool ? maxpool2d(x, spec.pool) : relu(x)).shape[2] ?? 1;
+  const x = probe.input('x', [1, 1, height, width]);
+  const [, , q = 1, r = 1] = (pool ? maxpool2d(x, pool) : relu(x)).shape;
+  return [q, r];
+}
+
+/** Values that the decoder gives for one image, by output: `h_1` ... */
+export function decodedSizes(spec: NetworkSpec): Record<`h_${number}`, number> {
+  const { site, targets } = spec;
+  const [q, r] = pooledSize(spec);
+  const sizes = site ? [site.channels * q * r] : targets.map(({ size }) => size);
+  return Object.fromEntries(sizes.map((size, l) => [`h_${String(l + 1)}`, size]));
+}
+
+/** What the reconstruction loss compares, by name: the site's maps where there is one, and the targets. */
+export function rebuiltNames({
+  site,
+  targets,
+}: {
+  site?: SiteSpec | undefined;
+  targets: readonly TargetSpec[];
+}): string[] {
+  return [...(site ? [site.name] : []), ...targets.map(({ name }) => name)];
 }

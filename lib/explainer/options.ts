@@ -26,6 +26,20 @@ export const networkOptions = z.object({
   beta: positive.default(4).describe('slope of masks and templates'),
   normMomentum: share.default(0.9).describe('running means: share of the old value'),
   normFloor: share.default(0.05).describe('smallest running mean, as a share of the mean filter'),
+  tracks: z
+    .enum(['both', 'ordinary'])
+    .default('both')
+    .describe(
+      'what is decoded: both tracks mixed, or the ordinary one alone (a ceiling, no parts)',
+    ),
+  decoder: z
+    .enum(['own', 'learned'])
+    .default('own')
+    .describe("decoder: through the performer's own later layers, or FC layers as published"),
+  decoderKernel: z
+    .union([z.literal(1), z.literal(3)])
+    .default(1)
+    .describe('own: side of the convolution from the encoding to the maps'),
   initial: z
     .enum(['he', 'identity', 'kmeans'])
     .default('he')
@@ -37,6 +51,12 @@ export const lossOptions = z.object({
     .union([z.number().min(0), z.array(z.number().min(0)).min(1)])
     .default(1)
     .describe('weight of the reconstruction, one number or one per target'),
+  lambdaMaps: z.number().min(0).default(1).describe('own: weight of the rebuilt maps'),
+  lambdaKl: z
+    .number()
+    .min(0)
+    .default(1)
+    .describe("own: weight of KL(performer's classes | rebuilt), where the output is a classifier"),
   eta: z.number().min(0).default(0.3).describe('weight of the contribution loss -eta log p'),
   lambdaFilter: z
     .union([z.literal('balanced'), z.number().min(0)])

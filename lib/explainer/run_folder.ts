@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { writeTextAtomic } from '../data/atomic.js';
 import { isSystemError, PartlensError } from '../errors.js';
+import type { NetworkSpec } from './network.js';
 import { trainOptions } from './options.js';
 
 const strings = z.array(z.string());
@@ -16,7 +17,7 @@ const poolSchema = z.object({
 
 /** `config.json` of a run folder: all that is needed to repeat, resume or evaluate it. */
 export const runConfig = z.object({
-  format: z.literal(1),
+  format: z.literal(2),
   partlens: z.string(),
   performer: z.object({
     path: z.string(),
@@ -37,10 +38,14 @@ export const runConfig = z.object({
   }),
   network: z.object({
     channels: size,
-    side: size,
+    height: size,
+    width: size,
     filters: size,
     pool: poolSchema.optional(),
-    targets: z.array(z.object({ name: z.string(), size, relu: z.boolean() })).min(1),
+    site: z.object({ name: z.string(), channels: size, relu: z.boolean() }).optional(),
+    targets: z.array(
+      z.object({ name: z.string(), shape: z.array(size).min(1), size, relu: z.boolean() }),
+    ),
     featureScale: z.number(),
   }),
   targetPower: z.array(z.number()),
@@ -51,6 +56,11 @@ export const runConfig = z.object({
 });
 
 export type RunConfig = z.output<typeof runConfig>;
+
+/** The network's sizes as `buildNetwork` takes them. */
+export function networkSpec({ network }: RunConfig): NetworkSpec {
+  return { ...network, pool: network.pool, site: network.site };
+}
 
 /** Reads and checks `config.json`. Throws `E_FILE` when the folder holds no run. */
 export async function readRunConfig(run: string): Promise<RunConfig> {
@@ -65,6 +75,11 @@ export async function readRunConfig(run: string): Promise<RunConfig> {
   }
   const parsed = runConfig.safeParse(json);
   if (parsed.success) return parsed.data;
+  const { format, partlens } = (json ?? {}) as { format?: unknown; partlens?: unknown };
+  if (format === 1 && typeof partlens === 'string') {
+    const text = `${run} was written by an older partlens (${partlens}) and cannot be read.\nTrain again in another folder.`;
+    throw new PartlensError('E_FILE', text);
+  }
   const [issue] = parsed.error.issues;
   const why = `${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}`;
   throw new PartlensError('E_FILE', damaged(path, why));

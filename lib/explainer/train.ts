@@ -8,19 +8,19 @@ import { listImages, type ImageFile, type ImageList, type ImageSummary } from '.
 import { expected, PartlensError, requireNames, requireText } from '../errors.js';
 import { Performer } from '../performer/index.js';
 import { deviceOptions, type DeviceOptions } from '../engine/session.js';
+import { sizeOf } from '../engine/tensor.js';
 import { VERSION } from '../version.js';
-import { batches, batchRows, readBatch, type BatchOptions } from './batches.js';
+import { batches, batchRows, readBatch, type BatchOptions, type BatchParts } from './batches.js';
 import { loadCheckpoint, saveCheckpoint } from './checkpoint.js';
 import { initialDirections } from './directions.js';
 import { chooseImages, extractFeatures, LAYER, rowsOf, targetName } from './features.js';
 import { holdRun, OTHER_DATA, otherRun, refuseOtherOptions, refuseOtherRun } from './hold_run.js';
 import { MetricsLog } from './metrics_log.js';
-import type { NetworkSpec } from './network.js';
 import { parseTrainOptions, type TrainOptions, type TrainOptionsInput } from './options.js';
-import { readRunConfig, writeRunConfig, type RunConfig } from './run_folder.js';
+import { networkSpec, readRunConfig, writeRunConfig, type RunConfig } from './run_folder.js';
 import { splitImages } from './split.js';
 import { stoppable, stoppedError } from './stop.js';
-import { Trainer, type StepReport } from './trainer.js';
+import { Trainer, type Batch, type StepReport } from './trainer.js';
 import { watchedImages, Watcher, type TrainWatch } from './watch.js';
 
 /** Where a run is. */
@@ -72,7 +72,7 @@ export async function trainRun(given: TrainExplainerOptions): Promise<FinishedRu
   }
   requireText(folder, 'images', 'train');
   if (classes !== undefined) requireNames(classes, 'classes', 'train');
-  checkWeights(options, performer);
+  checkCut(options, performer);
   const run = resolve(given.out ?? 'partlens-run');
   await refuseOtherRun(run, given.resume ?? false);
   const list = await listImages(folder);
@@ -85,8 +85,14 @@ export async function trainRun(given: TrainExplainerOptions): Promise<FinishedRu
   }
 }
 
-/** Throws `E_ARGUMENT` when a list of weights has not one for each target. */
-function checkWeights({ lambdaRec }: TrainOptions, { targets }: Performer): void {
+/** Throws `E_ARGUMENT` where the performer is not cut as the options need it. */
+function checkCut({ decoder, lambdaRec }: TrainOptions, { learned, targets }: Performer): void {
+  if (decoder === 'learned' && typeof learned === 'string') {
+    throw expected('a cut that fully connected layers can follow', 'decoder', decoder, {
+      op: 'train',
+      remedy: `${learned}.\nLoad the performer for this decoder, or name fully connected features as targets.`,
+    });
+  }
   if (typeof lambdaRec === 'number' || lambdaRec.length === targets.length) return;
   const what = `one number, or ${String(targets.length)}, one for each target,`;
   throw expected(what, 'lambdaRec', lambdaRec, { op: 'train' });
@@ -139,6 +145,60 @@ async function extract(
   return stoppable(signal, { op: 'train', message }, () => extractFeatures(extraction));
 }
 
+/** The network's sizes, and the scales of features and targets over the training rows. */
+async function scales(
+  performer: Performer,
+  options: TrainOptions,
+  store: FeatureStore,
+  rows: readonly number[],
+): Promise<Pick<RunConfig, 'network' | 'targetPower'>> {
+  const { layer, site, targets } = performer;
+  const { mean, meanSquare } = await store.moments(LAYER, rows);
+  const strength = layer.relu ? mean : Math.sqrt(meanSquare);
+  if (!(strength > 0)) {
+    throw new PartlensError('E_STATE', `The maps of ${layer.name} are 0 for all images.`);
+  }
+  const network = { ...specOf(performer, options), featureScale: 1 / strength };
+  const ofMaps = network.site
+    ? [[site.name, await sitePower(performer, store, rows)] as const]
+    : [];
+  const compared = network.site && !performer.tailPart ? [] : targets;
+  const ofTargets = await Promise.all(
+    compared.map(
+      async ({ name }, l) => [name, await store.meanSquare(targetName(l), rows)] as const,
+    ),
+  );
+  const powers = [...ofMaps, ...ofTargets];
+  const silent = powers.find(([, power]) => !(power > 0));
+  if (silent) throw new PartlensError('E_STATE', `${silent[0]} is 0 for all images.`);
+  return { network, targetPower: powers.map(([, power]) => power) };
+}
+
+/** Rows that the power of pooled maps is measured on. */
+const POWER_ROWS = 512;
+
+/** mean(x^2) of the maps that the decoder `own` rebuilds; of pooled ones over evenly chosen rows. */
+async function sitePower(
+  performer: Performer,
+  store: FeatureStore,
+  rows: readonly number[],
+): Promise<number> {
+  if (!performer.site.pool) return store.meanSquare(LAYER, rows);
+  const every = Math.max(1, Math.floor(rows.length / POWER_ROWS));
+  const chosen = rows.filter((_, i) => i % every === 0);
+  const size = sizeOf(store.tensors[LAYER] ?? []);
+  let [sum, count] = [0, 0];
+  for (let start = 0; start < chosen.length; start += performer.batch) {
+    const part = chosen.slice(start, start + performer.batch);
+    const maps = new Float32Array(part.length * size);
+    await store.read(LAYER, part, maps);
+    const pooled = await performer.siteMaps(maps, part.length);
+    for (const value of pooled) sum += value * value;
+    count += pooled.length;
+  }
+  return sum / count;
+}
+
 /** Everything that the steps depend on, as `config.json` keeps it. */
 async function plan(
   { performer, classes }: TrainExplainerOptions,
@@ -149,23 +209,14 @@ async function plan(
   const photographs = store.rows.filter(({ mirrored }) => !mirrored).map(({ image }) => image);
   const split = splitImages(photographs, options.validation, options.seed);
   const rows = rowsOf(store, split.train, true);
-  const mean = await store.mean(LAYER, rows);
-  if (!(mean > 0)) {
-    throw new PartlensError('E_STATE', `The maps of ${performer.layer.name} are 0 for all images.`);
-  }
-  const targetPower: number[] = [];
-  for (const [l, target] of performer.targets.entries()) {
-    const power = await store.meanSquare(targetName(l), rows);
-    if (!(power > 0)) throw new PartlensError('E_STATE', `${target.name} is 0 for all images.`);
-    targetPower.push(power);
-  }
+  const { network, targetPower } = await scales(performer, options, store, rows);
   const batch = Math.min(options.batch, rows.length);
   const config: RunConfig = {
-    format: 1,
+    format: 2,
     partlens: VERSION,
     performer: describePerformer(performer),
     images: { folder, ...(classes ? { classes: [...classes] } : {}), ...split },
-    network: { ...specOf(performer, options), featureScale: 1 / mean },
+    network,
     targetPower,
     batch,
     steps: options.epochs * Math.floor(rows.length / batch),
@@ -190,25 +241,48 @@ function describePerformer(performer: Performer): RunConfig['performer'] {
 }
 
 function specOf(
-  performer: Performer,
+  { layer, site, learned, targets }: Performer,
   options: TrainOptions,
-): Omit<NetworkSpec, 'featureScale'> & {
-  pool: RunConfig['network']['pool'];
-  targets: RunConfig['network']['targets'];
-} {
-  const { layer, pool, targets } = performer;
+): Omit<RunConfig['network'], 'featureScale'> {
+  const own = options.decoder === 'own';
+  const pool = own ? site.pool : typeof learned === 'string' ? undefined : learned.pool;
   return {
     channels: layer.channels,
-    side: layer.size,
+    height: layer.height,
+    width: layer.width,
     filters: options.filters === 0 ? layer.channels : options.filters,
-    pool: pool && {
-      kernel: [...pool.kernel],
-      stride: [...pool.stride],
-      pad: [...pool.pad],
-      ceil: pool.ceil,
-    },
-    targets: targets.map(({ name, size, relu }) => ({ name, size, relu })),
+    ...(pool
+      ? {
+          pool: {
+            kernel: [...pool.kernel],
+            stride: [...pool.stride],
+            pad: [...pool.pad],
+            ceil: pool.ceil,
+          },
+        }
+      : {}),
+    ...(own ? { site: { name: site.name, channels: site.channels, relu: site.relu } } : {}),
+    targets: targets.map(({ name, shape, size, relu }) => ({
+      name,
+      shape: [...shape],
+      size,
+      relu,
+    })),
   };
+}
+
+/** Batches that the decoder starts from. */
+const FIRST_BATCHES = 8;
+
+/** What the steps read beside the layer's maps. */
+function batchParts(
+  { network: { site, targets }, options }: RunConfig,
+  { tailPart, bypass, output }: Performer,
+): BatchParts {
+  if (!site) return { targets: targets.length, bypass: 0, output: false };
+  if (!tailPart) return { targets: 0, bypass: 0, output: false };
+  const divergence = output.classifier && options.lambdaKl > 0;
+  return { targets: targets.length, bypass: bypass.length, output: divergence };
 }
 
 async function runSteps(
@@ -219,19 +293,23 @@ async function runSteps(
 ): Promise<void> {
   const { options, network: spec, batch, steps, targetPower } = config;
   const rows = rowsOf(store, config.images.train, true);
+  const { tailPart: tail, output } = given.performer;
+  const through = spec.site ? tail : undefined;
   const reading: BatchOptions = {
     store,
     rows,
     batch,
-    targets: spec.targets.length,
+    wanted: batchParts(config, given.performer),
     seed: options.seed,
   };
   const trainer = await Trainer.create({
-    spec: { ...spec, pool: spec.pool },
+    spec: networkSpec(config),
     options,
     batch,
     steps,
     targetPower,
+    tail: through,
+    softmax: output.softmax,
     watched: watchedImages(config, given.watch),
     ...deviceOptions(given),
   });
@@ -242,7 +320,10 @@ async function runSteps(
       : undefined;
     if (checkpoint) await trainer.restore(checkpoint.tensors);
     else {
-      const first = await readBatch(store, batchRows(reading, 0), reading.targets);
+      const first: Batch[] = [];
+      for (let step = 0; step < Math.min(FIRST_BATCHES, steps); step++) {
+        first.push(await readBatch(store, batchRows(reading, step), reading.wanted));
+      }
       await trainer.initialise(first, await initialDirections(store, rows, config));
     }
     const from = checkpoint?.step ?? 0;

@@ -2,7 +2,7 @@ import { resolve } from 'node:path';
 import type { ImageSummary } from '../data/images.js';
 import { expected, PartlensError, requireText } from '../errors.js';
 import type { Graph } from '../engine/graph.js';
-import { loadPerformer, type Performer } from '../performer/index.js';
+import { loadPerformer, type Performer, type PerformerAnswer } from '../performer/index.js';
 import {
   createSession,
   deviceOptions,
@@ -15,11 +15,12 @@ import {
   buildDecoder,
   buildNetwork,
   DECODE_BATCH,
-  pooledSide,
+  decodedSizes,
+  pooledSize,
+  siteUnits,
   type Network,
-  type NetworkSpec,
 } from './network.js';
-import { readRunConfig, type RunConfig } from './run_folder.js';
+import { networkSpec, readRunConfig, type RunConfig } from './run_folder.js';
 
 export interface LoadExplainerOptions extends DeviceOptions {
   /** The performer of the run; default: loaded from the path in `config.json`. */
@@ -29,21 +30,24 @@ export interface LoadExplainerOptions extends DeviceOptions {
 
 /** What the explainer makes of the performer's maps of `count` images. */
 export interface ExplainerMaps {
-  /** Part maps of both interpretable layers, (count, D, n, n), post-ReLU, before the mask. */
+  /** Part maps of both interpretable layers, (count, D, n, m), post-ReLU, before the mask. */
   layer1: Float32Array;
   layer2: Float32Array;
-  /** The rebuilt features, (count, size) for each target. */
+  /**
+   * What the decoder rebuilds: one (count, S, q, r), the maps that the performer's later layers read, or
+   * with the decoder `learned` (count, size) for each target.
+   */
   rebuilt: Float32Array[];
 }
 
-/** One image on its way through the encoder; D filters, n the side of the maps, q after pooling. */
+/** One image on its way through the encoder; D filters, n x m the cells of the maps, q x r after pooling. */
 export interface Encoding {
-  /** Part maps of both interpretable layers, (D, n, n), post-ReLU, before the mask. */
+  /** Part maps of both interpretable layers, (D, n, m), post-ReLU, before the mask. */
   layer1: Float32Array;
   layer2: Float32Array;
-  /** `layer2` behind its mask, (D, n, n). */
+  /** `layer2` behind its mask, (D, n, m). */
   masked: Float32Array;
-  /** The two tracks before they are mixed, (D, q, q): x_enc = p * interp + (1 - p) * ordin. */
+  /** The two tracks before they are mixed, (D, q, r): x_enc = p * interp + (1 - p) * ordin. */
   interp: Float32Array;
   ordin: Float32Array;
 }
@@ -124,48 +128,71 @@ export class TrainedExplainer {
   }
 
   /**
-   * Part maps and rebuilt features from the performer's maps (count, C, n, n), row-major. Throws
+   * Part maps and rebuilt features from the performer's maps (count, C, n, m), row-major. Throws
    * `E_SHAPE`.
    */
   async maps(features: Float32Array, count: number): Promise<ExplainerMaps> {
-    const { channels, side, filters } = this.config.network;
-    const cells = side * side;
+    const { channels, filters } = this.config.network;
+    const { cells } = this;
     const { layer1, layer2, ...rebuilt } = await this.#run(
       'evaluate',
       { name: 'features', data: features, size: channels * cells, count, batch: BATCH },
-      { layer1: filters * cells, layer2: filters * cells, ...this.#rebuiltSizes() },
+      { layer1: filters * cells, layer2: filters * cells, ...this.#decodedSizes() },
     );
     return { layer1, layer2, rebuilt: Object.values(rebuilt) };
   }
 
-  /** The encoder's way with the performer's maps (C, n, n) of one image. Throws `E_SHAPE`. */
+  /** The encoder's way with the performer's maps (C, n, m) of one image. Throws `E_SHAPE`. */
   async encode(features: Float32Array): Promise<Encoding> {
-    const { channels, side, filters } = this.config.network;
-    const [maps, track] = [filters * side * side, this.encodingSize];
+    const { channels, filters } = this.config.network;
+    const [maps, track] = [filters * this.cells, this.encodingSize];
     return this.#run(
       'encode',
-      { name: 'features', data: features, size: channels * side * side, count: 1, batch: 1 },
+      { name: 'features', data: features, size: channels * this.cells, count: 1, batch: 1 },
       { layer1: maps, layer2: maps, masked: maps, interp: track, ordin: track },
     );
   }
 
   /**
-   * Rebuilt features, (count, size) for each target, from encodings x_enc (count, D, q, q), the
-   * encoder's own or changed ones. Throws `E_SHAPE`.
+   * What the decoder rebuilds, as in `ExplainerMaps`, from encodings x_enc (count, D, q, r), the encoder's
+   * own or changed ones. Throws `E_SHAPE`.
    */
   async decode(encodings: Float32Array, count: number): Promise<Float32Array[]> {
     const given = { name: 'x_enc', data: encodings, size: this.encodingSize, count };
     const rebuilt = await this.#run(
       'decode',
       { ...given, batch: DECODE_BATCH },
-      this.#rebuiltSizes(),
+      this.#decodedSizes(),
     );
     return Object.values(rebuilt);
   }
 
-  /** Values of one encoding, D * q * q. */
+  /**
+   * What the performer makes of `rebuilt` features of `count` images: targets and output. Rebuilt maps go
+   * through its own later layers, with what bypasses them (`Performer.bypass`) as it was; of features that
+   * the decoder `learned` gives, its own head makes the output. Throws `E_SHAPE`.
+   */
+  async answer(
+    rebuilt: readonly Float32Array[],
+    bypass: readonly Float32Array[],
+    count: number,
+  ): Promise<PerformerAnswer> {
+    const [maps = new Float32Array(0)] = rebuilt;
+    if (this.config.network.site) return this.performer.tail(maps, bypass, count);
+    const output = await this.performer.head(rebuilt.at(-1) ?? maps, count);
+    return { targets: [...rebuilt], output };
+  }
+
+  /** Cells of one map of the explained layer, n * m. */
+  get cells(): number {
+    const { height, width } = this.config.network;
+    return height * width;
+  }
+
+  /** Values of one encoding, D * q * r. */
   get encodingSize(): number {
-    return this.config.network.filters * pooledSide(specOf(this.config)) ** 2;
+    const [q, r] = pooledSize(networkSpec(this.config));
+    return this.config.network.filters * q * r;
   }
 
   /** Parameters and running means by name, row-major, as `docs/export.md` lists them. */
@@ -189,9 +216,8 @@ export class TrainedExplainer {
     this.dispose();
   }
 
-  #rebuiltSizes(): Record<`h_${number}`, number> {
-    const { targets } = this.config.network;
-    return Object.fromEntries(targets.map(({ size }, l) => [`h_${String(l + 1)}`, size]));
+  #decodedSizes(): Record<`h_${number}`, number> {
+    return decodedSizes(networkSpec(this.config));
   }
 
   /** Runs a program over `count` rows, batch by batch; `sizes`: values of each output in one row. */
@@ -222,19 +248,14 @@ export class TrainedExplainer {
   }
 }
 
-/** The network's sizes as `buildNetwork` takes them. */
-function specOf({ network }: RunConfig): NetworkSpec {
-  return { ...network, pool: network.pool };
-}
-
 /** Whole batches, one image up to the mix of the tracks, and encodings from there on. */
 function programsOf(config: RunConfig): Record<string, Graph> {
-  const spec = specOf(config);
+  const spec = networkSpec(config);
   const evaluate = buildNetwork(spec, config.options, { batch: BATCH, mode: 'evaluate' });
   evaluate.graph.output('layer1', evaluate.a1);
   evaluate.graph.output('layer2', evaluate.a2);
   evaluate.h.forEach((h, l) => {
-    evaluate.graph.output(`h_${String(l + 1)}`, h);
+    evaluate.graph.output(`h_${String(l + 1)}`, spec.site ? siteUnits(h, spec) : h);
   });
   const encode = buildNetwork(spec, config.options, { batch: 1, mode: 'evaluate' });
   for (const [name, value] of Object.entries(ENCODING)) {
@@ -243,7 +264,7 @@ function programsOf(config: RunConfig): Record<string, Graph> {
   return {
     evaluate: evaluate.graph,
     encode: encode.graph,
-    decode: buildDecoder(spec, DECODE_BATCH),
+    decode: buildDecoder(spec, config.options, DECODE_BATCH),
   };
 }
 

@@ -1,5 +1,6 @@
 import { PartlensError } from '../errors.js';
 import type { Graph } from '../engine/graph.js';
+import { maxpool2d } from '../engine/ops/index.js';
 import { hyperParameters, cosine } from '../engine/optimizer/index.js';
 import {
   createSession,
@@ -8,23 +9,36 @@ import {
   type Session,
 } from '../engine/session.js';
 import type { TensorData } from '../engine/tensor.js';
-import { initialWeights, filterNorms, type InitialFilters } from './initial.js';
+import { filterNorms, initialWeights, type InitialDirections } from './initial.js';
+import { centreTaps, LeastSquares } from './least_squares.js';
+import type { TailPart } from '../performer/index.js';
 import { buildTrainingGraph, INTERPRETABLE, overlapWeights } from './loss.js';
 import { buildNetwork, type NetworkSpec } from './network.js';
 import type { TrainOptions } from './options.js';
 
-/** One batch of stored features: `features` (B, C, n, n) and each target (B, size), row-major. */
+/** Cells that the least squares of the decoder are taken over. */
+const LEAST_SQUARES_CELLS = 8192;
+
+/** One batch of stored features, row-major. */
 export interface Batch {
+  /** (B, C, n, m). */
   features: Float32Array;
+  /** (B, ...) each. */
   targets: readonly Float32Array[];
+  /** What bypasses the layer, (B, ...) each. */
+  bypass: readonly Float32Array[];
+  /** The performer's output, (B, size); undefined where nobody compares it. */
+  output: Float32Array | undefined;
 }
 
-/** The loss of one step, term by term; `loss` is the sum of rec, contribution, filter, overlap. */
+/** The loss of one step, term by term; `loss` is the sum of rec, kl, contribution, filter, overlap. */
 export interface StepReport {
   step: number;
   loss: number;
-  /** Weighted relative squared error of each target. */
+  /** Weighted relative squared error of the rebuilt maps, if any, and of each target. */
   rec: number[];
+  /** Weighted divergence of the rebuilt classes from the performer's; undefined where it is not asked for. */
+  kl?: number;
   contribution: number;
   /** Weighted filter loss of each interpretable layer. */
   filter: number[];
@@ -44,8 +58,12 @@ export interface TrainerOptions extends DeviceOptions {
   batch: number;
   /** Steps of the whole run: the length of the cosine decay. */
   steps: number;
-  /** mean(x*_l^2) over the training features. */
+  /** mean(x*_l^2) over the training features, one for each of `rebuiltNames`. */
   targetPower: readonly number[];
+  /** The performer's later layers, to be trained through. */
+  tail?: TailPart | undefined;
+  /** The performer's output holds probabilities, not logits. */
+  softmax?: boolean;
   /** Images of `partMaps`, default 0: none. */
   watched?: number;
 }
@@ -64,12 +82,17 @@ export class Trainer {
 
   /** Compiles the graphs and reserves memory. Throws what `createSession` throws. */
   static async create(options: TrainerOptions): Promise<Trainer> {
-    const { spec, batch, targetPower } = options;
-    const training = buildTrainingGraph(spec, options.options, { batch, targetPower });
+    const { spec, batch, targetPower, tail } = options;
+    const training = buildTrainingGraph(spec, options.options, { batch, targetPower, tail });
     const calibration = buildNetwork(spec, options.options, { batch, mode: 'calibrate' });
     calibration.z.forEach((z, l) => {
       calibration.graph.output(`z_${String(l + 1)}`, z);
     });
+    calibration.graph.output('x_enc', calibration.xEnc);
+    if (spec.site) {
+      const { pool } = spec;
+      calibration.graph.output('site', pool ? maxpool2d(calibration.c, pool) : calibration.c);
+    }
     const watched = options.watched ?? 0;
     const session = await createSession({
       programs: {
@@ -79,14 +102,21 @@ export class Trainer {
       },
       ...deviceOptions(options),
     });
+    if (tail) {
+      await session.write(tail.weights).catch((error: unknown) => {
+        session.dispose();
+        throw error;
+      });
+    }
     return new Trainer(session, options, [...training.graph.outputs.keys()]);
   }
 
   /**
-   * Initial weights from the seed (DESIGN 1.1), then the decoder scaled on the first batch, layer by
-   * layer, so that pre-activations have the mean and standard deviation of their target.
+   * Initial weights from the seed (DESIGN 1.1). The decoder `own` then starts from least squares on the
+   * first batches: from the encoding to the maps. The decoder `learned` is scaled on the first batch, layer
+   * by layer, so that pre-activations have the mean and standard deviation of their target.
    */
-  async initialise(first: Batch, directions?: InitialFilters): Promise<void> {
+  async initialise(first: readonly Batch[], directions: InitialDirections = {}): Promise<void> {
     const { spec, options } = this.#options;
     const shapes = this.session.persistent(['parameter']);
     const weights = initialWeights(shapes, options, directions);
@@ -98,7 +128,28 @@ export class Trainer {
         await this.session.write({ [`${layer}.norm`]: filterNorms(w, spec.filters) });
       }
     }
-    for (const [l, target] of first.targets.entries()) await this.#calibrate(first, l, target);
+    if (spec.site) return this.#solveDecoder(first);
+    for (const batch of first.slice(0, 1)) {
+      for (const [l, target] of batch.targets.entries()) await this.#calibrate(batch, l, target);
+    }
+  }
+
+  /** `conv_dec` by least squares; its bias too. */
+  async #solveDecoder(first: readonly Batch[]): Promise<void> {
+    const { spec, options } = this.#options;
+    const { filters: D } = spec;
+    const S = spec.site?.channels ?? 0;
+    const fit = new LeastSquares(D, S, { seed: options.seed, most: LEAST_SQUARES_CELLS });
+    for (const { features } of first) {
+      const run = { inputs: { features }, fetch: ['x_enc', 'site'] };
+      const { x_enc: x, site } = await this.session.run('calibrate', run);
+      fit.add(toFloats(x), toFloats(site), { images: this.#options.batch, batches: first.length });
+    }
+    const { weights, bias } = fit.solve();
+    await this.session.write({
+      'conv_dec.weight': centreTaps(weights, options.decoderKernel),
+      'conv_dec.bias': bias,
+    });
   }
 
   async #calibrate({ features }: Batch, l: number, target: Float32Array): Promise<void> {
@@ -119,14 +170,18 @@ export class Trainer {
 
   /** One optimizer step. Throws `E_STATE` naming step and term when a term is not finite. */
   async step(batch: Batch, step: number): Promise<StepReport> {
-    const { options, steps } = this.#options;
+    const { options, steps, softmax = false } = this.#options;
     const learningRate = cosine(step, steps, options.lr, options.lrEnd);
-    const targets = batch.targets.map((data, l) => [`target_${String(l + 1)}`, data] as const);
+    const named = (stem: string, list: readonly Float32Array[]): Record<string, Float32Array> =>
+      Object.fromEntries(list.map((data, i) => [`${stem}_${String(i + 1)}`, data]));
     const weights = overlapWeights(options, step / Math.max(steps - 1, 1));
+    const { output } = batch;
     const inputs = {
       ...weights,
       features: batch.features,
-      ...Object.fromEntries(targets),
+      ...named('target', batch.targets),
+      ...named('bypass', batch.bypass),
+      ...(output ? { logits: softmax ? logarithms(output) : output } : {}),
       hyper: hyperParameters(learningRate, step, options),
     };
     const got = await this.session.run('train', { inputs, fetch: this.#fetch });
@@ -206,13 +261,27 @@ function readReport(
     return scalar(`overlap_${String(l + 1)}`) * weight * (balanced ? (lambda[l] ?? 0) : 1);
   });
   const contribution = scalar('contribution');
-  const loss = [...rec, contribution, ...filter, ...overlap].reduce((sum, term) => sum + term, 0);
-  return { step, loss, rec, contribution, filter, overlap, lambda, p: scalar('p'), learningRate };
+  const kl = got['kl'] ? { kl: scalar('kl') } : {};
+  const terms = [...rec, ...Object.values(kl), contribution, ...filter, ...overlap];
+  const loss = terms.reduce((sum, term) => sum + term, 0);
+  return {
+    step,
+    loss,
+    rec,
+    ...kl,
+    contribution,
+    filter,
+    overlap,
+    lambda,
+    p: scalar('p'),
+    learningRate,
+  };
 }
 
-function checkFinite({ step, rec, contribution, filter, overlap, p }: StepReport): void {
+function checkFinite({ step, rec, kl = 0, contribution, filter, overlap, p }: StepReport): void {
   const terms = [
-    ...rec.map((value, l) => [`reconstruction loss of fc_dec_${String(l + 1)}`, value] as const),
+    ...rec.map((value, l) => [`reconstruction loss ${String(l + 1)}`, value] as const),
+    ['divergence of the classes', kl] as const,
     ...filter.map((value, l) => [`filter loss of ${INTERPRETABLE[l] ?? ''}`, value] as const),
     ...overlap.map((value, l) => [`overlap of ${INTERPRETABLE[l] ?? ''}`, value] as const),
     ['contribution loss of mix.w_p', contribution] as const,
@@ -237,6 +306,14 @@ function moments(values: ArrayLike<number>): { mean: number; deviation: number }
   }
   const mean = sum / values.length;
   return { mean, deviation: Math.sqrt(Math.max(squares / values.length - mean * mean, 0)) };
+}
+
+/** Smallest probability whose logarithm is taken: the smallest normal 32-bit float. */
+const TINY = 2 ** -126;
+
+/** Logits of probabilities, but for a constant that no softmax sees. */
+function logarithms(probabilities: Float32Array): Float32Array {
+  return probabilities.map((p) => Math.log(Math.max(p, TINY)));
 }
 
 function toFloats(data: TensorData | undefined): Float32Array {

@@ -32,8 +32,8 @@ export async function exportMaps(
 ): Promise<{ path: string; images: number }> {
   requireNames(paths, 'images', 'export');
   const files = await imagesOf(paths);
-  const { filters, side } = explainer.config.network;
-  const bytes = files.length * filters * side * side * 8;
+  const { filters } = explainer.config.network;
+  const bytes = files.length * filters * explainer.cells * 8;
   if (files.length === 0)
     throw expected('at least one photograph', 'images', 'none', { op: 'export' });
   if (bytes > MAX_BYTES) {
@@ -70,8 +70,8 @@ async function exportFiles(
   { signal, onProgress, onWarning }: ExportMapsOptions,
 ): Promise<number> {
   const { performer, config } = explainer;
-  const { filters, side } = config.network;
-  const cells = side * side;
+  const { filters, height, width } = config.network;
+  const cells = height * width;
   const maps = [1, 2].map(() => new Float32Array(files.length * filters * cells));
   const peaks = new Float32Array(files.length * filters * 2);
   const sizes = new Int32Array(files.length * 2);
@@ -92,7 +92,7 @@ async function exportFiles(
       const frame = frameOf(performer, image);
       for (let f = 0; f < filters; f++) {
         const at = cell[i * filters + f] ?? 0;
-        const [x, y] = toPhotograph(frame, at % side, Math.floor(at / side));
+        const [x, y] = toPhotograph(frame, at % width, Math.floor(at / width));
         peaks.set([y - 0.5, x - 0.5], (names.length * filters + f) * 2);
       }
       sizes.set([image.height, image.width], names.length * 2);
@@ -102,7 +102,7 @@ async function exportFiles(
   }
   const N = names.length;
   const [first, second] = maps.map((data) => ({
-    shape: [N, filters, side, side],
+    shape: [N, filters, height, width],
     data: data.subarray(0, N * filters * cells),
   }));
   await writeNpz(path, {

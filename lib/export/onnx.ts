@@ -1,5 +1,7 @@
 import { writeFileAtomic } from '../data/atomic.js';
 import { expected } from '../errors.js';
+import { pooledSize } from '../explainer/network.js';
+import { networkSpec } from '../explainer/run_folder.js';
 import type { TrainedExplainer } from '../explainer/trained.js';
 import { addPerformer, encodeModel, OnnxBuilder, type ValueSpec } from '../performer/index.js';
 import { sizeOf } from '../engine/tensor.js';
@@ -27,8 +29,9 @@ export interface ExportOnnxOptions {
 /**
  * Writes the explainer as an ONNX file (opset 17, float32, open batch dimension N):
  *
- * - by default from the performer's maps `features` (N, C, n, n) to `part_maps_1`, `part_maps_2`,
- *   `masked_maps` (N, D, n, n), `x_enc` (N, D, q, q) and `rebuilt_1` ... (N, size);
+ * - by default from the performer's maps `features` (N, C, n, m) to `part_maps_1`, `part_maps_2`,
+ *   `masked_maps` (N, D, n, m), `x_enc` (N, D, q, r) and `rebuilt_maps` (N, S, q, r), which the performer's
+ *   later layers read, or with the decoder `learned` `rebuilt_1` ... (N, size);
  * - fused, from `image` (N, 3, H, W), preprocessed as the performer wants it, to the three maps.
  *
  * `docs/export.md` tells what they hold. Throws `E_ARGUMENT` for a model that protobuf cannot hold,
@@ -40,26 +43,27 @@ export async function exportOnnx(
   { fused = false }: ExportOnnxOptions = {},
 ): Promise<ExportedModel> {
   const { performer, config } = explainer;
-  const { channels, side, filters } = config.network;
+  const { channels, height, width, filters, site } = config.network;
   const builder = new OnnxBuilder();
   const tensors = await explainer.parameters();
   const { input } = performer;
   const given: ValueSpec = fused
     ? { name: 'image', dims: ['N', input.channels, input.height, input.width] }
-    : { name: 'features', dims: ['N', channels, side, side] };
+    : { name: 'features', dims: ['N', channels, height, width] };
   const layer = fused ? await addPerformer(builder, performer, given.name) : given.name;
   const source = { builder, config, tensors };
   const maps = addPartMaps(source, layer);
   const outputs: ValueSpec[] = [maps.layer1, maps.layer2, maps.masked].map((name) => ({
     name,
-    dims: ['N', filters, side, side],
+    dims: ['N', filters, height, width],
   }));
   if (!fused) {
-    const q = Math.sqrt(explainer.encodingSize / filters);
+    const pooled = pooledSize(networkSpec(config));
     const encoding = addEncoder(source, maps, explainer.p);
-    outputs.push({ name: encoding, dims: ['N', filters, q, q] });
+    outputs.push({ name: encoding, dims: ['N', filters, ...pooled] });
     addDecoder(source, encoding).forEach((name, l) => {
-      outputs.push({ name, dims: ['N', config.network.targets[l]?.size ?? 0] });
+      const size = config.network.targets[l]?.size ?? 0;
+      outputs.push({ name, dims: site ? ['N', site.channels, ...pooled] : ['N', size] });
     });
   }
   checkSize(builder, path);

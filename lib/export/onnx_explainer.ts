@@ -1,7 +1,7 @@
 import type { TensorToStore } from '../data/safetensors.js';
 import { PartlensError } from '../errors.js';
-import { pooledSide } from '../explainer/network.js';
-import type { RunConfig } from '../explainer/run_folder.js';
+import { pooledSize } from '../explainer/network.js';
+import { networkSpec, type RunConfig } from '../explainer/run_folder.js';
 import { poolAttributes, type OnnxBuilder } from '../performer/index.js';
 
 /** What the explainer's part of a graph is made of. */
@@ -51,8 +51,36 @@ export function addEncoder(
   return builder.node('Add', 'x_enc', tracks);
 }
 
-/** The fully connected layers: `rebuilt_1` ... */
-export function addDecoder({ builder, config, tensors }: OnnxSource, encoding: string): string[] {
+/**
+ * What the decoder rebuilds: `rebuilt_maps`, which the performer's later layers read, or with the decoder
+ * `learned` the fully connected layers `rebuilt_1` ...
+ */
+export function addDecoder(source: OnnxSource, encoding: string): string[] {
+  const { site } = source.config.network;
+  return site ? [addRebuiltMaps(source, encoding, site.relu)] : addRebuiltVectors(source, encoding);
+}
+
+function addRebuiltMaps(source: OnnxSource, encoding: string, relu: boolean): string {
+  const { builder, config } = source;
+  const { decoderKernel: k } = config.options;
+  const pad = (k - 1) / 2;
+  const attributes = { kernel_shape: [k, k], pads: [pad, pad, pad, pad] };
+  const z = builder.node(
+    'Conv',
+    'conv_dec',
+    [encoding, ...weights(source, 'conv_dec')],
+    attributes,
+  );
+  const scaled = relu ? builder.node('Relu', 'conv_dec.relu', [z]) : z;
+  const unit = builder.weight(
+    'conv_dec.unit',
+    [],
+    Float32Array.of(1 / config.network.featureScale),
+  );
+  return builder.node('Mul', 'rebuilt_maps', [scaled, unit]);
+}
+
+function addRebuiltVectors({ builder, config, tensors }: OnnxSource, encoding: string): string[] {
   let x = builder.node('Flatten', 'x_enc.rows', [encoding], { axis: 1 });
   return config.network.targets.map(({ relu }, l) => {
     const [layer, output] = [`fc_dec_${String(l + 1)}`, `rebuilt_${String(l + 1)}`];
@@ -74,32 +102,33 @@ function addConvolution(source: OnnxSource, x: string, layer: string, output: st
 }
 
 /**
- * y = x * max(1 - beta (|i - mu_i| + |j - mu_j|) / n, 0), mu = argmax x: ArgMax over the flattened map (of
- * equals the first), its row and column by division, and for each a row of the table
- * t[m][i] = 1/2 - beta |i - m| / n by Gather. The two rows added as column and row are the mask before max.
+ * y = x * max(1 - beta (|i - mu_i| + |j - mu_j|) / s, 0), mu = argmax x, s the root of n m: ArgMax over the
+ * flattened map (of equals the first), its row and column by division, and for each a row of a table
+ * t[m][i] = 1/2 - beta |i - m| / s by Gather. The two rows added as column and row are the mask before max.
  */
 function addMask({ builder, config }: OnnxSource, x: string, name: string): string {
-  const { side: n } = config.network;
-  const { beta } = config.options;
-  const table = builder.weight(
-    `${name}.table`,
-    [n, n],
-    Float32Array.from({ length: n * n }, (_, at) => {
-      return 0.5 - (beta * Math.abs((at % n) - Math.floor(at / n))) / n;
-    }),
-  );
-  const side = builder.ints(`${name}.side`, n);
+  const { height, width } = config.network;
+  const slope = config.options.beta / Math.sqrt(height * width);
+  const columns = builder.ints(`${name}.width`, width);
   const shape = builder.ints(`${name}.shape`, [0, 0, -1]);
   const cells = builder.node('Reshape', `${name}.cells`, [x, shape]);
   const peak = builder.node('ArgMax', `${name}.peak`, [cells], { axis: 2, keepdims: 0 });
-  const along = (opType: 'Div' | 'Mod', axis: number): string => {
-    const index = builder.node(opType, `${name}.${opType}`, [peak, side]);
+  const along = (opType: 'Div' | 'Mod', n: number, axis: number): string => {
+    const table = builder.weight(
+      `${name}.${opType}.table`,
+      [n, n],
+      Float32Array.from({ length: n * n }, (_, at) => {
+        return 0.5 - slope * Math.abs((at % n) - Math.floor(at / n));
+      }),
+    );
+    const index = builder.node(opType, `${name}.${opType}`, [peak, columns]);
     const row = builder.node('Gather', `${name}.${opType}.row`, [table, index], { axis: 0 });
     const axes = builder.ints(`${name}.${opType}.axes`, [axis]);
     return builder.node('Unsqueeze', `${name}.${opType}.line`, [row, axes]);
   };
-  const slope = builder.node('Add', `${name}.slope`, [along('Div', 3), along('Mod', 2)]);
-  return builder.node('Mul', name, [x, builder.node('Relu', `${name}.mask`, [slope])]);
+  const inputs = [along('Div', height, 3), along('Mod', width, 2)];
+  const sum = builder.node('Add', `${name}.slope`, inputs);
+  return builder.node('Mul', name, [x, builder.node('Relu', `${name}.mask`, [sum])]);
 }
 
 /** Pooling and norm layer: x_k * sqrt(positions) / max(alpha_k, floor * mean alpha). */
@@ -109,10 +138,11 @@ function addNorm({ builder, config, tensors }: OnnxSource, x: string, name: stri
   const pooled = pool ? builder.node('MaxPool', `${name}.pooled`, [x], poolAttributes(pool)) : x;
   const alpha = data(tensors, `${name}.alpha`);
   const floor = (options.normFloor * alpha.reduce((sum, a) => sum + a, 0)) / alpha.length;
-  const q = pooledSide({ ...network, pool });
+  const [q, r] = pooledSize(networkSpec(config));
+  const scale = Math.sqrt(q * r);
   const factor = alpha.map((a) => {
     const strength = Math.max(a, floor);
-    return strength > 0 ? q / strength : 0; // q is the square root of q * q positions
+    return strength > 0 ? scale / strength : 0;
   });
   const weight = builder.weight(`${name}.factor`, [1, factor.length, 1, 1], factor);
   return builder.node('Mul', name, [pooled, weight]);

@@ -13,8 +13,9 @@ export {
   loadPerformer,
   Performer,
   type LoadPerformerOptions,
+  type PerformerAnswer,
   type PerformerFeatures,
-  type PerformerPool,
 } from './performer.js';
 export { readSidecar, sidecarPath, type Preprocessing, type Sidecar } from './preprocessing.js';
+export type { TailPart } from './tail_part.js';
 export { addPerformer, poolAttributes } from './to_onnx.js';

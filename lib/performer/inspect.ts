@@ -1,4 +1,4 @@
-import { bridge } from './cut.js';
+import { show } from '../errors.js';
 import { featureInfo, layerInfo, type FeatureInfo, type LayerInfo } from './layer_info.js';
 import { lowerModel } from './lower.js';
 import { elements, isMaps, type NetValue, type Network } from './network.js';
@@ -10,11 +10,22 @@ import {
   type Preprocessing,
   type Sidecar,
 } from './preprocessing.js';
-import { explainableLayers, mapsProblem, propose } from './propose.js';
+import { explainableLayers, mapsProblem, propose, proposeTargets } from './propose.js';
+import { bypassOf, costOfWay, siteOf, sources } from './tail.js';
 
-/** A layer with the features that can be rebuilt from it. */
+/** A layer that can be explained, what is rebuilt from it by default, and what it costs. */
 export interface ExplainableLayer extends LayerInfo {
   targets: FeatureInfo[];
+  /** Values that bypass it: taken from the photograph as they are. */
+  bypass: FeatureInfo[];
+  cost: {
+    /** Weights of the decoder: as many as this for each filter, and as many more once. */
+    decoderWeights: number;
+    /** Bytes of stored features for each photograph (twice that with mirrored copies). */
+    bytesPerPhotograph: number;
+    /** Multiply-adds of the performer's later layers for one image. */
+    laterLayers: number;
+  };
 }
 
 /** What `inspectModel` finds in a model. */
@@ -25,7 +36,10 @@ export interface Inspection {
   fingerprint: string;
   /** Pixels. */
   input: { name: string; channels: number; height: number; width: number };
+  /** Those of the model; the layers below are those of the first, or of the one that was named. */
   outputs: { name: string; size: number }[];
+  /** The output that the layers lead to. */
+  output: string;
   /** In the order of the network; rectified ones are to be preferred. */
   layers: ExplainableLayer[];
   /** Other maps, and why they cannot be explained. */
@@ -37,33 +51,39 @@ export interface Inspection {
   classes: readonly string[] | undefined;
 }
 
+export interface InspectOptions {
+  preprocessing?: Partial<Preprocessing>;
+  /** The output that the layers lead to, default the model's first. */
+  output?: string;
+}
+
 /**
- * Lists every layer of an ONNX model that can be explained (square maps of at least 4 x 4 cells, one
- * max pooling at most before the fully connected layers), the features that can be rebuilt from it,
- * and the default choice. `preprocessing` as in `loadPerformer`. Throws `E_ONNX`, `E_FILE`.
+ * Lists every layer of an ONNX model that can be explained (maps of at least 4 x 4 cells that the output
+ * depends on), what is rebuilt from it by default and what it costs, and the default choice.
+ * `preprocessing` as in `loadPerformer`. Throws `E_ONNX`, `E_FILE`, `E_ARGUMENT` for an unknown output.
  */
 export async function inspectModel(
   path: string,
-  options: { preprocessing?: Partial<Preprocessing> } = {},
+  options: InspectOptions = {},
 ): Promise<Inspection> {
   const given = parsePreprocessing(options.preprocessing ?? {});
   const [model, sidecar] = await Promise.all([readOnnx(path), readSidecar(path)]);
   const size = given.size ?? sidecar.preprocessing.size;
-  const network = lowerModel(model, size === undefined ? {} : { size });
+  const wanted = options.output === undefined ? {} : { wanted: [options.output] };
+  const network = lowerModel(model, { ...wanted, ...(size === undefined ? {} : { size }) });
   const [channels = 1, height = 1, width = 1] = network.input.shape;
-  const found = explainableLayers(network);
-  const proposal = propose(network);
+  const [output = network.input] = network.outputs;
+  const layers = explainableLayers(network, output);
+  const proposal = propose(network, output);
   return {
     path,
     opset: network.opset,
     fingerprint: network.fingerprint,
     input: { name: network.input.name, channels, height, width },
     outputs: network.outputs.map((value) => ({ name: value.name, size: elements(value) })),
-    layers: found.map(({ layer, found: features }) => ({
-      ...layerInfo(layer),
-      targets: features.map(({ value }) => featureInfo(value)),
-    })),
-    others: otherMaps(network, new Set(found.map(({ layer }) => layer))),
+    output: output.name,
+    layers: layers.map((layer) => describeLayer(network, layer, output)),
+    others: otherMaps(network, new Set(layers), output),
     proposal: proposal && {
       layer: proposal.layer.name,
       targets: proposal.targets.map(({ name }) => name),
@@ -74,14 +94,36 @@ export async function inspectModel(
   };
 }
 
-function otherMaps(network: Network, explainable: ReadonlySet<NetValue>): Inspection['others'] {
-  const [output = network.input] = network.outputs;
+function describeLayer(network: Network, layer: NetValue, output: NetValue): ExplainableLayer {
+  const { value: site } = siteOf(network, layer);
+  const targets = proposeTargets(network, layer, output);
+  const bypass = bypassOf(network, site, [...targets, output]);
+  const stored = [layer, output, ...targets, ...bypass];
+  return {
+    ...layerInfo(layer),
+    targets: targets.map(featureInfo),
+    bypass: bypass.map(featureInfo),
+    cost: {
+      decoderWeights: site.shape[0] ?? 1,
+      bytesPerPhotograph: 4 * stored.reduce((sum, value) => sum + elements(value), 0),
+      laterLayers: costOfWay(network, site, [output]),
+    },
+  };
+}
+
+function otherMaps(
+  network: Network,
+  explainable: ReadonlySet<NetValue>,
+  output: NetValue,
+): Inspection['others'] {
+  const used = sources(network, [output]);
   return network.values
     .filter((value) => isMaps(value) && !explainable.has(value))
     .map((value) => {
-      const way = bridge(network, value, output);
-      const blocked = typeof way === 'string' ? way : 'no feature vector follows it';
-      return { name: value.name, shape: value.shape, reason: mapsProblem(value) ?? blocked };
+      const unused = used.has(value)
+        ? 'it is the output itself'
+        : `${show(output.name)} does not depend on it`;
+      return { name: value.name, shape: value.shape, reason: mapsProblem(value) ?? unused };
     });
 }
 

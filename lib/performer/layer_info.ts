@@ -1,5 +1,6 @@
 import { isRectified } from './cut.js';
-import { elements, type Field, type NetValue } from './network.js';
+import { elements, isMaps, type Field, type NetValue, type PoolOp } from './network.js';
+import type { Site } from './tail.js';
 
 /**
  * Where the cells of a map look, [vertical, horizontal], in pixels of the network's input (0-based,
@@ -19,40 +20,71 @@ export interface LayerInfo {
   node: string;
   opType: string;
   channels: number;
-  /** Side n of the maps, cells. */
-  size: number;
+  /** Cells of the maps. */
+  height: number;
+  width: number;
   /** Never negative: behind a ReLU (or a Clip from 0). */
   relu: boolean;
   geometry: Geometry;
 }
 
-/** A feature vector of the performer. */
+/** The pooling of a layer, in the terms of `maxpool2d`. */
+export type PoolInfo = Pick<PoolOp, 'kernel' | 'stride' | 'pad' | 'ceil'>;
+
+/** The maps behind a layer that its later layers read. */
+export interface SiteInfo extends Pick<
+  LayerInfo,
+  'name' | 'channels' | 'height' | 'width' | 'relu'
+> {
+  /** The max pooling between the layer and them; undefined where they are the layer's own. */
+  pool: PoolInfo | undefined;
+}
+
+/** Features of the performer for one image: a vector, or maps. */
 export interface FeatureInfo {
   name: string;
-  /** Number of features. */
+  /** (F), or (C, H, W) for maps. */
+  shape: readonly number[];
+  /** Number of values. */
   size: number;
-  /** It ends in a ReLU, so the decoder's layer does too. */
+  /** Never negative: behind a ReLU, so the decoder's layer ends in one too. */
   relu: boolean;
 }
 
 /** Describes maps. */
 export function layerInfo(value: NetValue): LayerInfo {
-  const [channels = 1, size = 1] = value.shape;
+  const [channels = 1, height = 1, width = 1] = value.shape;
   const { name = '', opType = 'input' } = value.step?.node ?? {};
   return {
     name: value.name,
     node: name,
     opType,
     channels,
-    size,
+    height,
+    width,
     relu: isRectified(value),
     geometry: geometryOf(value),
   };
 }
 
-/** Describes a feature vector. */
+/** Describes what is rebuilt. */
+export function siteInfo({ value, pool }: Site): SiteInfo {
+  const { name, channels, height, width, relu } = layerInfo(value);
+  return { name, channels, height, width, relu, pool: poolInfo(pool) };
+}
+
+/** Window and rounding of a pooling. */
+export function poolInfo(pool: PoolOp | undefined): PoolInfo | undefined {
+  if (!pool) return undefined;
+  const { kernel, stride, pad, ceil } = pool;
+  return { kernel, stride, pad, ceil };
+}
+
+/** Describes features; (C, 1, 1) is a vector of C. */
 export function featureInfo(value: NetValue): FeatureInfo {
-  return { name: value.name, size: elements(value), relu: isRectified(value) };
+  const size = elements(value);
+  const shape = isMaps(value) ? value.shape : [size];
+  return { name: value.name, shape, size, relu: isRectified(value) };
 }
 
 function geometryOf({ field }: NetValue): Geometry {

@@ -20,12 +20,13 @@ export interface Place {
 
 /** What places a map of the performer's layer on a photograph. */
 export interface Frame {
-  /** Side of the maps, cells. */
-  cells: number;
+  /** Cells of the maps. */
+  rows: number;
+  columns: number;
   /** Of the performer's layer, in pixels of the network's input. */
   geometry: Geometry;
-  /** Side of the network's input, pixels. */
-  input: number;
+  /** Size of the network's input, pixels. */
+  input: Readonly<{ height: number; width: number }>;
   /** Size of the upright photograph, pixels; it is stretched to the input. */
   width: number;
   height: number;
@@ -33,18 +34,19 @@ export interface Frame {
 
 /** How maps of the performer's layer lie on a photograph of that size (pixels, upright). */
 export function frameOf(
-  { layer: { size: cells, geometry }, preprocessing }: Performer,
+  { layer, input }: Performer,
   { width, height }: { width: number; height: number },
 ): Frame {
-  return { cells, geometry, input: preprocessing.size, width, height };
+  const { height: rows, width: columns, geometry } = layer;
+  return { rows, columns, geometry, input, width, height };
 }
 
 /** Where a cell (row-major) lies in the photograph. */
 export function placeOf(cell: number, frame: Frame): Place {
-  const { cells, geometry, input, width, height } = frame;
-  const [x, y] = toPhotograph(frame, cell % cells, Math.floor(cell / cells));
-  const half = [0, 1].map((axis) => (geometry.size[axis] ?? 0) / 2 / input);
-  const [halfHeight, halfWidth] = [(half[0] ?? 0) * height, (half[1] ?? 0) * width];
+  const { columns, geometry, input, width, height } = frame;
+  const [x, y] = toPhotograph(frame, cell % columns, Math.floor(cell / columns));
+  const halfHeight = ((geometry.size[0] / 2) * height) / input.height;
+  const halfWidth = ((geometry.size[1] / 2) * width) / input.width;
   const [left, right] = [Math.max(0, x - halfWidth), Math.min(width, x + halfWidth)];
   const [top, bottom] = [Math.max(0, y - halfHeight), Math.min(height, y + halfHeight)];
   const field: Box = { left, top, width: right - left, height: bottom - top };
@@ -61,7 +63,7 @@ export function toPhotograph(
   row: number,
 ): [number, number] {
   return [
-    ((firstCentre[1] + stride[1] * column + 0.5) * width) / input,
-    ((firstCentre[0] + stride[0] * row + 0.5) * height) / input,
+    ((firstCentre[1] + stride[1] * column + 0.5) * width) / input.width,
+    ((firstCentre[0] + stride[0] * row + 0.5) * height) / input.height,
   ];
 }

@@ -2,22 +2,38 @@ import { expected, PartlensError, show } from '../errors.js';
 import { bridge, features } from './cut.js';
 import { ancestors, isMaps, type NetValue, type Network, type PoolOp } from './network.js';
 import type { OnnxModel } from './onnx_read.js';
-import { explainableLayers, mapsProblem, propose, proposeTargets } from './propose.js';
+import {
+  explainableLayers,
+  mapsProblem,
+  propose,
+  proposeLearned,
+  proposeLearnedLayer,
+  proposeTargets,
+} from './propose.js';
+import { bypassOf, dependsOn, siteOf, type Site } from './tail.js';
 
-/** Where a network is cut: input -> layer -> targets -> output. */
+/** How the explainer rebuilds: through the performer's own later layers, or as published. */
+export type DecoderKind = 'own' | 'learned';
+
+/** Where a network is cut: input -> layer -> site -> targets -> output. */
 export interface Cut {
   layer: NetValue;
+  site: Site;
+  /** Values that targets and output need beside the site's maps. */
+  bypass: NetValue[];
   targets: NetValue[];
   output: NetValue;
-  pool: PoolOp | undefined;
   /** The output is one that the model declares. */
   isModelOutput: boolean;
+  /** What the published decoder reads the layer through, or why it cannot rebuild these targets. */
+  learned: { pool: PoolOp | undefined } | string;
 }
 
 export interface CutNames {
   layer?: string;
   targets?: readonly string[];
   output?: string;
+  decoder?: DecoderKind;
 }
 
 /**
@@ -30,7 +46,7 @@ export function selectCut(
   lower: (wanted: string[]) => Network,
 ): { network: Network; cut: Cut } {
   const outputName = names.output ?? onlyOutput(model);
-  const { targets: targetNames = [] } = names;
+  const { targets: targetNames = [], decoder = 'own' } = names;
   if (names.targets?.length === 0) throw refuse('at least one name', 'targets', 'none');
   const layerNames = names.layer === undefined ? [] : [names.layer];
   const network = lower([outputName, ...layerNames, ...targetNames]);
@@ -40,11 +56,24 @@ export function selectCut(
     throw new PartlensError('E_INTERNAL', `${name} was not read`);
   };
   const output = get(outputName);
-  if (isMaps(output)) throw refuse('a feature vector', 'output', ['N', ...output.shape]);
-  const chosen = choose(network, layerNames.map(get)[0], targetNames.map(get));
-  const pool = checkCut(network, { ...chosen, output });
+  const layer = layerNames.map(get)[0] ?? proposed(network, output, decoder);
+  const problem = layerProblem(network, layer, output);
+  if (problem !== undefined) throw unexplainable(network, layer, output, problem);
+  const targets =
+    targetNames.length > 0
+      ? targetNames.map(get)
+      : decoder === 'learned'
+        ? proposeLearned(features(network, layer))
+        : proposeTargets(network, layer, output);
+  const site = siteOf(network, layer);
+  checkTargets(network, site.value, targets);
+  const learned = learnedWay(network, { layer, targets, output });
+  if (decoder === 'learned' && typeof learned === 'string') {
+    throw unexplainable(network, layer, output, `the decoder learned cannot: ${learned}`);
+  }
+  const bypass = bypassOf(network, site.value, [...targets, output]);
   const isModelOutput = model.outputs.some((name) => network.names.get(name) === output);
-  return { network, cut: { ...chosen, output, pool, isModelOutput } };
+  return { network, cut: { layer, site, bypass, targets, output, isModelOutput, learned } };
 }
 
 function onlyOutput(model: OnnxModel): string {
@@ -53,73 +82,84 @@ function onlyOutput(model: OnnxModel): string {
   throw refuse(`one of ${model.outputs.map(show).join(', ')}`, 'output', undefined);
 }
 
-/** Fills in a layer or targets that are not given. */
-function choose(
-  network: Network,
-  layer: NetValue | undefined,
-  targets: NetValue[],
-): { layer: NetValue; targets: NetValue[] } {
-  const [first] = targets;
-  if (layer && first) return { layer, targets };
-  if (layer) {
-    const problem = mapsProblem(layer);
-    if (problem !== undefined) throw unexplainable(network, layer, problem);
-    const proposal = proposeTargets(layer, features(network, layer));
-    if (proposal) return proposal;
-    const [output = network.input] = network.outputs;
-    const way = bridge(network, layer, output);
-    throw unexplainable(network, layer, typeof way === 'string' ? way : 'no feature follows it');
-  }
-  const proposal = propose(network);
-  if (!proposal) {
-    throw expected('a network with a layer that can be explained', 'model', network.path, {
-      op: 'loadPerformer',
-      remedy: 'partlens inspect tells of each layer why it cannot.',
-    });
-  }
-  if (!first) return proposal;
-  const fitting = explainableLayers(network).filter(
-    (one) => typeof bridge(network, one.layer, first) !== 'string',
-  );
-  const same = fitting.find((one) => one.layer === proposal.layer) ?? fitting.at(-1);
-  if (same) return { layer: same.layer, targets };
-  throw refuse('a feature that some layer can rebuild', 'targets', first.name);
+function proposed(network: Network, output: NetValue, decoder: DecoderKind): NetValue {
+  const layer =
+    decoder === 'learned' ? proposeLearnedLayer(network) : propose(network, output)?.layer;
+  if (layer) return layer;
+  throw expected('a network with a layer that can be explained', 'model', network.path, {
+    op: 'loadPerformer',
+    remedy: 'partlens inspect tells of each layer why it cannot.',
+  });
 }
 
-/** Checks the whole way from layer to output and finds the pooling on it. */
-function checkCut(
+/** Why `layer` cannot be explained through `output`, or undefined. */
+export function layerProblem(
   network: Network,
-  { layer, targets, output }: Omit<Cut, 'pool' | 'isModelOutput'>,
-) {
+  layer: NetValue,
+  output: NetValue,
+): string | undefined {
   const problem = mapsProblem(layer);
-  if (problem !== undefined) throw unexplainable(network, layer, problem);
-  let pool: PoolOp | undefined;
+  if (problem !== undefined) return problem;
+  return dependsOn(network, output, layer)
+    ? undefined
+    : `${show(output.name)} does not depend on it`;
+}
+
+/** Targets lie behind the rebuilt maps, each after the one before. */
+function checkTargets(network: Network, site: NetValue, targets: readonly NetValue[]): void {
+  const places = targets.map((target) => network.values.indexOf(target));
   targets.forEach((target, i) => {
-    if (isMaps(target)) throw refuse('a feature vector', 'targets', `${target.name}: maps`);
-    const before = targets[i - 1];
-    if (before && (before === target || !ancestors(target).has(before))) {
+    if (!dependsOn(network, target, site)) {
+      const what = `features that are computed from ${show(site.name)}`;
+      throw refuse(what, 'targets', target.name);
+    }
+    if (i > 0 && (places[i] ?? 0) <= (places[i - 1] ?? 0)) {
       throw refuse(
         'targets in the order of the network',
         'targets',
         targets.map(({ name }) => name),
       );
     }
-    const way = bridge(network, layer, target);
-    if (typeof way === 'string') throw unexplainable(network, layer, way);
-    if (i === 0) ({ pool } = way);
   });
-  const last = targets.at(-1);
-  const behind = last && ancestors(output, new Set([last]));
-  if (!last || !behind?.has(last) || behind.has(network.input)) {
-    const what = `an output that depends on the last target ${show(last?.name)} alone`;
-    throw refuse(what, 'output', output.name);
-  }
-  return pool;
 }
 
-function unexplainable(network: Network, layer: NetValue, reason: string): PartlensError {
-  const names = explainableLayers(network).map((one) => show(one.layer.name));
-  const known = names.length === 0 ? 'none' : names.join(', ');
+/** The way of the published decoder: fully connected layers, one for each target, then the head. */
+function learnedWay(
+  network: Network,
+  { layer, targets, output }: Pick<Cut, 'layer' | 'targets' | 'output'>,
+): Cut['learned'] {
+  const [first] = targets;
+  const last = targets.at(-1);
+  if (!first || !last) return 'it has no target';
+  let pool: PoolOp | undefined;
+  for (const target of targets) {
+    if (isMaps(target)) return `${show(target.name)} has maps`;
+    const way = bridge(network, layer, target);
+    if (typeof way === 'string') return way;
+    if (target === first) ({ pool } = way);
+  }
+  for (const [i, target] of targets.entries()) {
+    const before = targets[i - 1];
+    if (before && !ancestors(target).has(before)) {
+      return `${show(target.name)} does not follow from ${show(before.name)}`;
+    }
+  }
+  const behind = ancestors(output, new Set([last]));
+  if (!behind.has(last) || behind.has(network.input)) {
+    return `${show(output.name)} does not depend on ${show(last.name)} alone`;
+  }
+  return { pool };
+}
+
+function unexplainable(
+  network: Network,
+  layer: NetValue,
+  output: NetValue,
+  reason: string,
+): PartlensError {
+  const names = explainableLayers(network, output).map(({ name }) => show(name));
+  const shown = names.length > 12 ? [...names.slice(0, 3), '...', ...names.slice(-8)] : names;
+  const known = names.length === 0 ? 'none' : shown.join(', ');
   return expected('a layer that can be explained', 'layer', layer.name, {
     op: 'loadPerformer',
     details: { layer: layer.name, reason },

@@ -1,4 +1,4 @@
-import { Graph, type Value } from '../engine/graph.js';
+import type { Graph, Value } from '../engine/graph.js';
 import {
   add,
   avgpool2d,
@@ -29,50 +29,8 @@ interface Fused {
   relu: boolean;
 }
 
-/** Graphs over one set of parameters. */
-export interface EngineGraphs {
-  graphs: Record<string, Graph>;
-  /** Values of the parameters, row-major, by name. */
-  weights: Record<string, Float32Array>;
-}
-
-/** One program: what is given, and what is computed from it, by the names of a session's run. */
-export interface ProgramSpec {
-  from: { name: string; value: NetValue };
-  outputs: readonly { name: string; value: NetValue }[];
-}
-
-/**
- * Builds engine graphs for parts of a network at a fixed batch size. Batch normalization joins the
- * layer before it and ReLUs are fused, except where that would hide a value that some program gives
- * or takes.
- */
-export function buildGraphs(
-  network: Network,
-  programs: Readonly<Record<string, ProgramSpec>>,
-  batch: number,
-): EngineGraphs {
-  const keep = new Set(
-    Object.values(programs).flatMap(({ from, outputs }) => [
-      from.value,
-      ...outputs.map(({ value }) => value),
-    ]),
-  );
-  const fusion = new Fusion(network, keep);
-  const types = new Map<NetValue, Value>();
-  const weights: Record<string, Float32Array> = {};
-  const graphs = Object.entries(programs).map(([name, { from, outputs }]): [string, Graph] => {
-    const builder = new GraphBuilder(network, fusion, weights);
-    builder.start(from.name, from.value, batch, types.get(from.value));
-    builder.finish(outputs);
-    for (const [value, built] of builder.built) types.set(value, built);
-    return [name, builder.graph];
-  });
-  return { graphs: Object.fromEntries(graphs), weights };
-}
-
 /** Decides which steps are computed together. */
-class Fusion {
+export class Fusion {
   readonly #keep: ReadonlySet<NetValue>;
   readonly #readers = new Map<NetValue, number>();
   readonly #fused = new Map<NetValue, Fused>();
@@ -136,36 +94,30 @@ function fold(layer: ConvOp | LinearOp, { scale, shift }: AffineOp): ConvOp | Li
   };
 }
 
-class GraphBuilder {
-  readonly graph = new Graph();
+/** Appends steps of a network to a graph. */
+export class GraphBuilder {
   readonly built = new Map<NetValue, Value>();
   #diagonal = 0;
 
   constructor(
+    readonly graph: Graph,
     readonly network: Network,
     readonly fusion: Fusion,
+    /** Values of the weights by name, row-major: filled while steps are appended. */
     readonly weights: Record<string, Float32Array>,
   ) {}
 
-  /** `like`: the value in another graph, whose layout and flattening it must share. */
-  start(name: string, value: NetValue, batch: number, like: Value | undefined): void {
-    const { layout, chw } = like ?? {
-      layout: value.shape.length === 3 ? 'maps' : 'rows',
-      chw: undefined,
-    };
-    this.built.set(value, this.graph.input(name, [batch, ...value.shape], { layout, chw }));
-  }
-
-  finish(outputs: ProgramSpec['outputs']): void {
+  /** Appends what `outputs` need beyond the values that are `built` already; returns them in order. */
+  append(outputs: readonly NetValue[]): Value[] {
     const needed = new Set<NetValue>();
-    const open = outputs.map(({ value }) => value);
+    const open = [...outputs];
     for (let value = open.pop(); value; value = open.pop()) {
       if (needed.has(value) || this.built.has(value)) continue;
       needed.add(value);
       open.push(...(this.fusion.of(value)?.inputs ?? []));
     }
     for (const value of this.network.values) if (needed.has(value)) this.#build(value);
-    for (const { name, value } of outputs) this.graph.output(name, this.#get(value));
+    return outputs.map((value) => this.#get(value));
   }
 
   #build(value: NetValue): void {
@@ -254,8 +206,10 @@ class GraphBuilder {
     layout: Value['layout'],
     chw?: Value['chw'],
   ): Value {
-    this.weights[name] = data;
-    return this.graph.parameter(name, shape, { layout, chw });
+    const known = this.graph.leaf(`performer/${name}`);
+    if (known) return known;
+    this.weights[`performer/${name}`] = data;
+    return this.graph.frozen(`performer/${name}`, shape, { layout, chw });
   }
 
   #get(value: NetValue): Value {

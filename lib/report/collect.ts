@@ -4,12 +4,15 @@ import { listImages } from '../data/images.js';
 import { PartlensError } from '../errors.js';
 import { evaluateExplainer, type EvaluatedBatch, type Evaluation } from '../evaluate/evaluate.js';
 import type { TrainedExplainer } from '../explainer/trained.js';
+import { pooledSize, rebuiltNames } from '../explainer/network.js';
+import { networkSpec } from '../explainer/run_folder.js';
+import type { Performer } from '../performer/index.js';
 import { gridOf } from '../evaluate/filter_scores.js';
 import { readMetrics } from '../explainer/metrics_log.js';
 import { readPartNames } from '../evaluate/part_names.js';
 import { VERSION } from '../version.js';
 import { configurationOf } from './configuration.js';
-import { measureContributions, type SwitchOff } from './contributions.js';
+import { measureContributions, type SampledFeatures, type SwitchOff } from './contributions.js';
 import { trainingCurves } from './curves.js';
 import type { FilterFacts, Picture, ReportData, Scores } from './data.js';
 import { filterFacts, finite } from './filters.js';
@@ -69,8 +72,8 @@ export async function collectReport(
     signal,
     onProgress: (done, total) => onProgress?.({ phase: 'contributions', done, total }),
   });
-  const { size, geometry } = performer.layer;
-  const targets = config.network.targets.map(({ name }) => name);
+  const { input, layer } = performer;
+  const targets = rebuiltNames(config.network);
   const data: ReportData = {
     run: {
       version: VERSION,
@@ -82,7 +85,7 @@ export async function collectReport(
       steps: explainer.step,
     },
     scores: { ...scoresOf(evaluation), parts: sets.parts },
-    frame: { size: performer.preprocessing.size, cells: size, field: geometry.size },
+    frame: { height: input.height, width: input.width, field: layer.geometry.size },
     pictures,
     classes: seen.classes,
     explainer: sets.explainer,
@@ -114,18 +117,17 @@ class Observed {
   readonly paths: string[] = [];
   readonly classOf: number[] = [];
   readonly classes: string[] = [];
-  /** The performer's maps of some photographs of each class. */
-  readonly sample: ClassSample<Float32Array>;
+  /** What the performer makes of some photographs of each class. */
+  readonly sample: ClassSample<SampledFeatures>;
 
-  constructor({ config }: TrainedExplainer, { sample = 96 }: CollectOptions) {
-    const { channels, side, filters } = config.network;
+  constructor({ config, performer, cells }: TrainedExplainer, { sample = 96 }: CollectOptions) {
+    const { channels, filters } = config.network;
     const { train, validation } = config.images;
     const count = train.length + validation.length;
-    const cells = side * side;
     this.explainer = new Gallery(count, { filters, cells });
     this.performer = new Gallery(count, { filters: channels, cells });
     const folders = new Set([...train, ...validation].map((path) => path.replace(/[^/]*$/, '')));
-    const most = Math.min(sample, INTERVENTION_COST / interventionCost(config.network));
+    const most = Math.min(sample, INTERVENTION_COST / interventionCost(config, performer));
     this.sample = new ClassSample(
       Math.max(1, Math.floor(most / folders.size)),
       config.options.seed,
@@ -136,30 +138,33 @@ class Observed {
     return this.paths.length;
   }
 
-  add({ images, features, maps }: EvaluatedBatch): void {
+  add({ images, features, bypass, maps }: EvaluatedBatch): void {
     const first = this.count;
     this.explainer.add(maps.layer2, first, images.length);
     this.performer.add(features, first, images.length);
-    const size = features.length / images.length;
+    const cut = (data: Float32Array, n: number): Float32Array => {
+      const size = data.length / images.length;
+      return data.slice(n * size, (n + 1) * size);
+    };
     images.forEach(({ image, className }, n) => {
       let c = this.classes.indexOf(className);
       if (c < 0) c = this.classes.push(className) - 1;
       this.paths.push(image);
       this.classOf.push(c);
-      this.sample.offer(c, () => features.slice(n * size, (n + 1) * size));
+      this.sample.offer(c, () => ({
+        layer: cut(features, n),
+        bypass: bypass.map((data) => cut(data, n)),
+      }));
     });
   }
 }
 
-/** Multiply-adds of the decoder for all interventions on one photograph, roughly. */
-function interventionCost({
-  filters,
-  side,
-  pool,
-  targets,
-}: TrainedExplainer['config']['network']): number {
-  const pooled = side / (pool?.stride[0] ?? 1);
-  let width = filters * pooled * pooled;
+/** Multiply-adds of decoder and later layers for all interventions on one photograph, roughly. */
+function interventionCost(config: TrainedExplainer['config'], { tailCost }: Performer): number {
+  const { filters, site, targets } = config.network;
+  const [q, r] = pooledSize(networkSpec(config));
+  if (site) return (filters * site.channels * q * r + tailCost) * filters;
+  let width = filters * q * r;
   let cost = 0;
   for (const { size } of targets) {
     cost += width * size;
@@ -190,7 +195,7 @@ async function filterSets(
   const places = new Map(images.map((image, i) => [image, i]));
   const common = {
     grid,
-    size: performer.preprocessing.size,
+    size: [performer.input.height, performer.input.width] as const,
     classOf: Int32Array.from(seen.classOf),
     classes: seen.classes.length,
     pictureOf: (image: number) => places.get(image) ?? 0,

@@ -9,8 +9,14 @@ export function configurationOf(
   folder: string,
 ): ReportData['configuration'] {
   const { images, network, options, batch, steps } = config;
-  const { layer, output, preprocessing } = performer;
+  const { input, layer, site, bypass, output, preprocessing } = performer;
   const { train, validation } = images;
+  const rebuilt: [string, string][] = network.site
+    ? [
+        ['rebuilt maps', `${site.name}: ${sizes(site.channels, site.height, site.width)}`],
+        ['taken as they are', bypass.map(({ name }) => name).join(', ') || 'nothing'],
+      ]
+    : [];
   return [
     {
       group: 'versions and files',
@@ -29,15 +35,16 @@ export function configurationOf(
     {
       group: 'network',
       entries: [
-        ['layer', `${layer.name}: ${sizes(layer.channels, layer.size, layer.size)}`],
+        ['layer', `${layer.name}: ${sizes(layer.channels, layer.height, layer.width)}`],
         [
           'targets',
           network.targets.map(({ name, size }) => `${name} (${String(size)})`).join(', '),
         ],
+        ...rebuilt,
         ['output', `${output.name} (${String(output.size)})`],
         ['filters', String(network.filters)],
         ['receptive field', `${sizes(...layer.geometry.size)} pixels`],
-        ['network input', `${sizes(preprocessing.size, preprocessing.size)} pixels`],
+        ['network input', `${sizes(input.height, input.width)} pixels`],
         ['steps', `${String(step)} of ${String(steps)}, ${String(batch)} images each`],
       ],
     },

@@ -1,17 +1,19 @@
 import { contours } from 'd3-contour';
+import { sidesOf, type ImageSize } from '../data/image_size.js';
 import type { Grid } from '../evaluate/metrics/index.js';
 
 /**
  * SVG path of the line along which a map, interpolated between its cells, has the value `level`. `map`
- * has the cells of the grid, row-major; `size` is the side of the network's input, pixels. The path is in
+ * has the cells of the grid, row-major; `size` is that of the network's input, pixels. The path is in
  * thousandths of the input's sides, as moves by whole numbers; beyond the outer cells the map counts as
  * 0, so every line is closed. Empty when no cell reaches the level.
  */
 export function contourPath(
   map: ArrayLike<number>,
-  { grid, size, level }: { grid: Grid; size: number; level: number },
+  { grid, size, level }: { grid: Grid; size: ImageSize; level: number },
 ): string {
   const { rows, columns } = grid;
+  const [inputHeight, inputWidth] = sidesOf(size);
   const width = columns + 2;
   const padded = new Array<number>(width * (rows + 2)).fill(0);
   for (let i = 0; i < rows; i++) {
@@ -24,8 +26,8 @@ export function contourPath(
     .contour(padded, level);
   // d3-contour: the centre of cell (i, j) is at (j + 0.5, i + 0.5); here cells are padded by one.
   const place = ([x = 0, y = 0]: readonly number[]): [number, number] => [
-    thousandths(grid.first[1] + grid.stride[1] * (x - 1.5), size),
-    thousandths(grid.first[0] + grid.stride[0] * (y - 1.5), size),
+    thousandths(grid.first[1] + grid.stride[1] * (x - 1.5), inputWidth),
+    thousandths(grid.first[0] + grid.stride[0] * (y - 1.5), inputHeight),
   ];
   return coordinates
     .flat()
@@ -34,8 +36,8 @@ export function contourPath(
 }
 
 /** A position in pixels, counted from the centre of the first one, in thousandths of the side. */
-export function thousandths(pixel: number, size: number): number {
-  return Math.round((1000 * (pixel + 0.5)) / size);
+export function thousandths(pixel: number, side: number): number {
+  return Math.round((1000 * (pixel + 0.5)) / side);
 }
 
 /** `M12 30l4-5 6 0z`: the first point, then the moves from each to the next. */

@@ -4,12 +4,18 @@ import type { Performer } from '../performer/index.js';
 import { PURE, type ContributionRow, type Contributions, type FilterFacts } from './data.js';
 import { significant } from './filters.js';
 
+/** The performer's maps of one photograph, (C, n, m), and what bypasses them. */
+export interface SampledFeatures {
+  layer: Float32Array;
+  bypass: readonly Float32Array[];
+}
+
 /**
- * Outputs (sets, classes) of the performer's head for one photograph, from features that were rebuilt
- * with some maps switched off; `features` are the performer's maps (C, n, n).
+ * Outputs (sets, classes) of the performer for one photograph, from features that were rebuilt with some
+ * maps switched off.
  */
 export type SwitchOff = (
-  features: Float32Array,
+  features: SampledFeatures,
   sets: readonly Intervention[],
 ) => Promise<Float32Array>;
 
@@ -32,7 +38,7 @@ type Row = Pick<ContributionRow, 'kind' | 'name' | 'filters'> & Intervention;
  * the performer's maps of each photograph.
  */
 export async function measureContributions(
-  features: readonly Float32Array[],
+  features: readonly SampledFeatures[],
   filters: readonly FilterFacts[],
   {
     performer,

@@ -69,10 +69,9 @@ export interface Scores {
 
 /** Sizes of what is drawn. */
 export interface Frame {
-  /** Side of the network's input, pixels. */
-  size: number;
-  /** Side of the maps, cells. */
-  cells: number;
+  /** Size of the network's input, pixels. */
+  height: number;
+  width: number;
   /** Receptive field of a cell, pixels of the network's input, [vertical, horizontal]. */
   field: readonly [number, number];
 }

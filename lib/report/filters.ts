@@ -8,6 +8,7 @@ import {
 } from '../evaluate/metrics/index.js';
 import type { Annotations } from '../data/landmarks.js';
 import { mainPart, type FilterScores } from '../evaluate/filter_scores.js';
+import { sidesOf, type ImageSize } from '../data/image_size.js';
 import { contourPath, thousandths } from './contour.js';
 import type { FilterFacts, Spot } from './data.js';
 import type { Gallery, Strong } from './gallery.js';
@@ -16,8 +17,8 @@ import type { Gallery, Strong } from './gallery.js';
 export interface FilterSources {
   gallery: Gallery;
   grid: Grid;
-  /** Side of the network's input, pixels. */
-  size: number;
+  /** Of the network's input, pixels. */
+  size: ImageSize;
   /** Class of each photograph of the gallery. */
   classOf: Int32Array;
   classes: number;
@@ -75,12 +76,13 @@ export function spotOf(
   sources: Pick<FilterSources, 'gallery' | 'grid' | 'size' | 'pictureOf'>,
 ): Spot {
   const { gallery, grid, size, pictureOf } = sources;
+  const [height, width] = sidesOf(size);
   const [y, x] = cellCentre(grid, gallery.peaks.cell[image * gallery.peaks.filters + f] ?? 0);
   return {
     picture: pictureOf(image),
     activation: significant(activation),
-    x: thousandths(x, size),
-    y: thousandths(y, size),
+    x: thousandths(x, width),
+    y: thousandths(y, height),
     contour: contourPath(map, { grid, size, level: activation / 2 }),
   };
 }

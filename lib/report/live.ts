@@ -50,12 +50,12 @@ export class LiveView {
 
   private constructor(options: LiveViewOptions) {
     this.#options = options;
-    const { layer, preprocessing } = options.performer;
+    const { layer, input } = options.performer;
     this.#data = {
       state: 'running',
       status: 'starting',
       share: 0,
-      frame: { size: preprocessing.size, cells: layer.size, field: layer.geometry.size },
+      frame: { height: input.height, width: input.width, field: layer.geometry.size },
       pictures: [],
       parts: { step: 0, filters: [] },
       curves: [],
@@ -181,7 +181,7 @@ function partsOf({ step, images, filters, layer2 }: WatchedMaps, performer: Perf
   const cells = grid.rows * grid.columns;
   const gallery = new Gallery(images.length, { filters, cells });
   gallery.add(layer2, 0, images.length);
-  const frame = { gallery, grid, size: performer.preprocessing.size };
+  const frame = { gallery, grid, size: [performer.input.height, performer.input.width] as const };
   const count = Math.min(FILTERS, filters);
   const chosen = Array.from({ length: count }, (_, i) => Math.floor((i * filters) / count));
   return {

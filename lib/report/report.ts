@@ -44,8 +44,10 @@ export async function writeReport(
     const { data, evaluation } = await collectReport(explainer, {
       ...options,
       folder: dirname(path),
-      switchOff: async (features, sets) =>
-        intervene(explainer, await explainer.encode(features), sets, options.signal),
+      switchOff: async ({ layer, bypass }, sets) => {
+        const image = { encoding: await explainer.encode(layer), bypass };
+        return intervene(explainer, image, sets, options.signal);
+      },
     });
     await writeTextAtomic(path, htmlPage(page, { title: titleOf(data), data }));
     return { path, bytes: (await stat(path)).size, evaluation };

@@ -22,7 +22,7 @@ function area(polygon: readonly [number, number][]): number {
 
 describe('explain: contours', () => {
   it('of a round hill is a circle around its peak', () => {
-    const [circle, ...more] = contours(hills([3, 5]), N);
+    const [circle, ...more] = contours(hills([3, 5]), { rows: N, columns: N });
     expect(more).to.have.length(0);
     const radii = circle!.map(([x, y]) => Math.hypot(x - 3, y - 5));
     // A Gaussian of variance 2, blurred by the spline (variance 1/3), at half of its height.
@@ -32,7 +32,7 @@ describe('explain: contours', () => {
   });
 
   it('of two hills are two polygons, of the same direction', () => {
-    const found = contours(hills([1, 1], [7, 6]), N);
+    const found = contours(hills([1, 1], [7, 6]), { rows: N, columns: N });
     expect(found).to.have.length(2);
     expect(Math.sign(area(found[0]!))).to.equal(Math.sign(area(found[1]!)));
   });
@@ -41,7 +41,7 @@ describe('explain: contours', () => {
     const ring = Float32Array.from({ length: N * N }, (_, i) =>
       Math.exp(-((Math.hypot((i % N) - 4, Math.floor(i / N) - 4) - 3) ** 2)),
     );
-    const areas = contours(ring, N).map(area);
+    const areas = contours(ring, { rows: N, columns: N }).map(area);
     expect(areas).to.have.length(2);
     expect(areas[0]! * areas[1]!).to.be.below(0);
   });
@@ -52,7 +52,7 @@ describe('explain: contours', () => {
       [8, 8],
       [0, 8],
     ] as const) {
-      const [only, ...more] = contours(hills([x, y]), N);
+      const [only, ...more] = contours(hills([x, y]), { rows: N, columns: N });
       expect(more).to.have.length(0);
       expect(Math.abs(area(only!))).to.be.above(2);
       for (const [px, py] of only!) expect(Math.min(px, py)).to.be.within(-2, 9);
@@ -63,12 +63,12 @@ describe('explain: contours', () => {
         map.map((value) => value * 1e6),
         N,
       )[0],
-    ).to.have.length(contours(map, N)[0]!.length);
-    expect(contours(new Float32Array(N * N), N)).to.deep.equal([]);
+    ).to.have.length(contours(map, { rows: N, columns: N })[0]!.length);
+    expect(contours(new Float32Array(N * N), { rows: N, columns: N })).to.deep.equal([]);
   });
 
   it('a map that is the same everywhere has one outline', () => {
-    expect(contours(new Float32Array(N * N).fill(3), N)).to.have.length(1);
+    expect(contours(new Float32Array(N * N).fill(3), { rows: N, columns: N })).to.have.length(1);
     expect(contours(new Float32Array([1]), 1)).to.have.length(1);
   });
 });

@@ -1,3 +1,4 @@
+import { sidesOf } from '../../data/image_size.js';
 import { expected } from '../../errors.js';
 import { Random } from '../../random.js';
 import {
@@ -157,7 +158,8 @@ function meets(
   const { size, parts, y, x } = annotations;
   const [cy, cx] = cellCentre(grid, peaks.cell[n * peaks.filters + f] ?? 0);
   const at = n * parts.length + part;
-  const within = (centre: number, place: number): boolean =>
-    place >= centre - half * size && place < centre + half * size;
-  return within(cy, y[at] ?? NaN) && within(cx, x[at] ?? NaN);
+  const [height, width] = sidesOf(size);
+  const within = (centre: number, place: number, side: number): boolean =>
+    place >= centre - half * side && place < centre + half * side;
+  return within(cy, y[at] ?? NaN, height) && within(cx, x[at] ?? NaN, width);
 }

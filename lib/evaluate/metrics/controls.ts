@@ -1,3 +1,4 @@
+import { sidesOf } from '../../data/image_size.js';
 import type { Annotations } from '../../data/landmarks.js';
 import { Random } from '../../random.js';
 import {
@@ -26,7 +27,7 @@ export interface Controls {
  * - A fixed position has no activation: all images in which a landmark is annotated count, not 100 of
  *   them (the estimate of a standard deviation does not depend on their number), and each category
  *   counts alike: mean over categories of the mean over their landmarks.
- * - `fixedPositionCentre`: the middle of the image, ((size - 1) / 2, (size - 1) / 2).
+ * - `fixedPositionCentre`: the middle of the image, ((height - 1) / 2, (width - 1) / 2).
  * - `random`: `filters` filters (default 64) whose activation in each image is uniformly random and whose
  *   peak is a random cell, scored as filters are. The same seed gives the same number.
  *
@@ -37,7 +38,7 @@ export function controls(
   { seed, filters = 64 }: { seed: number; filters?: number },
 ): Controls {
   const landmarks = findLandmarks(annotations);
-  const middle = (annotations.size - 1) / 2;
+  const [height, width] = sidesOf(annotations.size);
   let best = { value: Infinity, cell: 0 };
   for (let cell = 0; cell < grid.rows * grid.columns; cell++) {
     const value = fixedPosition(annotations, landmarks, cellCentre(grid, cell));
@@ -46,7 +47,7 @@ export function controls(
   return {
     fixedPositionBest: best.value,
     fixedPositionBestCell: best.cell,
-    fixedPositionCentre: fixedPosition(annotations, landmarks, [middle, middle]),
+    fixedPositionCentre: fixedPosition(annotations, landmarks, [(height - 1) / 2, (width - 1) / 2]),
     random: randomPositions({ annotations, grid }, seed, filters),
   };
 }

@@ -1,3 +1,4 @@
+import { diagonalOf, sidesOf } from '../../data/image_size.js';
 import { annotatedImages, type Annotations } from '../../data/landmarks.js';
 import { expected } from '../../errors.js';
 import { cellCentre, checkPeaks, type Grid, type Peaks } from './peaks.js';
@@ -49,7 +50,7 @@ export const TOP_IMAGES = 100;
  * - The activation of an image is the maximum of the filter's map, its position the first cell in
  *   row-major order that has it. Of images with equal activations the first ones are taken.
  * - Positions, landmarks and diagonal are in pixels of the network's input (all images are stretched to
- *   it): the diagonal is size * sqrt(2).
+ *   it): the diagonal is that of the input.
  * - A landmark is one part of one category. Those with fewer than two annotated images are left out;
  *   with fewer than 100 all of them count, also where the filter's activation is 0 (its position is then
  *   the first cell; `firing` tells how often).
@@ -107,7 +108,9 @@ export function findLandmarks(annotations: Annotations): Landmark[] {
     const op = 'metrics';
     throw expected(what, 'y and x', [y.length, x.length], { code: 'E_SHAPE', op });
   }
-  if (!(size > 0)) throw expected('a number > 0', 'size', size, { op: 'metrics' });
+  if (!sidesOf(size).every((side) => side > 0)) {
+    throw expected('a number > 0', 'size', size, { op: 'metrics' });
+  }
   const landmarks: Landmark[] = [];
   for (let c = 0; c < categories.length; c++) {
     for (let part = 0; part < parts.length; part++) {
@@ -194,7 +197,7 @@ export function instabilityAt(
   position: (image: number) => readonly [number, number],
 ): number {
   const { parts, y, x, size } = annotations;
-  const diagonal = size * Math.SQRT2;
+  const diagonal = diagonalOf(size);
   const distances = Float64Array.from(images, (n) => {
     const at = n * parts.length + part;
     const [py, px] = position(n);

@@ -1,3 +1,4 @@
+import { diagonalOf } from '../../data/image_size.js';
 import type { Annotations } from '../../data/landmarks.js';
 import {
   filterCategories,
@@ -105,7 +106,7 @@ function nearestPart(
   radius: number,
 ): number {
   let best = -1;
-  let least = radius * size * Math.SQRT2;
+  let least = radius * diagonalOf(size);
   for (let part = 0; part < parts.length; part++) {
     const at = image * parts.length + part;
     const distance = Math.hypot(py - (y[at] ?? NaN), px - (x[at] ?? NaN));

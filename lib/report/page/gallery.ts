@@ -178,7 +178,7 @@ function legend({ frame, scores }: ReportData): string {
   return (
     'The photographs in which each filter is strongest, stretched to a square as the network sees ' +
     `them. Bright: around the strongest cell, fading to the edge of its receptive field (${String(width)} x ` +
-    `${String(height)} of ${String(frame.size)} x ${String(frame.size)} pixels). Line: half of the strongest activation. ` +
+    `${String(height)} of ${String(frame.width)} x ${String(frame.height)} pixels). Line: half of the strongest activation. ` +
     'Beside each filter: the filter of the performer that most often peaks at the same place.' +
     (scores.parts ? ' A question mark: fewer than half of the peaks are at the part.' : '')
   );

@@ -14,7 +14,7 @@ export interface Drawing {
  */
 export function drawSpot({ picture, spot, frame }: Drawing): HTMLElement {
   const [height, width] = frame.field;
-  const radius = (side: number): string => `${((50 * side) / frame.size).toFixed(1)}%`;
+  const radius = (field: number, side: number): string => `${((50 * field) / side).toFixed(1)}%`;
   return h(
     'span',
     { class: 'drawing' },
@@ -26,8 +26,8 @@ export function drawSpot({ picture, spot, frame }: Drawing): HTMLElement {
       style: {
         '--x': `${String(spot.x / 10)}%`,
         '--y': `${String(spot.y / 10)}%`,
-        '--rx': radius(width),
-        '--ry': radius(height),
+        '--rx': radius(width, frame.width),
+        '--ry': radius(height, frame.height),
       },
     }),
     svg(
