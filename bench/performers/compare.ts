@@ -81,7 +81,7 @@ function difference(values: ArrayLike<number>, y: Float32Array): number {
 
 /** The layers whose side is nearest to 14. */
 function nearestLayers(layers: readonly ExplainableLayer[]): ExplainableLayer[] {
-  const distance = ({ size }: ExplainableLayer): number => Math.abs(size - SIDE);
+  const distance = ({ height }: ExplainableLayer): number => Math.abs(height - SIDE);
   const least = Math.min(...layers.map(distance));
   return layers.filter((layer) => distance(layer) === least);
 }
@@ -171,7 +171,7 @@ function describe(layers: readonly ExplainableLayer[] = []): string {
   const last = layers.at(-1);
   if (!first || !last) return 'none';
   const names = first === last ? first.name : `${first.name} to ${last.name}`;
-  return `${String(first.size)} x ${String(first.size)}: ${String(layers.length)}, ${names}`;
+  return `${String(first.height)} x ${String(first.width)}: ${String(layers.length)}, ${names}`;
 }
 
 function row(
@@ -223,7 +223,7 @@ console.log(
 );
 const compared = results.filter(({ error }) => error !== undefined);
 const right = compared.filter(({ error = NaN }) => error <= AGREE);
-const middle = right.filter(({ layers }) => isMiddle(layers?.[0]?.size));
+const middle = right.filter(({ layers }) => isMiddle(layers?.[0]?.height));
 const counts = [results, compared, right, middle].map(({ length }) => String(length));
 console.log(
   `\n${counts[0] ?? ''} models, ${counts[1] ?? ''} compared: ${counts[2] ?? ''} within ` +

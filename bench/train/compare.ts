@@ -48,10 +48,10 @@ export async function drawStart(
           { shape: shapes.get(name)?.shape ?? [], data },
         ]),
       );
-    const { channels, side } = setting.spec;
+    const { channels, height, width } = setting.spec;
     const given: Tensors = {
       ...withShapes(weights),
-      features: { shape: [setting.batch, channels, side, side], data: batch.features },
+      features: { shape: [setting.batch, channels, height, width], data: batch.features },
     };
     batch.targets.forEach((data, l) => {
       const shape = [setting.batch, data.length / setting.batch];

@@ -14,9 +14,9 @@ export async function createLayer(
   { batch, spec }: Setting,
   { threads, accuracy }: OursOptions,
 ): Promise<Session> {
-  const { filters, side, channels } = spec;
+  const { filters, height, width, channels } = spec;
   const graph = new Graph();
-  const x = graph.parameter('x', [batch, channels, side, side]);
+  const x = graph.parameter('x', [batch, channels, height, width]);
   const w = graph.parameter('w', [filters, channels, 3, 3], { layout: 'conv_weight' });
   const y = conv2d(x, w, undefined, { pad: 1 });
   const g = graph.parameter('g', y.shape);

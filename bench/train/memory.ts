@@ -23,10 +23,12 @@ function resetPeak(): void {
 }
 
 function batchOf({ batch, spec }: Setting): Batch {
-  const features = sizeOf([batch, spec.channels, spec.side, spec.side]);
+  const features = sizeOf([batch, spec.channels, spec.height, spec.width]);
   return {
     features: new Float32Array(features).fill(1),
     targets: spec.targets.map(({ size }) => new Float32Array(batch * size).fill(1)),
+    bypass: [],
+    output: undefined,
   };
 }
 

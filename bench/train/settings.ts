@@ -5,7 +5,7 @@ import type { Batch } from '../../lib/explainer/trainer.js';
 
 /**
  * One training step to be timed, of the method as published: without the diversity term, which the peers
- * do not have either. bench/gpu/setting.py has the same three by the same names.
+ * do not have either, and with the decoder that learns fully connected layers. bench/gpu/setting.py has the same three by the same names.
  */
 export interface Setting {
   name: string;
@@ -26,10 +26,19 @@ interface Sizes {
 
 export function settingOf(name: string, sizes: Sizes, given: Partial<TrainOptions> = {}): Setting {
   const { channels, batch, side = 14, bar } = sizes;
-  const targets = sizes.targets.map((size, l) => ({ name: `h${String(l + 1)}`, size, relu: true }));
+  const targets = sizes.targets.map((size, l) => ({
+    ...{ name: `h${String(l + 1)}`, shape: [size], size, relu: true },
+  }));
   const pool = { kernel: 2, stride: 2 };
-  const spec = { channels, side, filters: channels, pool, targets, featureScale: 1 };
-  return { name, batch, spec, options: parseTrainOptions({ diversity: 0, ...given }), bar };
+  const cells = { height: side, width: side, pool, site: undefined };
+  const spec = { channels, filters: channels, ...cells, targets, featureScale: 1 };
+  return {
+    name,
+    batch,
+    spec,
+    options: parseTrainOptions({ diversity: 0, decoder: 'learned', ...given }),
+    bar,
+  };
 }
 
 export const SETTINGS: readonly Setting[] = [
@@ -50,7 +59,7 @@ export function withDiversity(setting: Setting): Setting {
 
 /** A batch of maps with a few bright spots, and targets at random. */
 export function drawBatch({ batch, spec }: Setting, seed: number): Batch {
-  const { channels, side, targets } = spec;
+  const { channels, height: side, targets } = spec;
   const random = new Random(seed, 'bench/train');
   const features = new Float32Array(batch * channels * side * side);
   for (let map = 0; map < batch * channels; map++) {
@@ -63,5 +72,10 @@ export function drawBatch({ batch, spec }: Setting, seed: number): Batch {
   }
   const target = (size: number): Float32Array =>
     Float32Array.from({ length: batch * size }, () => Math.max(random.normal() + 0.3, 0));
-  return { features, targets: targets.map(({ size }) => target(size)) };
+  return {
+    features,
+    targets: targets.map(({ size }) => target(size)),
+    bypass: [],
+    output: undefined,
+  };
 }

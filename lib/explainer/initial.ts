@@ -9,6 +9,9 @@ import type { TrainOptions } from './options.js';
  */
 export type InitialFilters = Float32Array;
 
+/** w_p where the ordinary track starts from directions: p = 0.12. */
+const QUIET_PARTS = -2;
+
 /** Directions that layers start from; undefined for random filters. */
 export interface InitialDirections {
   interpretable?: InitialFilters | undefined;
@@ -19,7 +22,8 @@ export interface InitialDirections {
  * Initial parameters by name: He-normal (standard deviation sqrt(2 / fan-in)), biases and w_p 0, from
  * the seed. With `interpretable` directions the centre taps of `conv_interp_1` are these, and those of
  * `conv_interp_2` the identity, both scaled to the norm that He-normal filters have on average; with
- * `ordinary` ones so are those of `conv_ordin`.
+ * `ordinary` ones so are those of `conv_ordin`, and p starts at 0.12: filters that mean nothing yet would
+ * hide from the decoder what the ordinary track knows.
  */
 export function initialWeights(
   shapes: ReadonlyMap<string, ValueType>,
@@ -40,7 +44,10 @@ export function initialWeights(
     setCentreTaps(weights, shapes, 'conv_interp_1.weight', interpretable);
     setCentreTaps(weights, shapes, 'conv_interp_2.weight', undefined);
   }
-  if (ordinary) setCentreTaps(weights, shapes, 'conv_ordin.weight', ordinary);
+  if (ordinary) {
+    setCentreTaps(weights, shapes, 'conv_ordin.weight', ordinary);
+    weights['mix.w_p']?.fill(QUIET_PARTS);
+  }
   return weights;
 }
 

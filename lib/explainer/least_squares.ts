@@ -53,8 +53,8 @@ export class LeastSquares {
     for (let i = 0; i < size; i++) {
       const value = input[i] ?? 0;
       if (value === 0) continue;
-      for (let j = 0; j <= i; j++) this.#gram[i * size + j]! += value * (input[j] ?? 0);
-      for (let s = 0; s < S; s++) this.#cross[i * S + s]! += value * output(s);
+      for (let j = 0; j <= i; j++) add(this.#gram, i * size + j, value * (input[j] ?? 0));
+      for (let s = 0; s < S; s++) add(this.#cross, i * S + s, value * output(s));
     }
   }
 
@@ -75,7 +75,7 @@ export class LeastSquares {
     const L = this.#gram.slice();
     let trace = 0;
     for (let i = 0; i < size; i++) trace += L[i * size + i] ?? 0;
-    for (let i = 0; i < size; i++) L[i * size + i]! += (RIDGE * trace) / size;
+    for (let i = 0; i < size; i++) add(L, i * size + i, (RIDGE * trace) / size);
     for (let i = 0; i < size; i++) {
       for (let j = 0; j <= i; j++) {
         let sum = L[i * size + j] ?? 0;
@@ -92,10 +92,11 @@ export class LeastSquares {
     const z = this.#cross.slice();
     const reduce = (i: number, k: number, factor: number): void => {
       if (factor === 0) return;
-      for (let s = 0; s < S; s++) z[i * S + s]! -= factor * (z[k * S + s] ?? 0);
+      for (let s = 0; s < S; s++) add(z, i * S + s, -factor * (z[k * S + s] ?? 0));
     };
     const divide = (i: number): void => {
-      for (let s = 0; s < S; s++) z[i * S + s]! /= L[i * size + i] ?? 1;
+      const pivot = L[i * size + i] ?? 1;
+      for (let s = 0; s < S; s++) z[i * S + s] = (z[i * S + s] ?? 0) / pivot;
     };
     for (let i = 0; i < size; i++) {
       for (let k = 0; k < i; k++) reduce(i, k, L[i * size + k] ?? 0);
@@ -107,6 +108,10 @@ export class LeastSquares {
     }
     return z;
   }
+}
+
+function add(sums: Float64Array, at: number, value: number): void {
+  sums[at] = (sums[at] ?? 0) + value;
 }
 
 /** Weights (S, D) of a 1 x 1 convolution as the centre taps of one of side k, row-major (S, D, k, k). */

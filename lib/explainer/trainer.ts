@@ -13,7 +13,7 @@ import { filterNorms, initialWeights, type InitialDirections } from './initial.j
 import { centreTaps, LeastSquares } from './least_squares.js';
 import type { TailPart } from '../performer/index.js';
 import { buildTrainingGraph, INTERPRETABLE, overlapWeights } from './loss.js';
-import { buildNetwork, type NetworkSpec } from './network.js';
+import { buildNetwork, rebuiltNames, type NetworkSpec } from './network.js';
 import type { TrainOptions } from './options.js';
 
 /** Cells that the least squares of the decoder are taken over. */
@@ -191,7 +191,7 @@ export class Trainer {
       weights,
       balanced: options.lambdaFilter === 'balanced',
     });
-    checkFinite(report);
+    checkFinite(report, rebuiltNames(this.#options.spec));
     return report;
   }
 
@@ -278,9 +278,12 @@ function readReport(
   };
 }
 
-function checkFinite({ step, rec, kl = 0, contribution, filter, overlap, p }: StepReport): void {
+function checkFinite(
+  { step, rec, kl = 0, contribution, filter, overlap, p }: StepReport,
+  names: readonly string[],
+): void {
   const terms = [
-    ...rec.map((value, l) => [`reconstruction loss ${String(l + 1)}`, value] as const),
+    ...rec.map((value, l) => [`reconstruction loss of ${names[l] ?? ''}`, value] as const),
     ['divergence of the classes', kl] as const,
     ...filter.map((value, l) => [`filter loss of ${INTERPRETABLE[l] ?? ''}`, value] as const),
     ...overlap.map((value, l) => [`overlap of ${INTERPRETABLE[l] ?? ''}`, value] as const),

@@ -76,8 +76,7 @@ export interface Site {
 export function siteOf(network: Network, layer: NetValue): Site {
   const [reader, other] = readersOf(network, layer);
   const op = reader?.step?.op;
-  const asked = network.outputs.includes(layer);
-  if (reader && !other && !asked && op?.kind === 'maxpool' && isMaps(reader)) {
+  if (reader && !other && op?.kind === 'maxpool' && isMaps(reader)) {
     return { value: reader, pool: op };
   }
   return { value: layer, pool: undefined };

@@ -89,8 +89,9 @@ describe('the training step of bench/gpu', () => {
       }
       const { graph } = buildTrainingGraph(
         {
-          ...{ channels, filters, side, pool: { kernel: 2, stride: 2 }, featureScale: 1 },
-          targets: sizes.map((size, i) => ({ name: String(i), size, relu: true })),
+          ...{ channels, filters, height: side, width: side, site: undefined },
+          ...{ pool: { kernel: 2, stride: 2 }, featureScale: 1 },
+          targets: sizes.map((size, i) => ({ name: String(i), shape: [size], size, relu: true })),
         },
         trainOptions.parse({ diversity: 0, ...(sgd ? { optimizer: 'sgd' as const } : {}) }),
         { batch, targetPower: [1, 1] },

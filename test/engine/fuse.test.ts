@@ -50,8 +50,11 @@ function smallNetwork(optimizer: Optimizer): Graph {
 
 /** The explainer's training step. */
 function explainerStep(options: Parameters<typeof trainOptions.parse>[0]): Graph {
-  const spec = { channels: 5, side: 6, filters: 7, pool: { kernel: 2 }, featureScale: 0.5 };
-  const targets = [11, 6].map((size, i) => ({ name: `target ${String(i)}`, size, relu: true }));
+  const cells = { height: 6, width: 6, pool: { kernel: 2 }, site: undefined };
+  const spec = { channels: 5, filters: 7, ...cells, featureScale: 0.5 };
+  const targets = [11, 6].map((size, i) => ({
+    ...{ name: `target ${String(i)}`, shape: [size], size, relu: true },
+  }));
   const training = { batch: N, targetPower: [1, 2] };
   return buildTrainingGraph({ ...spec, targets }, trainOptions.parse(options), training).graph;
 }

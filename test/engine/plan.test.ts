@@ -43,12 +43,14 @@ function planned(graph: Graph): { plan: Plan; program: Program } {
 function trainingGraph(): Graph {
   const spec = {
     channels: 6,
-    side: 8,
+    height: 8,
+    width: 8,
     filters: 8,
     pool: { kernel: 2 },
+    site: undefined,
     targets: [
-      { name: 'fc6', size: 24, relu: true },
-      { name: 'fc7', size: 12, relu: false },
+      { name: 'fc6', shape: [24], size: 24, relu: true },
+      { name: 'fc7', shape: [12], size: 12, relu: false },
     ],
     featureScale: 0.5,
   };

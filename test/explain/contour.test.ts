@@ -61,7 +61,7 @@ describe('explain: contours', () => {
     expect(
       contours(
         map.map((value) => value * 1e6),
-        N,
+        { rows: N, columns: N },
       )[0],
     ).to.have.length(contours(map, { rows: N, columns: N })[0]!.length);
     expect(contours(new Float32Array(N * N), { rows: N, columns: N })).to.deep.equal([]);
@@ -69,6 +69,6 @@ describe('explain: contours', () => {
 
   it('a map that is the same everywhere has one outline', () => {
     expect(contours(new Float32Array(N * N).fill(3), { rows: N, columns: N })).to.have.length(1);
-    expect(contours(new Float32Array([1]), 1)).to.have.length(1);
+    expect(contours(new Float32Array([1]), { rows: 1, columns: 1 })).to.have.length(1);
   });
 });

@@ -241,10 +241,10 @@ describe('explain: one prediction', () => {
     await use(async (explainer) => {
       const { instability } = await explainer.evaluate({ landmarks });
       const { layer2, annotations } = instability!;
-      const { size, geometry } = performer.layer;
+      const { height, width, geometry } = performer.layer;
       const grid = {
-        rows: size,
-        columns: size,
+        rows: height,
+        columns: width,
         stride: geometry.stride,
         first: geometry.firstCentre,
       };

@@ -10,12 +10,14 @@ import { Random } from '../../lib/random.js';
 /** More filters than channels, pooling, two targets. */
 export const SPEC: NetworkSpec = {
   channels: 6,
-  side: 8,
+  height: 8,
+  width: 8,
   filters: 10,
   pool: { kernel: 2 },
+  site: undefined,
   targets: [
-    { name: 'fc1', size: 12, relu: true },
-    { name: 'fc2', size: 9, relu: true },
+    { name: 'fc1', shape: [12], size: 12, relu: true },
+    { name: 'fc2', shape: [9], size: 9, relu: true },
   ],
   featureScale: 0.7,
 };
@@ -31,8 +33,10 @@ export function batchOf(step: number, spec = SPEC): Batch {
   const positive = (length: number, shift: number): Float32Array =>
     Float32Array.from({ length }, () => Math.max(random.normal() + shift, 0));
   return {
-    features: positive(BATCH * spec.channels * spec.side ** 2, 0.2),
+    features: positive(BATCH * spec.channels * spec.height * spec.width, 0.2),
     targets: spec.targets.map(({ size }, l) => positive(BATCH * size, 0.5 * l)),
+    bypass: [],
+    output: undefined,
   };
 }
 
@@ -47,7 +51,7 @@ export async function trainerOf(given: TrainOptionsInput = {}, spec = SPEC): Pro
     backend: 'cpu',
     threads: 1,
   });
-  await trainer.initialise(batchOf(0, spec));
+  await trainer.initialise([batchOf(0, spec)]);
   return trainer;
 }
 

@@ -66,7 +66,7 @@ describe('explainer: initial weights', () => {
   it('with directions: those in the centre taps of the first layer, norms as before', () => {
     const directions = new Float32Array(64 * 48);
     for (let f = 0; f < 64; f++) directions[f * 48 + ((5 * f) % 48)] = 1;
-    const weights = initialWeights(shapes, { seed: 1 }, directions);
+    const weights = initialWeights(shapes, { seed: 1 }, { interpretable: directions });
     const w = weights['conv_interp_1.weight'] ?? new Float32Array(0);
     for (const [f, norm] of filterNorms(w, 64).entries()) {
       const filter = w.subarray(f * 48 * 9, (f + 1) * 48 * 9);
@@ -206,14 +206,14 @@ describe('explainer: trainer', () => {
   it('stops at a loss that is not finite, naming step, term and layer', async () => {
     const trainer = await trainerOf();
     await trainer.step(batchOf(0), 0);
-    const { features, targets } = batchOf(1);
+    const { targets, ...rest } = batchOf(1);
     const wrong = targets.map((target, l) => (l === 1 ? target.map(() => Infinity) : target));
     const error = await failure(
       'E_STATE',
-      /step 2: the reconstruction loss of fc_dec_2 is Infinity/,
-      () => trainer.step({ features, targets: wrong }, 1),
+      /step 2: the reconstruction loss of fc2 is Infinity/,
+      () => trainer.step({ ...rest, targets: wrong }, 1),
     );
-    expect(error.details).to.deep.equal({ step: 1, term: 'reconstruction loss of fc_dec_2' });
+    expect(error.details).to.deep.equal({ step: 1, term: 'reconstruction loss of fc2' });
     trainer.dispose();
   });
 });

@@ -202,11 +202,11 @@ describe('export: ONNX against onnxruntime', function () {
         });
         const builder = new OnnxBuilder();
         const output = await addPerformer(builder, performer, 'image');
-        const { channels, size: side } = performer.layer;
+        const { channels, height, width } = performer.layer;
         const bytes = encodeModel({
           opset: 17,
           inputs: [{ name: 'image', dims: ['N', 3, size, size] }],
-          outputs: [{ name: output, dims: ['N', channels, side, side] }],
+          outputs: [{ name: output, dims: ['N', channels, height, width] }],
           nodes: builder.nodes,
           initializers: builder.initializers,
         });

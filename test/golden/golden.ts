@@ -141,10 +141,14 @@ function buildGraph(config: GoldenFile['config']): TrainingGraph {
   });
   const spec = {
     channels: C,
-    side: n,
+    height: n,
+    width: n,
     filters: D,
     pool: pool === 1 ? undefined : { kernel: pool },
-    targets: targets.map((size, i) => ({ name: `target_${String(i + 1)}`, size, relu: true })),
+    site: undefined,
+    targets: targets.map((size, i) => ({
+      ...{ name: `target_${String(i + 1)}`, shape: [size], size, relu: true },
+    })),
     featureScale: 1,
   };
   return buildTrainingGraph(spec, options, { batch: B, targetPower });

@@ -4,7 +4,9 @@ import { layerInfo } from '../../lib/performer/layer_info.js';
 import { editDistance, nearest } from '../../lib/performer/nearest.js';
 import { parseModel } from '../../lib/performer/onnx_read.js';
 import { buildModel, type ModelSpec } from '../../lib/performer/onnx_write.js';
+import type { NetValue, Network } from '../../lib/performer/network.js';
 import { explainableLayers, propose } from '../../lib/performer/propose.js';
+import { bypassOf, joints, readersOf, siteOf } from '../../lib/performer/tail.js';
 import { selectCut, type Cut, type CutNames } from '../../lib/performer/select.js';
 import {
   alexNet,
@@ -24,30 +26,83 @@ const refused = (message: RegExp, spec: ModelSpec, names: CutNames) =>
   failure('E_ARGUMENT', message, () => cutOf(spec, names));
 const names = ({ layer, targets }: Cut) => [layer.name, targets.map(({ name }) => name)];
 
+/** The network and a value of it. */
+const networkOf = (spec: ModelSpec) => lowerModel(model(spec));
+const named = (network: Network, name: string): NetValue => network.names.get(name)!;
+const namesOf = (values: readonly NetValue[]): string[] => values.map(({ name }) => name);
+
 describe('performer: which layers can be explained', () => {
-  const cases: [string, () => GeneratedModel, string[]][] = [
-    ['AlexNet', alexNet, ['conv5', 'conv5_relu']],
-    ['VGG', vgg, ['conv5', 'conv5_relu', 'pool5']],
-    ['SqueezeNet', squeezeNet, ['conv10', 'conv10_relu']],
-    ['ResNet', resNet, ['post_bn', 'post_bn_relu']],
+  const cases: [string, () => GeneratedModel, string, string[]][] = [
+    ['AlexNet', alexNet, 'conv5_relu', ['fc6_relu', 'fc8']],
+    ['VGG', vgg, 'conv5_relu', ['fc6_relu', 'fc8']],
+    ['SqueezeNet', squeezeNet, 'conv10_relu', ['gap']],
+    ['ResNet', resNet, 'post_bn_relu', ['flat', 'fc']],
   ];
-  for (const [title, make, layers] of cases) {
+  for (const [title, make, layer, targets] of cases) {
     it(`proposes layer and targets of ${title}`, () => {
-      const { spec, layer, targets } = make();
-      const network = lowerModel(model(spec));
-      expect(explainableLayers(network).map((one) => one.layer.name)).to.deep.equal(layers);
-      const proposal = propose(network);
+      const network = networkOf(make().spec);
+      const proposal = propose(network, network.outputs[0]!);
       expect(proposal?.layer.name).to.equal(layer);
-      expect(proposal?.targets.map(({ name }) => name)).to.deep.equal(targets);
-      expect(proposal?.reason).to.include(JSON.stringify(targets[0]));
+      expect(namesOf(proposal?.targets ?? [])).to.deep.equal(targets);
+      for (const name of [layer, ...targets]) expect(proposal?.reason).to.include(`"${name}"`);
     });
   }
 
-  it('says why it proposes pooled features where no rectified FC layer follows', () => {
-    const proposal = propose(lowerModel(model(resNet().spec)));
-    expect(proposal?.reason).to.match(
-      /^No rectified fully connected layer follows "post_bn_relu": its pooled features "flat"/,
-    );
+  it('takes every map of at least 4 x 4 cells that the output depends on', () => {
+    const network = networkOf(resNet().spec);
+    const [output] = network.outputs;
+    const maps = network.values.filter(({ shape: [, h = 1, w = 1] }) => Math.min(h, w) >= 4);
+    expect(namesOf(explainableLayers(network, output!))).to.deep.equal(namesOf(maps));
+    expect(maps.length).to.be.above(5);
+  });
+
+  it('rebuilds behind the pooling that alone reads a layer, else the layer itself', () => {
+    const { site, learned } = cutOf(alexNet().spec);
+    expect(site.value.name).to.equal('pool5');
+    expect(site.pool).to.deep.include({ kernel: [3, 3], stride: [2, 2], pad: [0, 0, 0, 0] });
+    expect(learned).to.deep.equal({ pool: site.pool });
+    expect(cutOf(vgg().spec, { layer: 'pool5' }).site).to.deep.include({ pool: undefined });
+    const network = networkOf(squeezeNet().spec);
+    const two = network.values.find((one) => readersOf(network, one).length > 1)!;
+    expect(siteOf(network, two)).to.deep.equal({ value: two, pool: undefined });
+  });
+
+  it('a layer inside a block is bypassed by the value that its skip connection carries', () => {
+    const { spec } = resNet();
+    const cut = cutOf(spec, { layer: 'block1_a_bn_relu' });
+    expect(namesOf(cut.bypass)).to.deep.equal(['stem_bn_relu']);
+    expect(namesOf(cutOf(spec, { layer: 'stem_bn_relu' }).bypass)).to.deep.equal([]);
+  });
+
+  it('joints are what everything passes through', () => {
+    const network = networkOf(resNet().spec);
+    const [output] = network.outputs;
+    const found = namesOf(joints(network, named(network, 'stem_bn_relu'), output!));
+    expect(found).to.include.members(['post_bn_relu', 'flat', 'fc']);
+    expect(found).not.to.include('block1_a_bn_relu');
+    for (const name of found) {
+      const rest = bypassOf(network, named(network, name), [output!]);
+      expect(namesOf(rest), name).to.deep.equal([]);
+    }
+  });
+
+  it('the end of the next stage is a target of a layer in the middle', () => {
+    const { spec } = vgg();
+    expect(names(cutOf(spec, { layer: 'conv3_relu' }))[1]).to.deep.equal([
+      'pool5',
+      'fc6_relu',
+      'fc8',
+    ]);
+  });
+
+  it('for the decoder learned: the rectified fully connected features, with a reason where there are none', () => {
+    const decoder = 'learned';
+    const learned = (spec: ModelSpec, layer?: string) =>
+      names(cutOf(spec, { decoder, ...(layer === undefined ? {} : { layer }) }));
+    expect(learned(alexNet().spec)).to.deep.equal(['conv5_relu', ['fc6_relu', 'fc7_relu']]);
+    expect(learned(vgg().spec)).to.deep.equal(['conv5_relu', ['fc6_relu', 'fc7_relu']]);
+    expect(learned(resNet().spec)).to.deep.equal(['post_bn_relu', ['flat']]);
+    expect(cutOf(squeezeNet().spec).learned).to.deep.equal({ pool: undefined });
   });
 
   it('proposes the logits of a network that has nothing else', () => {
@@ -57,24 +112,14 @@ describe('performer: which layers can be explained', () => {
     expect(names(cutOf(net.spec('logits')))).to.deep.equal(['conv_relu', ['logits']]);
   });
 
-  it('finds the pooling that the explainer repeats', () => {
-    expect(cutOf(alexNet().spec).pool).to.deep.include({
-      kernel: [3, 3],
-      stride: [2, 2],
-      pad: [0, 0, 0, 0],
-      ceil: false,
-    });
-    expect(cutOf(vgg().spec, { layer: 'pool5' }).pool).to.equal(undefined);
-    expect(cutOf(squeezeNet().spec).pool).to.equal(undefined); // average: the decoder takes it over
-  });
-
-  it('describes a layer: channels, side, rectified or not, receptive field', () => {
+  it('describes a layer: channels, cells, rectified or not, receptive field', () => {
     expect(layerInfo(cutOf(alexNet().spec).layer)).to.deep.equal({
       name: 'conv5_relu',
       node: 'conv5_relu_node',
       opType: 'Relu',
       channels: 32,
-      size: 7,
+      height: 7,
+      width: 7,
       relu: true,
       geometry: { stride: [16, 16], firstCentre: [15, 15], size: [163, 163] },
     });
@@ -90,10 +135,7 @@ describe('performer: which layers can be explained', () => {
       'conv5_relu',
       ['fc7_relu'],
     ]);
-    expect(names(cutOf(spec, { layer: 'pool5' }))).to.deep.equal([
-      'pool5',
-      ['fc6_relu', 'fc7_relu'],
-    ]);
+    expect(names(cutOf(spec, { layer: 'pool5' }))).to.deep.equal(['pool5', ['fc6_relu', 'fc8']]);
     const dropped = cutOf(alexNet().spec, { layer: 'conv5_relu', targets: ['drop6'] });
     expect(names(dropped)).to.deep.equal(['conv5_relu', ['fc6_relu']]); // drop6 passes fc6_relu on
   });
@@ -114,33 +156,36 @@ describe('performer: cuts that are refused', () => {
     expect(nearest('relu', ['x', 'Relu', 'relu5', ''], 2)).to.deep.equal(['Relu', 'relu5']);
   });
 
-  it('says what lies between a layer and the first fully connected one', async () => {
+  it('with the decoder learned: says what lies between a layer and the first fully connected one', async () => {
     const { spec } = alexNet();
-    await refused(
-      /"conv4_relu" cannot: Conv "conv5_node" lies between it .*can be explained: "conv5", "conv5_relu"/,
-      spec,
-      { layer: 'conv4_relu' },
-    );
+    const decoder = 'learned';
+    await refused(/"conv4_relu" cannot: .*Conv "conv5_node" lies between it/, spec, {
+      ...{ decoder, layer: 'conv4_relu', targets: ['fc6_relu'] },
+    });
     await refused(/LRN "norm1_node" lies between/, spec, {
-      layer: 'conv1_relu',
-      targets: ['fc6_relu'],
+      ...{ decoder, layer: 'conv1_relu', targets: ['fc6_relu'] },
     });
     await refused(/also depends on what bypasses it/, resNet().spec, {
-      layer: 'block1_a_bn_relu',
+      ...{ decoder, layer: 'block1_a_bn_relu', targets: ['flat'] },
+    });
+    await refused(/does not depend on "logits" alone/, smallNet().spec('fc_relu'), {
+      ...{ decoder, targets: ['fc_relu'], output: 'fc' },
     });
   });
 
-  it('refuses a second pooling', async () => {
+  it('with the decoder learned: refuses a second pooling', async () => {
     const net = new NetBuilder({ size: 16 });
     const x = net.relu(net.conv('image', 'conv', [4, 3, 3], { pads: [1, 1, 1, 1] }));
     const pooled = net.maxPool(net.maxPool(x, 'pool1', 2), 'pool2', 2);
     net.gemm(net.node('Flatten', 'flat', [pooled]), 'logits', [5, 64]);
-    await refused(/MaxPool "pool2_node" .*a second pooling/, net.spec('logits'), {
-      layer: 'conv_relu',
-    });
+    const spec = net.spec('logits');
+    const [layer, targets] = ['conv_relu', ['logits']];
+    const decoder = 'learned';
+    await refused(/MaxPool "pool2_node" .*a second pooling/, spec, { decoder, layer, targets });
+    expect(names(cutOf(spec, { layer }))).to.deep.equal([layer, ['pool2', 'logits']]);
   });
 
-  it('refuses maps of one cell, of few cells and that are not square', async () => {
+  it('refuses maps of one cell and of few cells, not those that are not square', async () => {
     const net = new NetBuilder({ size: 8 });
     const x = net.relu(net.conv('image', 'conv', [4, 3, 8]));
     net.gemm(net.node('Flatten', 'flat', [x]), 'logits', [5, 4]);
@@ -156,31 +201,27 @@ describe('performer: cuts that are refused', () => {
     const wide = new NetBuilder({ size: 8 });
     wide.conv('image', 'conv', [4, 3, 3], { strides: [1, 2], pads: [1, 1, 1, 1] });
     wide.gemm(wide.node('Flatten', 'flat', ['conv']), 'y', [5, 128]);
-    await refused(/not square: 8 x 4/, wide.spec('y'), { layer: 'conv' });
+    expect(cutOf(wide.spec('y'), { layer: 'conv' }).layer.shape).to.deep.equal([4, 8, 4]);
   });
 
-  it('refuses targets that are maps, out of order, upstream or bypassed', async () => {
+  it('refuses targets out of order or that do not depend on what is rebuilt', async () => {
     const { spec } = vgg();
     const layer = 'conv5_relu';
-    await refused(/a feature vector for targets.*pool5/, spec, { layer, targets: ['pool5'] });
+    await refused(/computed from "pool5" for targets/, spec, { layer, targets: ['pool5'] });
+    await refused(/computed from "pool5" for targets/, spec, { layer, targets: ['conv3'] });
     await refused(/order of the network/, spec, { layer, targets: ['fc7_relu', 'fc6_relu'] });
     await refused(/order of the network/, spec, { layer, targets: ['fc6_relu', 'fc6_relu'] });
     await refused(/at least one name/, spec, { layer, targets: [] });
-    await refused(/"fc6_relu" does not depend on it/, smallWithTail(), {
+    await refused(/computed from "late_relu" for targets.*fc6_relu/, smallWithTail(), {
       layer: 'late_relu',
       targets: ['fc6_relu'],
       output: 'late_logits',
     });
   });
 
-  it('refuses outputs that are maps or that bypass the last target', async () => {
-    const net = smallNet();
-    net.node('Identity', 'fc_again', ['fc_relu']);
-    const spec = net.spec('logits');
-    await refused(/a feature vector for output/, spec, { output: 'conv_relu' });
-    await refused(/depends on the last target "logits" alone/, spec, {
-      targets: ['logits'],
-      output: 'fc_relu',
+  it('refuses layers that the output does not depend on', async () => {
+    await refused(/"fc6_relu" does not depend on it/, smallWithTail(), {
+      ...{ layer: 'late_relu', targets: ['late_logits'], output: 'fc6_relu' },
     });
   });
 

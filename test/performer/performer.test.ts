@@ -39,7 +39,8 @@ describe('performer: loadPerformer', () => {
       expect(performer.layer).to.deep.include({
         name: 'conv_relu',
         channels: 4,
-        size: 8,
+        height: 8,
+        width: 8,
         relu: true,
       });
       expect(performer.layer.geometry).to.deep.equal({
@@ -47,14 +48,16 @@ describe('performer: loadPerformer', () => {
         firstCentre: [0, 0],
         size: [3, 3],
       });
-      expect(performer.targets).to.deep.equal([{ name: 'fc_relu', size: 6, relu: true }]);
-      expect(performer.output).to.deep.equal({ name: 'logits', size: 5, softmax: false });
-      expect(performer.pool).to.deep.equal({
-        kernel: [2, 2],
-        stride: [2, 2],
-        pad: [0, 0, 0, 0],
-        ceil: false,
+      expect(performer.targets).to.deep.equal([
+        { name: 'fc_relu', shape: [6], size: 6, relu: true },
+      ]);
+      expect(performer.output).to.deep.equal({
+        ...{ name: 'logits', size: 5, softmax: false, classifier: true },
       });
+      const pool = { kernel: [2, 2], stride: [2, 2], pad: [0, 0, 0, 0], ceil: false };
+      expect(performer.site).to.deep.include({ channels: 4, height: 4, width: 4, pool });
+      expect(performer.learned).to.deep.equal({ pool });
+      expect(performer.bypass).to.deep.equal([]);
       expect(performer.input).to.deep.equal({ name: 'image', channels: 3, height: 8, width: 8 });
       expect(performer.preprocessing).to.deep.equal({ ...PLAIN, size: 8, supersample: 1 });
       expect(performer.classes).to.equal(undefined);
@@ -70,7 +73,7 @@ describe('performer: loadPerformer', () => {
     }
     const { proposal, layers, preprocessing } = await inspectModel(SHARED);
     expect(proposal?.layer).to.equal('conv5_relu');
-    expect(proposal?.targets).to.deep.equal(['fc6_relu', 'fc7_relu']);
+    expect(proposal?.targets).to.deep.equal(['fc6_relu', 'logits']);
     const performer = await loadPerformer(SHARED, { backend: 'cpu', batch: 1 });
     performer.dispose();
     expect(performer.layer.name).to.equal('conv5_relu');
@@ -84,7 +87,7 @@ describe('performer: loadPerformer', () => {
     );
     expect(performer.targets.map(({ name, size }) => [name, size])).to.deep.equal([
       ['fc6_relu', 768],
-      ['fc7_relu', 768],
+      ['logits', 31],
     ]);
     expect(performer.classes).to.have.length(31);
     expect(performer.preprocessing).to.deep.equal(preprocessing);
@@ -109,8 +112,10 @@ describe('performer: loadPerformer', () => {
   it('rebuilds targets and output from layer and last target', async () => {
     await withPerformer({ batch: 3 }, async (performer) => {
       const { layer, targets, output } = await performer.features(randomImages(4, 8), 4);
-      const [last = new Float32Array(0)] = targets;
-      expect(await performer.targetsFrom(layer, 4)).to.deep.equal(targets);
+      const last = targets.at(-1) ?? new Float32Array(0);
+      const site = await performer.siteMaps(layer, 4);
+      expect(site).to.have.length(4 * 64);
+      expect(await performer.tail(site, [], 4)).to.deep.equal({ targets, output });
       expect(await performer.head(last, 4)).to.deep.equal(output);
     });
   });
@@ -189,8 +194,9 @@ describe('performer: loadPerformer', () => {
       await failure('E_SHAPE', /2 x 192 values for images/, () =>
         performer.features(randomImages(1, 8), 2),
       );
-      await failure('E_SHAPE', /1 x 256 values/, () =>
-        performer.targetsFrom(new Float32Array(9), 1),
+      await failure('E_SHAPE', /1 x 256 values/, () => performer.siteMaps(new Float32Array(9), 1));
+      await failure('E_SHAPE', /1 x 64 values for siteMaps/, () =>
+        performer.tail(new Float32Array(9), [], 1),
       );
       await failure('E_ARGUMENT', /integer >= 1 for count/, () =>
         performer.features(new Float32Array(0), 0),

@@ -29,7 +29,7 @@ const switchOff: SwitchOff = (photograph, sets) => {
   const outputs = sets.flatMap(({ off = [], ordinaryOff = false }) =>
     [0, 1].map((k) => {
       const parts = GIFTS.map((gift, f) => ([...off].includes(f) ? 0 : (gift[k] ?? 0)));
-      const sum = parts.reduce((a, b) => a + b, (BIAS[k] ?? 0) + (photograph[k] ?? 0));
+      const sum = parts.reduce((a, b) => a + b, (BIAS[k] ?? 0) + (photograph.layer[k] ?? 0));
       return sum + (ordinaryOff ? 0 : (ORDINARY[k] ?? 0));
     }),
   );
@@ -42,7 +42,9 @@ function performer(softmax: boolean): Performer {
 
 describe('report: what parts give to classes', () => {
   it('rows are tracks, clear parts, the rest, filters; columns the classes that the head says', async () => {
-    const photographs = [Float32Array.of(9, 0), Float32Array.of(0, 9), Float32Array.of(8, 0)];
+    const photographs = [Float32Array.of(9, 0), Float32Array.of(0, 9), Float32Array.of(8, 0)].map(
+      (layer) => ({ layer, bypass: [] }),
+    );
     const done: number[] = [];
     const found = await measureContributions(photographs, FILTERS, {
       performer: performer(false),
@@ -74,10 +76,14 @@ describe('report: what parts give to classes', () => {
       Promise.resolve(
         Float32Array.from(sets.flatMap((_, i) => (i === 0 ? [0.8, 0.2] : [0.4, 0.6]))),
       );
-    const { unit, rows } = await measureContributions([new Float32Array(2)], [filter(0)], {
-      performer: performer(true),
-      switchOff: half,
-    });
+    const { unit, rows } = await measureContributions(
+      [{ layer: new Float32Array(2), bypass: [] }],
+      [filter(0)],
+      {
+        performer: performer(true),
+        switchOff: half,
+      },
+    );
     expect(unit).to.equal('log probability');
     for (const { drops } of rows) expect(drops[0]).to.be.closeTo(Math.log(2), 1e-3);
     expect(rows.some(({ name }) => name === 'no clear part')).to.equal(false);

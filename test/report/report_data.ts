@@ -73,7 +73,7 @@ export async function madeUpReport(filters: number, pictures: number): Promise<R
         consistency: { performer: 0.1, explainer: 0.5 },
       },
     },
-    frame: { size: 224, cells: 14, field: [196, 196] },
+    frame: { height: 224, width: 224, field: [196, 196] },
     pictures: list,
     classes: ['cat', 'dog'],
     explainer: all,

@@ -1,3 +1,4 @@
+import { sidesOf } from '../../../lib/data/image_size.js';
 import { expect } from 'chai';
 import type { Annotations } from '../../../lib/data/landmarks.js';
 import {
@@ -56,7 +57,7 @@ function reference(peaks: Peaks, a: Annotations, grid: Grid, top: number): numbe
             grid.stride[0] * Math.floor(cell / grid.columns) -
             (a.y[n * P + p] ?? 0);
           const dx = grid.first[1] + grid.stride[1] * (cell % grid.columns) - (a.x[n * P + p] ?? 0);
-          return Math.sqrt(dy * dy + dx * dx) / Math.sqrt(2 * a.size * a.size);
+          return Math.sqrt(dy * dy + dx * dx) / Math.hypot(...sidesOf(a.size));
         });
         const mean = d.reduce((s, x) => s + x, 0) / d.length;
         deviations.push(Math.sqrt(d.reduce((s, x) => s + (x - mean) ** 2, 0) / (d.length - 1)));
