@@ -173,8 +173,11 @@ def _rows() -> Iterator[Call]:
     for N, F in ((1, 1), (3, 7), (5, 64), (33, 1001)):
         sizes = dict(N=N, F=F)
         for name in ('softmax_forward', 'softmax_backward', 'softmax_cross_entropy_forward',
-                     'softmax_cross_entropy_backward', 'mean_forward', 'mean_backward'):
+                     'softmax_cross_entropy_backward', 'kl_divergence_forward',
+                     'kl_divergence_backward', 'mean_forward', 'mean_backward'):
             yield case(name, sizes)
+    for name in ('kl_divergence_forward', 'kl_divergence_backward'):
+        yield case(name, dict(N=3, F=210), chw={'F': (5, 6, 7)})
 
 
 def _explainer() -> Iterator[Call]:

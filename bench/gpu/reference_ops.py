@@ -235,6 +235,16 @@ def softmax_cross_entropy_backward(t: Names, a: Names, shape: Shapes) -> Arrays:
     return {'dx': t.g / N * (t.probabilities - np.eye(F)[t.labels])}
 
 
+def kl_divergence_forward(t: Names, a: Names, shape: Shapes) -> Arrays:
+    q = softmax_forward(t, a, shape)['y']
+    p = softmax_forward(Names(x=t.target), a, shape)['y']
+    return {'loss': (p * np.log(p / q)).sum(axis=1).mean(), 'difference': q - p}
+
+
+def kl_divergence_backward(t: Names, a: Names, shape: Shapes) -> Arrays:
+    return {'dx': t.g / len(t.difference) * t.difference}
+
+
 def _mix64(z: np.ndarray) -> np.ndarray:
     """The finaliser of splitmix64 [Steele, Lea, Flood 2014]."""
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xbf58476d1ce4e5b9)

@@ -1,4 +1,4 @@
-// One row of softmax by one block, shared by softmax and softmax_cross_entropy.
+// One row of softmax by one block, shared by softmax, softmax_cross_entropy and kl_divergence.
 #pragma once
 #include "../cuda_kernels.h"
 

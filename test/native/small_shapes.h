@@ -76,6 +76,8 @@ static const std::vector<Case> CASES = {
     {"dropout_forward", "maps 2 5 3 4;rows 2 < 99", "maps 2 5 3 4", {0.3, 2}},
     {"softmax_cross_entropy_forward", "rows 3 7;rows 3 < 7", "rows;rows 3 7", {}},
     {"softmax_cross_entropy_backward", "rows;rows 3 7;rows 3 < 7", "rows 3 7", {}},
+    {"kl_divergence_forward", "rows 3 300;rows 3 300", "rows;rows 3 300", {}},
+    {"kl_divergence_backward", "rows;rows 3 300", "rows 3 300", {}},
     {"mask_layer_forward", "maps 2 37 5 5", "maps 2 37 5 5;rows 2 37 < 25", {4, 1}, true},
     {"mask_layer_backward", "maps 2 37 5 5;rows 2 37 < 25;none", "maps 2 37 5 5", {4}},
     {"mask_pool_forward", "maps 2 37 5 5", "maps 2 37 3 5;maps 2 37 3 5 < 25;rows 2 37 < 25",

@@ -11,6 +11,7 @@ import {
   dropout,
   filterLoss,
   flatten,
+  klDivergence,
   linear,
   lrn,
   maskLayer,
@@ -30,8 +31,8 @@ import { adam, clipGradients, sgd } from '../../lib/engine/optimizer/index.js';
 
 /**
  * A training step in which every kernel occurs: inputs `x` (N, 5, 12, 12), `labels` (N), `seed` (2),
- * `hyper` (3), `target` (N, 7); outputs `loss`, `filter`, `apart`, `lambda`, `rest`, `contribution`, `dw`,
- * `norm`.
+ * `hyper` (3), `target` (N, 7); outputs `loss`, `filter`, `apart`, `lambda`, `rest`, `divergence`,
+ * `contribution`, `dw`, `norm`.
  */
 export function everyOp(N = 2): Graph {
   const graph = new Graph();
@@ -41,13 +42,15 @@ export function everyOp(N = 2): Graph {
   const logits = dense(graph, 'fc3', dense(graph, 'fc2', hidden, 8, true), 7, false);
   const labels = graph.input('labels', [N], { dtype: 'i32' });
   const { loss } = softmaxCrossEntropy(logits, labels);
-  const rest = meanSquare(softmax(logits), graph.input('target', [N, 7]), { weight: 0.5 });
+  const target = graph.input('target', [N, 7]);
+  const rest = meanSquare(softmax(logits), target, { weight: 0.5 });
+  const divergence = klDivergence(logits, target);
   const contribution = contributionLoss(encoded.wP, { eta: 0.2 });
   const peak = graph.state('peak', [6], { fill: -1 });
   const filter = mean(filterLoss(encoded.a, peak));
   const apart = overlap(encoded.a);
 
-  const seeds: Seed[] = [{ of: loss }, { of: rest }, { of: contribution }];
+  const seeds: Seed[] = [{ of: loss }, { of: rest }, { of: divergence }, { of: contribution }];
   const [back] = gradient(seeds, [encoded.a]);
   const [direct] = gradient([{ of: filter }, { of: apart }], [encoded.a]);
   if (!back || !direct) throw new Error('no gradient');
@@ -76,6 +79,7 @@ export function everyOp(N = 2): Graph {
     apart,
     lambda,
     rest,
+    divergence,
     contribution,
     dw,
   })) {

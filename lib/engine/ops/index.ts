@@ -11,6 +11,7 @@ export * from './dropout.js';
 export * from './filter_loss.js';
 export * from './flatten.js';
 export * from './gram.js';
+export * from './kl_divergence.js';
 export * from './linear.js';
 import './linear_step.js';
 export * from './lrn.js';
