@@ -107,7 +107,7 @@ class OpCheck {
     const std::string name = op_.kernel->attrs;
     if (name == "Conv2dAttrs") convolution(read<Conv2dAttrs>());
     if (name == "Pool2dAttrs") pooling(read<Pool2dAttrs>(), "H", "W");
-    if (name == "MaskPoolAttrs") pooling(read<MaskPoolAttrs>(), "n", "n");
+    if (name == "MaskPoolAttrs") pooling(read<MaskPoolAttrs>(), "n", "m");
     if (name == "LrnAttrs") {
       const int32_t size = read<LrnAttrs>().size;
       require(size >= 1 && size <= MAX_SIDE, "has a wrong window");
@@ -117,7 +117,7 @@ class OpCheck {
     }
     if (!strcmp(op_.kernel->name, "concat_backward")) parts_of(argument("g").tensor);
     if (sizes_.count("T")) {  // filter_loss
-      const int64_t cells = int64_t{1} * size("n") * size("n");
+      const int64_t cells = int64_t{1} * size("n") * size("m");
       require(size("T") == cells + 1 && (cells + 16) * (cells + 16) < MAX_OFFSET,
               "has another number of templates");
     }

@@ -27,7 +27,7 @@ def operations(call: Call) -> int:
         products = 2 if kernel.name.endswith('_step') and call.outputs[-1] else 1
         return products * 2 * sizes['N'] * sizes['F'] * sizes['O']
     if kernel.name.startswith('filter_loss_'):
-        return 2 * sizes['N'] * sizes['D'] * sizes['T'] * sizes['n'] ** 2
+        return 2 * sizes['N'] * sizes['D'] * sizes['T'] * sizes['n'] * sizes['m']
     return 0
 
 

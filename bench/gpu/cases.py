@@ -154,8 +154,7 @@ def _pools() -> Iterator[Call]:
         yield case('maxpool2d_forward', sizes, attrs=attrs, absent=('index',))
         yield case('maxpool2d_backward', sizes, attrs=attrs)
         yield case('maxpool2d_backward', sizes, attrs=attrs, absent=('gate',))
-        if H == W:
-            yield from _mask_pools(dict(N=N, D=C, n=H, P=P, Q=Q), {**attrs, 'beta': 4})
+        yield from _mask_pools(dict(N=N, D=C, n=H, m=W, P=P, Q=Q), {**attrs, 'beta': 4})
         for included in (0, 1):
             attrs = {**attrs, 'count_include_pad': included}
             yield case('avgpool2d_forward', sizes, attrs=attrs)
@@ -181,8 +180,9 @@ def _rows() -> Iterator[Call]:
 
 
 def _explainer() -> Iterator[Call]:
-    for N, D, n in ((1, 1, 1), (2, 5, 7), (3, 36, 6), (5, 8, 14), (33, 4, 5)):
-        sizes = dict(N=N, D=D, n=n, P=n, Q=n, T=n * n + 1)
+    for N, D, n, m in ((1, 1, 1, 1), (2, 5, 7, 7), (3, 36, 6, 6), (5, 8, 14, 14), (33, 4, 5, 5),
+                       (3, 5, 5, 8), (2, 37, 4, 13)):
+        sizes = dict(N=N, D=D, n=n, m=m, P=n, Q=m, T=n * m + 1)
         for round_ in (0, 1):
             yield case('mask_layer_forward', sizes, attrs=dict(beta=4, round=round_))
         yield case('mask_layer_backward', sizes, attrs=dict(beta=4))
@@ -201,10 +201,10 @@ def _explainer() -> Iterator[Call]:
         yield case('norm_mix_backward', sizes)
         if N == 1:
             continue  # one image tells nothing: the loss is 0 but for rounding
-        for peak_scale, training, tau in ((1, 1, 1.0), (1, 0, 1.0), (0, 1, 0.5 / (n * n))):
+        for peak_scale, training, tau in ((1, 1, 1.0), (1, 0, 1.0), (0, 1, 0.5 / (n * m))):
             yield case('filter_loss_forward', sizes,
                        absent=() if training and peak_scale else ('peak_mean_out',),
-                       attrs=dict(beta=4, tau=tau, alpha=n * n / (1 + n * n), kappa=0.5,
+                       attrs=dict(beta=4, tau=tau, alpha=n * m / (1 + n * m), kappa=0.5,
                                   peak_scale=peak_scale, momentum=0.9, floor=0.05,
                                   training=training))
         yield case('filter_loss_backward', sizes, attrs=dict(beta=4, tau=1))

@@ -54,8 +54,8 @@ def _labels(rng: np.random.Generator, shape: Shape, call: Call, _: Inputs) -> np
 
 
 def _cells(rng: np.random.Generator, shape: Shape, call: Call, _: Inputs) -> np.ndarray:
-    n = call.outputs[0].type.shape[2] if call.outputs[0] else 1
-    return rng.integers(0, n * n, shape)
+    n, m = call.outputs[0].type.shape[2:] if call.outputs[0] else (1, 1)
+    return rng.integers(0, n * m, shape)
 
 
 def _pool_index(rng: np.random.Generator, shape: Shape, call: Call, _: Inputs) -> np.ndarray:

@@ -8,22 +8,24 @@ import numpy as np
 from .reference_ops import Arrays, Shapes, gated, maxpool2d_backward, maxpool2d_forward
 
 
-def unit_templates(n: int, beta: float) -> np.ndarray:
-    """U[mu, cell] = max(1 - beta |cell - mu|_1 / n, -1), cells row-major."""
-    i, j = np.divmod(np.arange(n * n), n)
+def unit_templates(n: int, beta: float, m: int | None = None) -> np.ndarray:
+    """U[mu, cell] = max(1 - beta |cell - mu|_1 / sqrt(n m), -1), cells row-major; m: else n."""
+    m = n if m is None else m
+    i, j = np.divmod(np.arange(n * m), m)
     distance = np.abs(i[:, None] - i) + np.abs(j[:, None] - j)
-    return np.maximum(1 - beta * distance / n, -1)
+    return np.maximum(1 - beta * distance / np.sqrt(n * m), -1)
 
 
 def mask_layer_forward(t: Names, a: Names, shape: Shapes) -> Arrays:
-    N, D, n, _ = t.x.shape
-    peak = t.x.reshape(N, D, n * n).argmax(axis=2)
-    mask = np.maximum(unit_templates(n, a.beta), 0)[peak]
+    N, D, n, m = t.x.shape
+    peak = t.x.reshape(N, D, n * m).argmax(axis=2)
+    mask = np.maximum(unit_templates(n, a.beta, m), 0)[peak]
     return {'y': t.x * mask.reshape(t.x.shape), 'peak': peak.astype(np.int32)}
 
 
 def mask_layer_backward(t: Names, a: Names, shape: Shapes) -> Arrays:
-    mask = np.maximum(unit_templates(t.g.shape[2], a.beta), 0)[t.peak]
+    _, _, n, m = t.g.shape
+    mask = np.maximum(unit_templates(n, a.beta, m), 0)[t.peak]
     return {'dx': gated(t.g * mask.reshape(t.g.shape), t)}
 
 
@@ -119,9 +121,9 @@ def contribution_loss_backward(t: Names, a: Names, shape: Shapes) -> Arrays:
     return {'dw_p': -t.g * a.eta * (1 - _sigmoid(t.w_p))}
 
 
-def _all_templates(n: int, beta: float, tau: float) -> np.ndarray:
+def _all_templates(n: int, m: int, beta: float, tau: float) -> np.ndarray:
     """T[template, cell]: T_mu = tau U_mu in row-major order of mu, then T_- = -tau."""
-    return tau * np.vstack([unit_templates(n, beta), -np.ones(n * n)])
+    return tau * np.vstack([unit_templates(n, beta, m), -np.ones(n * m)])
 
 
 def _log_sum_exp(x: np.ndarray, axis: int) -> np.ndarray:
@@ -130,14 +132,14 @@ def _log_sum_exp(x: np.ndarray, axis: int) -> np.ndarray:
 
 
 def filter_loss_forward(t: Names, a: Names, shape: Shapes) -> Arrays:
-    N, D, n, _ = t.x.shape
+    N, D, n, m = t.x.shape
     factor, peak_mean = np.ones(D), t.peak_mean
     if a.peak_scale:
         peak_mean = _running(t.peak_mean, t.x.max(axis=(2, 3)).mean(axis=0), a)
         factor = _floored_share(a.kappa, peak_mean, a.floor)
-    z = (t.x * factor[:, None, None]).reshape(N * D, n * n)
-    s = (z @ _all_templates(n, a.beta, a.tau).T).reshape(N, D, n * n + 1)
-    p_T = np.append(np.full(n * n, a.alpha / (n * n)), 1 - a.alpha)
+    z = (t.x * factor[:, None, None]).reshape(N * D, n * m)
+    s = (z @ _all_templates(n, m, a.beta, a.tau).T).reshape(N, D, n * m + 1)
+    p_T = np.append(np.full(n * m, a.alpha / (n * m)), 1 - a.alpha)
     log_p_x_T = s - _log_sum_exp(s, axis=0)
     surprise = log_p_x_T - _log_sum_exp(log_p_x_T + np.log(p_T), axis=2)
     p_x_T = np.exp(log_p_x_T)
@@ -148,8 +150,8 @@ def filter_loss_forward(t: Names, a: Names, shape: Shapes) -> Arrays:
 
 
 def filter_loss_backward(t: Names, a: Names, shape: Shapes) -> Arrays:
-    N, D, n, _ = shape['dx']
-    dz = t.dscore.reshape(N * D, n * n + 1) @ _all_templates(n, a.beta, a.tau)
+    N, D, n, m = shape['dx']
+    dz = t.dscore.reshape(N * D, n * m + 1) @ _all_templates(n, m, a.beta, a.tau)
     return {'dx': dz.reshape(shape['dx']) * (t.g * t.factor)[:, None, None]}
 
 

@@ -178,7 +178,7 @@ class _Builder:
         if self.mean_gradient is None:  # one for both layers
             self.mean_gradient = self.p.op('mean_backward', seed, F=self.s.D)
         return self.p.op('filter_loss_backward', self.mean_gradient, dscore, factor, n=self.s.n,
-                         attrs=dict(beta=self.s.beta, tau=self.s.tau))
+                         m=self.s.n, attrs=dict(beta=self.s.beta, tau=self.s.tau))
 
     def add_filter_gradient(self, l: int, rec: Value, arriving: Value, y: Value) -> Value:
         """arriving + lambda * gradient of layer l's filter loss, through the ReLU that ends in y;
@@ -243,7 +243,7 @@ class _Builder:
         s = self.s
         if self.fused and self.index_interp:
             return self.p.op('mask_pool_backward', g, self.index_interp, self.mu2, None, n=s.n,
-                             attrs=self.pool_attrs | dict(beta=s.beta))
+                             m=s.n, attrs=self.pool_attrs | dict(beta=s.beta))
         if self.index_interp:
             g = self.p.op('maxpool2d_backward', g, self.index_interp, None, attrs=self.pool_attrs,
                           H=s.n, W=s.n)

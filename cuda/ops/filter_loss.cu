@@ -1,14 +1,15 @@
 // filter_loss: minus the mutual information between the maps of a batch and the part templates, and
 // its exact gradient with respect to the scores.                        [Zhang, Wu, Zhu 2018]
-//   in   x (N, D, n, n)  peak_mean (D)
-//   out  loss (D)  dscore (N, D, n*n+1, 1)  factor (D)  peak_mean_out (D)
+//   in   x (N, D, n, m)  peak_mean (D)
+//   out  loss (D)  dscore (N, D, n*m+1, 1)  factor (D)  peak_mean_out (D)
 //   grid scores: one matrix product per image, templates x maps, all filters at once; statistics:
 //        one thread per (template, filter) over the batch, sums over the templates per (image,
 //        filter); eleven launches in all, of which six read the maps or the scores
-//   cost two products of (n*n+1) x n*n with the maps, as three tf32 products each: scores are
+//   cost two products of (n*m+1) x n*m with the maps, as three tf32 products each: scores are
 //        exponents; reads of the scores are memory bound; logarithms in double: the loss is a small
 //        difference of them
-//   s(x,T) = sum_ij factor x_ij T_ij; T_mu = tau max(1 - beta |[i,j] - mu|_1 / n, -1), T_- = -tau.
+//   s(x,T) = sum_ij factor x_ij T_ij; T_mu = tau max(1 - beta |[i,j] - mu|_1 / sqrt(n m), -1),
+//   T_- = -tau.
 #include "../cuda_kernels.h"
 #include "../device/gemm.h"
 #include "mask.h"
@@ -19,16 +20,16 @@ namespace cuda {
 // templates[T][cell], or [cell][T] for the gradient; rows padded with zeros.
 struct FillTemplates {
   float* matrix;
-  int n, pitch;
+  int cells, m, pitch;
   bool transposed;
-  float beta, tau;
+  float side, beta, tau;
   __device__ void operator()(long i) const {
-    const int row = (int)(i / pitch), column = (int)(i % pitch), cells = n * n;
+    const int row = (int)(i / pitch), column = (int)(i % pitch);
     const int T = transposed ? column : row, cell = transposed ? row : column;
     float value = 0;
     if (T < cells && cell < cells) {
-      const int distance = abs(T / n - cell / n) + abs(T % n - cell % n);
-      value = tau * fmaxf(1 - beta * distance / n, -1);
+      const int distance = abs(T / m - cell / m) + abs(T % m - cell % m);
+      value = tau * fmaxf(1 - beta * distance / side, -1);
     } else if (T == cells && cell < cells) {
       value = -tau;
     }
@@ -36,11 +37,13 @@ struct FillTemplates {
   }
 };
 
-static Dense<true> make_templates(Device& device, int n, float beta, float tau, bool transposed) {
-  const int cells = n * n, rows = transposed ? cells : cells + 1;
+static Dense<true> make_templates(Device& device, int n, int m, float beta, float tau,
+                                  bool transposed) {
+  const int cells = n * m, rows = transposed ? cells : cells + 1;
   const int pitch = padded(transposed ? cells + 1 : cells);
   float* matrix = device.scratch<float>(TEMPLATE_SLOT, (size_t)rows * pitch);
-  for_each(device, (long)rows * pitch, FillTemplates{matrix, n, pitch, transposed, beta, tau});
+  for_each(device, (long)rows * pitch,
+           FillTemplates{matrix, cells, m, pitch, transposed, side_of(n, m), beta, tau});
   return {matrix, pitch, 0, rows, pitch};
 }
 
@@ -217,7 +220,8 @@ static Op with(const Scores& scores) {
 
 void filter_loss_forward(Device& device, const filter_loss_forward_args& t,
                          const FilterLossAttrs& a) {
-  const int N = t.x.dims[0], D = t.x.dims[1], n = t.x.dims[2], cells = n * n, pitch = padded(D);
+  const int N = t.x.dims[0], D = t.x.dims[1], n = t.x.dims[2], m = t.x.dims[3];
+  const int cells = n * m, pitch = padded(D);
   double* peaks = device.scratch<double>(STATISTICS_SLOT, pitch);
   if (a.peak_scale && a.training) {
     float* tops = device.scratch<float>(PARTIAL_SLOT, (size_t)N * pitch);
@@ -228,7 +232,7 @@ void filter_loss_forward(Device& device, const filter_loss_forward_args& t,
   launch(device, peak_factors_kernel, dim3(1), dim3(SUM_THREADS), 0, (const double*)peaks,
          (const float*)f32(t.peak_mean), f32(t.peak_mean_out), f32(t.factor), D, pitch, a);
 
-  const Dense<true> templates = make_templates(device, n, a.beta, a.tau, false);
+  const Dense<true> templates = make_templates(device, n, m, a.beta, a.tau, false);
   const Dense<false> maps = {f32(t.x), pitch, (long)cells * pitch, cells, pitch};
   const StoreScaled store = {f32(t.dscore), f32(t.factor), nullptr, cells + 1, pitch};
   batched_gemm<SmallTile>(device, templates, maps, store, cells + 1, pitch, cells, N);
@@ -246,8 +250,9 @@ void filter_loss_forward(Device& device, const filter_loss_forward_args& t,
 // dx_ij = g factor sum_T dscore_T T_ij
 void filter_loss_backward(Device& device, const filter_loss_backward_args& t,
                           const TemplateAttrs& a) {
-  const int N = t.dx.dims[0], n = t.dx.dims[2], cells = n * n, pitch = padded(t.dx.dims[1]);
-  const Dense<true> templates = make_templates(device, n, a.beta, a.tau, true);
+  const int N = t.dx.dims[0], n = t.dx.dims[2], m = t.dx.dims[3], cells = n * m,
+            pitch = padded(t.dx.dims[1]);
+  const Dense<true> templates = make_templates(device, n, m, a.beta, a.tau, true);
   const Dense<false> dscore = {f32(t.dscore), pitch, (long)(cells + 1) * pitch, cells + 1, pitch};
   const StoreScaled store = {f32(t.dx), f32(t.factor), f32(t.g), cells, pitch};
   batched_gemm<SmallTile>(device, templates, dscore, store, cells, pitch, padded(cells + 1), N);

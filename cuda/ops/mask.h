@@ -1,5 +1,6 @@
-// The mask of an interpretable map, max(1 - beta |[i,j] - mu|_1 / n, 0), for mask_layer and
-// mask_pool: blocks of 8 lanes of four maps and 32 groups of cells. [Zhang 2018]
+// The mask of an interpretable map of n x m cells, max(1 - beta |[i,j] - mu|_1 / s, 0), s =
+// sqrt(n m), for mask_layer and mask_pool: blocks of 8 lanes of four maps and 32 groups of cells.
+// [Zhang 2018]
 #pragma once
 #include "../cuda_kernels.h"
 #include "../device/peaks.h"
@@ -8,6 +9,9 @@ namespace partlens {
 namespace cuda {
 
 constexpr int MASK_LANES = 8, MASK_GROUPS = 32, MASK_MAPS = MASK_LANES * 4;
+
+// sqrt(n m), what distances in templates and masks are measured by; n exactly for n x n cells.
+inline float side_of(int n, int m) { return (float)std::sqrt((double)n * m); }
 
 // What the convolution that made x has left of its peaks, if it has.
 inline PeakParts left_peaks(Device& device, const PlTensor& x) {
@@ -60,15 +64,15 @@ __device__ inline int4 find_peaks(const float* x, const PeakParts& left, int fir
   return make_int4(own[0].cell, own[1].cell, own[2].cell, own[3].cell);
 }
 
-// The masks of four maps whose peaks are mu.
+// The masks of four maps, m cells wide, whose peaks are mu; slope: beta / side.
 struct Masks {
   int4 row, column;
   float slope;
 
-  __device__ Masks(int4 mu, int n, float beta)
-      : row(make_int4(mu.x / n, mu.y / n, mu.z / n, mu.w / n)),
-        column(make_int4(mu.x % n, mu.y % n, mu.z % n, mu.w % n)),
-        slope(beta / n) {}
+  __device__ Masks(int4 mu, int m, float slope)
+      : row(make_int4(mu.x / m, mu.y / m, mu.z / m, mu.w / m)),
+        column(make_int4(mu.x % m, mu.y % m, mu.z % m, mu.w % m)),
+        slope(slope) {}
   __device__ float4 at(int i, int j) const {
     return make_float4(at(row.x, column.x, i, j), at(row.y, column.y, i, j),
                        at(row.z, column.z, i, j), at(row.w, column.w, i, j));
@@ -84,24 +88,24 @@ struct Masks {
 template <class Gradient>
 __global__ void __launch_bounds__(MASK_LANES* MASK_GROUPS)
     mask_gradient_kernel(Gradient gradient, const int* peak, const float* gate, float* dx,
-                         int pitch, int n, float beta) {
+                         int pitch, int n, int m, float slope) {
   const int first = (blockIdx.y * MASK_LANES + threadIdx.x) * 4;
   if (first >= pitch) return;
-  const Masks masks(load4(peak + (long)blockIdx.x * pitch + first), n, beta);
-  for (int cell = threadIdx.y; cell < n * n; cell += MASK_GROUPS) {
-    const long at = ((long)blockIdx.x * n * n + cell) * pitch + first;
+  const Masks masks(load4(peak + (long)blockIdx.x * pitch + first), m, slope);
+  for (int cell = threadIdx.y; cell < n * m; cell += MASK_GROUPS) {
+    const long at = ((long)blockIdx.x * n * m + cell) * pitch + first;
     const float4 g = gradient.at((int)blockIdx.x, cell, first);
-    store4(dx + at, gate4(times4(g, masks.at(cell / n, cell % n)), gate, at));
+    store4(dx + at, gate4(times4(g, masks.at(cell / m, cell % m)), gate, at));
   }
 }
 
 template <class Gradient>
 void mask_gradient(Device& device, const Gradient& gradient, const PlTensor& peak,
                    const PlTensor& gate, const PlTensor& dx, float beta) {
-  const int pitch = padded(dx.dims[1]);
+  const int pitch = padded(dx.dims[1]), n = dx.dims[2], m = dx.dims[3];
   launch(device, mask_gradient_kernel<Gradient>, dim3(dx.dims[0], tiles_of(pitch, MASK_MAPS)),
          dim3(MASK_LANES, MASK_GROUPS), 0, gradient, (const int*)i32(peak), (const float*)f32(gate),
-         f32(dx), pitch, dx.dims[2], beta);
+         f32(dx), pitch, n, m, beta / side_of(n, m));
 }
 
 }  // namespace cuda

@@ -1,25 +1,27 @@
 // filter_loss: minus the mutual information between the maps of a batch and the part templates, and
 // its exact gradient with respect to the scores.                        [Zhang, Wu, Zhu 2018]
-//   in   x (N, D, n, n)  peak_mean (D)
-//   out  loss (D)  dscore (N, D, n*n+1, 1)  factor (D)  peak_mean_out (D)
+//   in   x (N, D, n, m)  peak_mean (D)
+//   out  loss (D)  dscore (N, D, n*m+1, 1)  factor (D)  peak_mean_out (D)
 //   grid scores: one task per image and 32 filters; statistics: one task per 16 filters
-//   cost two products of (n*n+1) x n*n with the maps; one exponential per score; logarithms in
+//   cost two products of (n*m+1) x n*m with the maps; one exponential per score; logarithms in
 //        double: the loss is a small difference of them
 //   one core with AVX-512: 256x14x14, N=32: 8-9 ms forward, 4 ms backward
-//   s(x,T) = sum_ij factor x_ij T_ij; T_mu = tau max(1 - beta |[i,j] - mu|_1 / n, -1), T_- = -tau.
+//   s(x,T) = sum_ij factor x_ij T_ij; T_mu = tau max(1 - beta |[i,j] - mu|_1 / sqrt(n m), -1),
+//   T_- = -tau.
 #include "../cpu_kernels.h"
 #include "../simd/chunks.h"
 #include "../simd/gemm.h"
+#include "mask.h"
 
 namespace partlens {
 namespace PL_ISA {
 
 enum { TEMPLATE_SLOT = 8, OFFSETS_SLOT = 9, STATISTICS_SLOT = 10, PEAK_SLOT = 11 };
 
-static float template_cell(int T, int cell, int n, float beta, float tau) {
-  if (T == n * n) return -tau;
-  const int down = T / n - cell / n, across = T % n - cell % n;
-  const float u = 1 - beta * ((down < 0 ? -down : down) + (across < 0 ? -across : across)) / n;
+static float template_cell(int T, int cell, int cells, int m, float side, float beta, float tau) {
+  if (T == cells) return -tau;
+  const int down = T / m - cell / m, across = T % m - cell % m;
+  const float u = 1 - beta * ((down < 0 ? -down : down) + (across < 0 ? -across : across)) / side;
   return tau * (u > -1 ? u : -1);
 }
 
@@ -45,8 +47,10 @@ struct Templates {
   }
 };
 
-static Templates make_templates(Device& device, int n, float beta, float tau, bool transposed) {
-  const int cells = n * n, count = cells + 1;
+static Templates make_templates(Device& device, int n, int m, float beta, float tau,
+                                bool transposed) {
+  const int cells = n * m, count = cells + 1;
+  const float side = side_of(n, m);
   Templates t = {};
   t.rows = transposed ? cells : count;
   t.k = transposed ? count : cells;
@@ -60,7 +64,7 @@ static Templates make_templates(Device& device, int n, float beta, float tau, bo
         const int k = b * BLOCK + lane;
         const int T = transposed ? k : row, cell = transposed ? row : k;
         made.matrix[((long)b * made.rows + row) * BLOCK + lane] =
-            k < made.k ? template_cell(T, cell, n, beta, tau) : 0;
+            k < made.k ? template_cell(T, cell, cells, m, side, beta, tau) : 0;
       }
     }
   });
@@ -229,10 +233,11 @@ static void score_gradient(const Scores& s, const Statistics& k) {
 
 void filter_loss_forward(Device& device, const filter_loss_forward_args& t,
                          const FilterLossAttrs& a) {
-  const int N = t.x.dims[0], D = t.x.dims[1], n = t.x.dims[2], cells = n * n, count = cells + 1;
+  const int N = t.x.dims[0], D = t.x.dims[1], n = t.x.dims[2], m = t.x.dims[3];
+  const int cells = n * m, count = cells + 1;
   const int blocks = blocks_of(D), groups = (blocks + TILE_PANELS - 1) / TILE_PANELS;
   scale_factors(device, t, a);
-  const Templates templates = make_templates(device, n, a.beta, a.tau, false);
+  const Templates templates = make_templates(device, n, m, a.beta, a.tau, false);
   const float *x = f32(t.x), *factor = f32(t.factor);
   float *scores = f32(t.dscore), *loss = f32(t.loss);
   parallel_for(device, N * groups, [=](int task, int) {
@@ -280,9 +285,9 @@ void filter_loss_forward(Device& device, const filter_loss_forward_args& t,
 // dx_ij = g factor sum_T dscore_T T_ij
 void filter_loss_backward(Device& device, const filter_loss_backward_args& t,
                           const TemplateAttrs& a) {
-  const int N = t.dx.dims[0], n = t.dx.dims[2], cells = n * n, count = cells + 1;
+  const int N = t.dx.dims[0], n = t.dx.dims[2], m = t.dx.dims[3], cells = n * m, count = cells + 1;
   const int blocks = blocks_of(t.dx.dims[1]), groups = (blocks + TILE_PANELS - 1) / TILE_PANELS;
-  const Templates templates = make_templates(device, n, a.beta, a.tau, true);
+  const Templates templates = make_templates(device, n, m, a.beta, a.tau, true);
   const float *dscore = f32(t.dscore), *g = f32(t.g), *factor = f32(t.factor);
   float* dx = f32(t.dx);
   parallel_for(device, N * groups, [=](int task, int) {

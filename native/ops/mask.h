@@ -1,10 +1,13 @@
-// The mask of an interpretable map, max(1 - beta |[i,j] - mu|_1 / n, 0), for mask_layer and
-// mask_pool: 16 maps of one image at a time. [Zhang 2018]
+// The mask of an interpretable map of n x m cells, max(1 - beta |[i,j] - mu|_1 / s, 0), s =
+// sqrt(n m), for mask_layer and mask_pool: 16 maps of one image at a time. [Zhang 2018]
 #pragma once
 #include "../cpu_kernels.h"
 
 namespace partlens {
 namespace PL_ISA {
+
+// sqrt(n m), what distances in templates and masks are measured by; n exactly for n x n cells.
+static inline float side_of(int n, int m) { return (float)sqrt((double)n * m); }
 
 // mu[c]: the first largest cell of map c.
 static inline void find_peaks(const float* maps, int cells, int* mu) {
@@ -22,27 +25,28 @@ static inline void find_peaks(const float* maps, int cells, int* mu) {
   }
 }
 
-static inline float mask_at(float beta_over_n, int distance) {
-  const float u = 1 - beta_over_n * distance;
+static inline float mask_at(float slope, int distance) {
+  const float u = 1 - slope * distance;
   return u > 0 ? u : 0;
 }
 
 // y[i,j] = x[i,j] * mask, 0 where `gate` is there and not above 0; y may be x.
 static inline void apply_mask(const float* x, const int* mu, const float* gate, float* y, int n,
-                              float beta) {
+                              int m, float beta) {
+  const float slope = beta / side_of(n, m);
   int row[BLOCK], column[BLOCK];
   for (int c = 0; c < BLOCK; c++) {
-    row[c] = mu[c] / n;
-    column[c] = mu[c] % n;
+    row[c] = mu[c] / m;
+    column[c] = mu[c] % m;
   }
   for (int i = 0; i < n; i++) {
-    for (int j = 0; j < n; j++) {
-      const long at = ((long)i * n + j) * BLOCK;
+    for (int j = 0; j < m; j++) {
+      const long at = ((long)i * m + j) * BLOCK;
       float masked[BLOCK];
       for (int c = 0; c < BLOCK; c++) {
         const int down = i > row[c] ? i - row[c] : row[c] - i;
         const int across = j > column[c] ? j - column[c] : column[c] - j;
-        masked[c] = x[at + c] * mask_at(beta / n, down + across);
+        masked[c] = x[at + c] * mask_at(slope, down + across);
       }
       if (gate) {
         for (int c = 0; c < BLOCK; c++) {

@@ -25,14 +25,14 @@ const N = 5;
 type Optimizer = typeof adam | typeof sgd;
 
 /** A convolution, a masked and pooled ReLU, two fully connected layers, in training. */
-function smallNetwork(optimizer: Optimizer): Graph {
+function smallNetwork(optimizer: Optimizer, width = 6): Graph {
   const graph = new Graph();
   const filters = graph.parameter('filters', [5, 3, 3, 3], { layout: 'conv_weight' });
   const { y: masked } = maskLayer(
-    relu(conv2d(graph.input('x', [N, 3, 6, 6]), filters, undefined, { pad: 1 })),
+    relu(conv2d(graph.input('x', [N, 3, 6, width]), filters, undefined, { pad: 1 })),
   );
   const x = flatten(maxpool2d(masked, { kernel: 2 }));
-  const w1 = graph.parameter('w1', [37, 45], { layout: 'linear_weight', chw: x.chw });
+  const w1 = graph.parameter('w1', [37, x.shape[1] ?? 0], { layout: 'linear_weight', chw: x.chw });
   const w2 = graph.parameter('w2', [7, 37], { layout: 'linear_weight' });
   const h = linear(x, w1, graph.parameter('b1', [37]), { relu: true });
   const loss = meanSquare(linear(h, w2, undefined), graph.input('target', [N, 7]));
@@ -118,19 +118,22 @@ function difference(found: ArrayLike<number>, wanted: ArrayLike<number>): number
 const GRAPHS: Record<string, () => Graph> = {
   'a network with Adam': () => smallNetwork(adam),
   'a network with SGD': () => smallNetwork(sgd),
+  'a network of maps that are not square': () => smallNetwork(sgd, 9),
   'the explainer with balanced losses': () => explainerStep({ kernel: 3 }),
   'the explainer with a fixed weight': () => explainerStep({ lambdaFilter: 0.3, optimizer: 'sgd' }),
   'the explainer with clipped gradients': () => explainerStep({ clipNorm: 0.1 }),
   'the explainer without filter losses': () => explainerStep({ lambdaFilter: 0 }),
 };
 
-/** Images, channels, filters, side; pooled: by tiles of every kind, aligned with images or not. */
-const MASKED: readonly (readonly [number, number, number, number, boolean])[] = [
-  [3, 5, 37, 7, false], // smaller than a tile
-  [3, 4, 6, 8, true],
-  [5, 3, 70, 9, false],
-  [2, 64, 132, 14, true],
-  [2, 32, 132, 13, false],
+/** Images, channels, filters, height, width; pooled: by tiles of every kind, aligned with images or not. */
+const MASKED: readonly (readonly [number, number, number, number, number, boolean])[] = [
+  [3, 5, 37, 7, 7, false], // smaller than a tile
+  [3, 4, 6, 8, 8, true],
+  [5, 3, 70, 9, 9, false],
+  [2, 64, 132, 14, 14, true],
+  [2, 32, 132, 13, 13, false],
+  [3, 4, 37, 5, 8, false],
+  [3, 5, 6, 4, 13, true],
 ];
 const PRECISIONS = ['fp32', 'tf32', 'bf16'] as const;
 
@@ -222,11 +225,11 @@ describe('fusion', () => {
   for (const backend of backends()) {
     for (const precision of PRECISIONS) {
       it(`a mask knows the peaks of its convolution on ${backend} at ${precision}`, async () => {
-        for (const [N, C, D, side, pooled] of MASKED) {
+        for (const [N, C, D, height, width, pooled] of MASKED) {
           const graph = new Graph();
           const w = graph.parameter('w', [D, C, 3, 3], { layout: 'conv_weight' });
           const b = graph.parameter('b', [D]);
-          const x = conv2d(graph.input('x', [N, C, side, side]), w, b, { pad: 1, relu: true });
+          const x = conv2d(graph.input('x', [N, C, height, width]), w, b, { pad: 1, relu: true });
           const { y, peak } = maskLayer(x);
           graph.output('x', x);
           graph.output('peak', peak);
@@ -235,7 +238,7 @@ describe('fusion', () => {
           expect(conv).to.include({ peaks: 1 });
           const session = await createSession({ programs: { main: graph }, backend, precision });
           try {
-            const random = seeded(`${String(D)} ${String(side)}`);
+            const random = seeded(`${String(D)} ${String(height)} ${String(width)}`);
             // few different values, so that equal ones are often the largest; negative maps are 0
             const draw = (count: number): Float32Array =>
               Float32Array.from(normal(random, count), (value) => Math.round(value / 2));
@@ -243,16 +246,16 @@ describe('fusion', () => {
               w: draw(D * C * 9),
               b: Float32Array.from(draw(D), (v) => 3 * v),
             });
-            const inputs = { x: draw(N * C * side * side) };
+            const inputs = { x: draw(N * C * height * width) };
             const fetch = ['x', 'peak', 'y'];
             const found = await session.run('main', { inputs, fetch });
             const maps = found['x'] ?? [];
-            const cells = side * side;
+            const cells = height * width;
             const first = Array.from({ length: N * D }, (_, map) => {
               const values = Array.from(maps.slice(map * cells, (map + 1) * cells));
               return values.indexOf(Math.max(...values));
             });
-            const at = `${String(D)} maps of ${String(side)} x ${String(side)}`;
+            const at = `${String(D)} maps of ${String(height)} x ${String(width)}`;
             expect([...(found['peak'] ?? [])], at).to.deep.equal(first);
           } finally {
             session.dispose();

@@ -11,14 +11,14 @@ type Inputs = 'x' | 'peak_mean';
 /** Running mean over images of each filter's peak after this batch. */
 function peakMean(x: Grid, old: Grid, options: FilterLossOptions, f: Round): Grid {
   if (options.scale === 'paper' || options.training === false) return old;
-  const [N, , n] = sizes(x);
+  const [N, , n, m] = sizes(x);
   const momentum = Math.fround(options.momentum ?? 0.9);
   return old.map((before, d) => {
     let sum = 0;
     for (let image = 0; image < N; image++) {
       let peak = -Infinity;
-      for (let i = 0; i < n * n; i++)
-        peak = Math.max(peak, x.at(image, d, Math.floor(i / n), i % n));
+      for (let i = 0; i < n * m; i++)
+        peak = Math.max(peak, x.at(image, d, Math.floor(i / m), i % m));
       sum = f(sum + peak);
     }
     const batch = f(sum / N);
@@ -36,15 +36,17 @@ function factors(x: Grid, old: Grid, options: FilterLossOptions, f: Round): Grid
   return m.map((value) => (Math.max(value, least) > 0 ? f(kappa / Math.max(value, least)) : 0));
 }
 
-/** T[template][cell]: tau max(1 - beta |[i,j] - mu|_1 / n, -1), and -tau for the last. */
-function templates(n: number, { scale, ...options }: FilterLossOptions, f: Round): Grid {
-  const tau = Math.fround(options.tau ?? (scale === 'paper' ? 0.5 / (n * n) : 1));
+/** T[template][cell]: tau max(1 - beta |[i,j] - mu|_1 / sqrt(n m), -1), and -tau for the last. */
+function templates(x: Grid, { scale, ...options }: FilterLossOptions, f: Round): Grid {
+  const [, , n, m] = sizes(x);
+  const tau = Math.fround(options.tau ?? (scale === 'paper' ? 0.5 / (n * m) : 1));
   const beta = Math.fround(options.beta ?? 4);
-  const T = new Grid([n * n + 1, n * n]);
+  const T = new Grid([n * m + 1, n * m]);
   for (const [t, cell] of T.cells()) {
-    const down = Math.abs(Math.floor(t / n) - Math.floor(cell / n));
-    const distance = down + Math.abs((t % n) - (cell % n));
-    const unit = t === n * n ? -1 : Math.max(f(1 - f(f(beta * distance) / n)), -1);
+    const down = Math.abs(Math.floor(t / m) - Math.floor(cell / m));
+    const distance = down + Math.abs((t % m) - (cell % m));
+    const unit =
+      t === n * m ? -1 : Math.max(f(1 - f(f(beta * distance) / f(Math.sqrt(n * m)))), -1);
     T.set(f(tau * unit), t, cell);
   }
   return T;
@@ -105,22 +107,23 @@ function information(
 
 /** The scaled maps of one filter. */
 function mapsOf(x: Grid, d: number, factor: number, f: Round): number[][] {
-  const [N, , n] = sizes(x);
+  const [N, , n, m] = sizes(x);
   return Array.from({ length: N }, (_, image) =>
-    Array.from({ length: n * n }, (_, i) => f(factor * x.at(image, d, Math.floor(i / n), i % n))),
+    Array.from({ length: n * m }, (_, i) => f(factor * x.at(image, d, Math.floor(i / m), i % m))),
   );
 }
 
-const priorOf = (n: number, options: FilterLossOptions): number =>
-  options.alpha ?? (n * n) / (1 + n * n);
+const priorOf = (T: Grid, options: FilterLossOptions): number => {
+  const [, cells] = sizes(T);
+  return options.alpha ?? cells / (1 + cells);
+};
 
 const reference: Reference<Inputs, FilterLossOptions> = ({ x, peak_mean }, options, f) => {
-  const [, , n] = sizes(x);
-  const T = templates(n, options, f);
+  const T = templates(x, options, f);
   const factor = factors(x, peak_mean, options, f);
   const loss = peak_mean.map((_, d) => {
     const z = mapsOf(x, d, factor.at(d), f);
-    return information(z, T, priorOf(n, options), f).loss;
+    return information(z, T, priorOf(T, options), f).loss;
   });
   return { loss, peak_mean: peakMean(x, peak_mean, options, f) };
 };
@@ -144,9 +147,9 @@ function of(
   D: number,
   n: number,
   attrs: FilterLossOptions,
-  rest: Partial<OpCase<Inputs, FilterLossOptions>> = {},
+  { m = n, ...rest }: Partial<OpCase<Inputs, FilterLossOptions>> & { m?: number } = {},
 ): OpCase<Inputs, FilterLossOptions> {
-  return { shapes: { x: [N, D, n, n], peak_mean: [D] }, attrs, ...rest };
+  return { shapes: { x: [N, D, n, m], peak_mean: [D] }, attrs, ...rest };
 }
 
 const fresh = constant(-1);
@@ -159,6 +162,9 @@ describe('ops: filter_loss', () => {
     of(3, 17, 2, { scale: 'peak', training: false }),
     of(4, 2, 5, { scale: 'peak', training: false, kappa: 3, floor: 0.9 }),
     of(1, 2, 3, { scale: 'paper' }),
+    of(4, 3, 5, { scale: 'paper' }, { m: 8 }),
+    of(3, 2, 7, { scale: 'paper', tau: 0.4, beta: 2 }, { m: 4 }),
+    of(3, 17, 4, { scale: 'peak', training: false }, { m: 13, samples: 10 }),
     // scores that exp of a float32 cannot hold
     of(4, 2, 4, { scale: 'paper' }, { draw: { x: relued(3000) } }),
     of(6, 3, 14, { scale: 'paper' }, { large: true, samples: 6 }),
@@ -169,25 +175,24 @@ describe('ops: filter_loss', () => {
     {
       ...op,
       closedForm({ x, peak_mean }, g, options, f) {
-        const [, D, n] = sizes(x);
-        const T = templates(n, options, f);
+        const [, D, n, m] = sizes(x);
+        const T = templates(x, options, f);
         const factor = factors(x, peak_mean, options, f);
         const dx = new Grid(x.shape);
         for (let d = 0; d < D; d++) {
           const z = mapsOf(x, d, factor.at(d), f);
-          const { dscore } = information(z, T, priorOf(n, options), f);
+          const { dscore } = information(z, T, priorOf(T, options), f);
           dscore.forEach((row, image) => {
-            for (let i = 0; i < n * n; i++) {
+            for (let i = 0; i < n * m; i++) {
               const sum = row.reduce((total, s, t) => f(total + f(s * T.at(t, i))), 0);
-              dx.set(f(f(g.at(d) * factor.at(d)) * sum), image, d, Math.floor(i / n), i % n);
+              dx.set(f(f(g.at(d) * factor.at(d)) * sum), image, d, Math.floor(i / m), i % m);
             }
           });
         }
         return { x: dx };
       },
       wrong: [
-        { shapes: { x: [4, 3, 4, 5] }, text: /\[filter_loss\] Expected x of shape \(N, D, n, n\)/ },
-        { shapes: { x: [4, 3] }, text: /\[filter_loss\] Expected x of shape \(N, D, n, n\)/ },
+        { shapes: { x: [4, 3] }, text: /\[filter_loss\] Expected x of shape \(N, D, n, m\)/ },
         {
           shapes: { peak_mean: [4] },
           text: /\[filter_loss\] Expected peak_mean of shape .*D = 3, as x has/,
@@ -201,6 +206,9 @@ describe('ops: filter_loss', () => {
       of(2, 17, 3, { momentum: 0.3, kappa: 2 }),
       of(3, 33, 2, {}, { draw: { x: relued(1e-4), peak_mean: fresh } }),
       of(2, 2, 1, {}),
+      of(4, 3, 5, {}, { m: 8 }),
+      of(3, 17, 7, {}, { m: 4, draw: { peak_mean: fresh } }),
+      of(2, 2, 4, { kappa: 2 }, { m: 13 }),
       // scores that exp of a double cannot hold: probabilities of 0 and 1
       of(3, 2, 3, { scale: 'paper', tau: 1 }, { draw: { x: relued(400) } }),
       of(8, 20, 7, {}, { large: true, draw: { peak_mean: fresh } }),

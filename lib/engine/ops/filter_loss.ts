@@ -2,12 +2,12 @@ import { defineOp, type Value } from '../graph.js';
 
 const backward = defineOp('filter_loss_backward', {
   inputs: { g: 'rows D', dscore: 'maps N D T 1', factor: 'rows D' },
-  outputs: { dx: 'maps N D n n' },
+  outputs: { dx: 'maps N D n m' },
   attrs: { beta: 'f32', tau: 'f32' },
 });
 
 const forward = defineOp('filter_loss_forward', {
-  inputs: { x: 'maps N D n n', peak_mean: 'rows D' },
+  inputs: { x: 'maps N D n m', peak_mean: 'rows D' },
   outputs: { loss: 'rows D', dscore: 'maps N D T 1', factor: 'rows D', peak_mean_out: 'rows? D' },
   attrs: {
     beta: 'f32',
@@ -19,10 +19,10 @@ const forward = defineOp('filter_loss_forward', {
     floor: 'f32',
     training: 'i32',
   },
-  derive: ({ n = 1 }) => ({ T: n * n + 1 }),
+  derive: ({ n = 1, m = 1 }) => ({ T: n * m + 1 }),
   vjp({ inputs: { x }, outputs: { dscore, factor }, grad, attrs: { beta, tau } }) {
-    const [, , n = 1] = x.shape;
-    return { x: () => backward({ g: grad, dscore, factor }, { beta, tau }, { n }).dx };
+    const [, , n = 1, m = 1] = x.shape;
+    return { x: () => backward({ g: grad, dscore, factor }, { beta, tau }, { n, m }).dx };
   },
 });
 
@@ -31,9 +31,9 @@ export interface FilterLossOptions {
   scale?: 'peak' | 'paper';
   /** Slope of the templates, default 4. */
   beta?: number;
-  /** Height of the templates; default 1 for `peak`, 0.5 / n^2 for `paper`. */
+  /** Height of the templates; default 1 for `peak`, 0.5 / (n m) for `paper`. */
   tau?: number;
-  /** Prior of "a part is there", default n^2 / (1 + n^2). */
+  /** Prior of "a part is there", default n m / (1 + n m). */
   alpha?: number;
   /** `peak`: height of a filter's mean peak after scaling, default 0.5. */
   kappa?: number;
@@ -48,15 +48,17 @@ export interface FilterLossOptions {
 /**
  * Filter loss: minus the mutual information between the batch of maps of each filter and the part
  * templates, Loss_f = -sum_T p(T) sum_x p(x|T) log(p(x|T) / p(x)). [Zhang, Wu, Zhu 2018]
+ * T_mu[i,j] = tau max(1 - beta |[i,j] - mu|_1 / s, -1) for every cell mu, s = sqrt(n m), and -tau.
  *
- * x (N, D, n, n), post-ReLU maps before the mask; peakMean (D), a state with fill -1, used by `peak`;
+ * x (N, D, n, m), post-ReLU maps before the mask; peakMean (D), a state with fill -1, used by `peak`;
  * loss (D), nats, <= 0. The gradient with respect to x is exact (running means are constants).
  */
 export function filterLoss(x: Value, peakMean: Value, options: FilterLossOptions = {}): Value {
-  const [, , n = 1] = x.shape;
+  const [, , n = 1, m = 1] = x.shape;
+  const cells = n * m;
   const { scale = 'peak', beta = 4, kappa = 0.5, momentum = 0.9, floor = 0.05 } = options;
-  const { alpha = (n * n) / (1 + n * n), training = true } = options;
-  const tau = options.tau ?? (scale === 'peak' ? 1 : 0.5 / (n * n));
+  const { alpha = cells / (1 + cells), training = true } = options;
+  const tau = options.tau ?? (scale === 'peak' ? 1 : 0.5 / cells);
   const peakScale = scale === 'peak';
   const { loss, peak_mean_out } = forward(
     { x, peak_mean: peakMean },

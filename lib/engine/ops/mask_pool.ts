@@ -5,7 +5,7 @@ import { POOL_ATTRS } from './pool.js';
 // `fuseCalls` makes these calls.
 
 defineOp('mask_pool_forward', {
-  inputs: { x: 'maps N D n n' },
+  inputs: { x: 'maps N D n m' },
   outputs: { y: 'maps N D P Q', index: 'i32 maps? N D P Q', peak: 'i32 rows N D' },
   attrs: { ...POOL_ATTRS, beta: 'f32' },
 });
@@ -15,8 +15,8 @@ defineOp('mask_pool_backward', {
     g: 'maps N D P Q',
     index: 'i32 maps N D P Q',
     peak: 'i32 rows N D',
-    gate: 'maps? N D n n',
+    gate: 'maps? N D n m',
   },
-  outputs: { dx: 'maps N D n n' },
+  outputs: { dx: 'maps N D n m' },
   attrs: { ...POOL_ATTRS, beta: 'f32' },
 });
