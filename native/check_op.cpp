@@ -198,20 +198,28 @@ class OpCheck {
     return first + backend_.bytes_of(&a) <= second || second + backend_.bytes_of(&b) <= first;
   }
 
-  // P windows of R cells, a stride apart, from `pad` before the first cell of a side of H.
-  int64_t span(const char* count, int32_t stride, int32_t window, int32_t pad) const {
-    require(stride >= 1 && stride <= MAX_SIDE && window >= 1 && pad >= 0 && pad <= MAX_SIDE,
+  // Cells from the first to the last of a window.
+  int64_t reach(int32_t window, int32_t dilation) const {
+    require(window >= 1 && dilation >= 1 && dilation <= MAX_SIDE, "has a wrong window or dilation");
+    return (int64_t{1} * window - 1) * dilation + 1;
+  }
+
+  // P windows that reach over R cells, a stride apart, from `pad` before the first cell of a side.
+  int64_t span(const char* count, int32_t stride, int64_t window, int32_t pad) const {
+    require(stride >= 1 && stride <= MAX_SIDE && pad >= 0 && pad <= MAX_SIDE,
             "has a wrong stride or padding");
-    const int64_t cells = int64_t{1} * (size(count) - 1) * stride + window;
+    const int64_t cells = (size(count) - int64_t{1}) * stride + window;
     require(cells <= MAX_SIDE, "reaches too far");
     return cells;
   }
 
-  void convolution(const Conv2dAttrs& a) const {
-    const int64_t rows = span("P", a.stride_h, size("R"), a.pad_top);
-    const int64_t columns = span("Q", a.stride_w, size("S"), a.pad_left);
-    const int64_t height = std::max<int64_t>(rows, int64_t{1} * size("H") + size("R"));
-    const int64_t width = std::max<int64_t>(columns, int64_t{1} * size("W") + size("S"));
+  template <class Attrs>
+  void convolution(const Attrs& a) const {
+    const int64_t down = reach(size("R"), a.dilation_h), across = reach(size("S"), a.dilation_w);
+    const int64_t rows = span("P", a.stride_h, down, a.pad_top);
+    const int64_t columns = span("Q", a.stride_w, across, a.pad_left);
+    const int64_t height = std::max<int64_t>(rows, size("H") + down);
+    const int64_t width = std::max<int64_t>(columns, size("W") + across);
     const int64_t channels = std::max(size("C"), size("O")) + int64_t{15};
     require(height <= MAX_SIDE && width + a.stride_w <= 2 * MAX_SIDE &&
                 height * (width + a.stride_w) < MAX_OFFSET / channels,

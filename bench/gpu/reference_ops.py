@@ -19,8 +19,8 @@ class _Taps:
     def __init__(self, x_shape, w_shape, y_shape, a: Names) -> None:
         (self.N, self.C, self.H, self.W), (self.R, self.S) = x_shape, w_shape[2:]
         self.P, self.Q, self.a = y_shape[2], y_shape[3], a
-        self.rows = max(self.H + a.pad_top, (self.P - 1) * a.stride_h + self.R)
-        self.columns = max(self.W + a.pad_left, (self.Q - 1) * a.stride_w + self.S)
+        self.rows = max(self.H + a.pad_top, (self.P - 1) * a.stride_h + (self.R - 1) * a.dilation_h + 1)
+        self.columns = max(self.W + a.pad_left, (self.Q - 1) * a.stride_w + (self.S - 1) * a.dilation_w + 1)
 
     def frame(self) -> np.ndarray:
         """Zeros for the padded image, channels last."""
@@ -33,6 +33,7 @@ class _Taps:
     def tap(self, frame: np.ndarray, r: int, s: int) -> np.ndarray:
         """(N, P, Q, C): what tap (r, s) of the filter sees, a view."""
         down, across = self.a.stride_h, self.a.stride_w
+        r, s = r * self.a.dilation_h, s * self.a.dilation_w
         return frame[:, r:r + (self.P - 1) * down + 1:down,
                      s:s + (self.Q - 1) * across + 1:across]
 

@@ -76,7 +76,7 @@ class _Builder:
         """rounded: a call that stores maps as tf32 made those that the convolution reads; masked: a
         mask reads what it makes."""
         pad = (self.s.kernel - 1) // 2
-        return dict(stride_h=1, stride_w=1, pad_top=pad, pad_left=pad, relu=1,
+        return dict(stride_h=1, stride_w=1, pad_top=pad, pad_left=pad, dilation_h=1, dilation_w=1, relu=1,
                     rounded=int(rounded), round=0, peaks=int(masked))
 
     @property

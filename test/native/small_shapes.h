@@ -12,7 +12,8 @@ struct Case {
   bool product = false;  // runs at every precision and accuracy
 };
 
-static const std::vector<double> CONV = {1, 1, 1, 1, 1, 0, 0, 1};     // stride, pad, relu .. peaks
+static const std::vector<double> CONV = {1, 1, 1, 1, 1,
+                                         1, 1, 0, 0, 1};  // stride, pad, dilation, relu .. peaks
 static const std::vector<double> POOL = {3, 2, 2, 1, 1, 0, 1, 0, 0};  // kernel, stride, pads, count
 static const std::vector<double> MASK_POOL = {3, 2, 2, 1, 1, 0, 1, 0, 0, 4};  // and beta
 static const std::vector<double> ADAM = {0.3, 0.9, 0.999, 1e-8, 1e-4};
@@ -22,15 +23,15 @@ static const std::vector<Case> CASES = {
     {"conv2d_forward",
      "maps 1 3 11 9;conv 70 3 5 3;none",
      "maps 1 70 5 9",
-     {2, 1, 1, 1, 0, 0},
+     {2, 1, 1, 1, 1, 1, 0, 0},
      true},
     {"conv2d_forward", "maps 2 64 14 14;conv 132 64 3 2;rows 132", "maps 2 132 14 14", CONV, true},
     {"conv2d_backward_data", "maps 2 9 7 6;conv 9 5 3 3", "maps 2 5 7 6", CONV, true},
-    {"conv2d_backward_data", "maps 1 7 4 3;conv 7 3 3 2", "maps 1 3 8 6", {2, 2, 1, 0, 0}, true},
+    {"conv2d_backward_data", "maps 1 7 4 3;conv 7 3 3 2", "maps 1 3 8 6", {2, 2, 1, 0, 1, 1}, true},
     {"conv2d_backward_data",
      "maps 2 64 14 14;conv 64 128 1 1",
      "maps 2 128 14 14",
-     {1, 1, 0, 0, 0},
+     {1, 1, 0, 0, 1, 1},
      true},
     {"conv2d_backward_data", "maps 2 35 14 14;conv 35 33 3 3", "maps 2 33 14 14", CONV, true},
     {"conv2d_backward_weight", "maps 2 5 7 6;maps 2 9 7 6", "conv 9 5 3 3", CONV, true},
@@ -38,12 +39,27 @@ static const std::vector<Case> CASES = {
     {"conv2d_backward_weight",
      "maps 9 6 9 8;maps 9 70 5 8",
      "conv 70 6 3 1",
-     {2, 1, 1, 0, 0},
+     {2, 1, 1, 0, 1, 1},
      true},
     {"conv2d_backward_weight",
      "maps 3 64 14 14;maps 3 134 14 14",
      "conv 134 64 3 1",
-     {1, 1, 1, 0, 0},
+     {1, 1, 1, 0, 1, 1},
+     true},
+    {"conv2d_forward",
+     "maps 2 37 9 10;conv 9 37 3 3;rows 9",
+     "maps 2 9 5 8",
+     {2, 1, 2, 2, 2, 3, 1},
+     true},
+    {"conv2d_backward_data",
+     "maps 2 9 5 8;conv 9 37 3 3",
+     "maps 2 37 9 10",
+     {2, 1, 2, 2, 2, 3},
+     true},
+    {"conv2d_backward_weight",
+     "maps 2 37 9 10;maps 2 9 5 8",
+     "conv 9 37 3 3",
+     {2, 1, 2, 2, 2, 3},
      true},
     {"conv2d_backward_bias", "maps 3 9 7 6", "rows 9", {}},
     {"linear_forward",

@@ -7,6 +7,8 @@ const ATTRS = {
   stride_w: 'i32',
   pad_top: 'i32',
   pad_left: 'i32',
+  dilation_h: 'i32',
+  dilation_w: 'i32',
   relu: 'i32',
   // Set by the plan, see `fuseCalls`: x or g is stored in the precision of the products, or y is to be;
   // a mask reads y.
@@ -53,12 +55,15 @@ export interface Conv2dOptions {
   stride?: Pair;
   /** Zeros around the maps: one number, or [top, left, bottom, right]. Default 0. */
   pad?: Pad;
+  /** Cells from one tap of the window to the next, default 1. */
+  dilation?: Pair;
   /** Ends in max(y, 0), default false. */
   relu?: boolean;
 }
 
 /**
- * Convolution: y[n,o,p,q] = b[o] + sum_crs x[n, c, p*stride + r - pad, q*stride + s - pad] w[o,c,r,s].
+ * Convolution: y[n,o,p,q] = b[o] + sum_crs x[n, c, p*stride + r*dilation - pad, q*stride +
+ * s*dilation - pad] w[o,c,r,s].
  *
  * x (N, C, H, W), w (O, C, R, S), b (O) or undefined; y (N, O, P, Q). The gradient is exact.
  * Throws `E_SHAPE` when sizes disagree.
@@ -67,9 +72,10 @@ export function conv2d(
   x: Value,
   w: Value,
   b: Value | undefined,
-  { stride = 1, pad = 0, relu = false }: Conv2dOptions = {},
+  { stride = 1, pad = 0, dilation = 1, relu = false }: Conv2dOptions = {},
 ): Value {
   const [strideH, strideW] = pair(stride, 'stride', 'conv2d');
+  const [dilationH, dilationW] = pair(dilation, 'dilation', 'conv2d');
   const [top, left, bottom, right] = sides(pad, 'conv2d');
   const [, , H = 1, W = 1] = x.shape;
   const [, , R = 1, S = 1] = w.shape;
@@ -78,13 +84,29 @@ export function conv2d(
     stride_w: strideW,
     pad_top: top,
     pad_left: left,
+    dilation_h: dilationH,
+    dilation_w: dilationW,
     relu: Number(relu),
     rounded: 0,
     round: 0,
     peaks: 0,
   };
   return forward({ x, w, b }, attrs, {
-    P: windowCount({ size: H, kernel: R, stride: strideH, before: top, after: bottom }),
-    Q: windowCount({ size: W, kernel: S, stride: strideW, before: left, after: right }),
+    P: windowCount({
+      size: H,
+      kernel: R,
+      stride: strideH,
+      dilation: dilationH,
+      before: top,
+      after: bottom,
+    }),
+    Q: windowCount({
+      size: W,
+      kernel: S,
+      stride: strideW,
+      dilation: dilationW,
+      before: left,
+      after: right,
+    }),
   }).y;
 }

@@ -27,6 +27,8 @@ export interface WindowAxis {
   size: number;
   kernel: number;
   stride: number;
+  /** Cells from one tap of the kernel to the next, default 1. */
+  dilation?: number;
   before: number;
   after: number;
   /** Count a last window that hangs over the end, if it starts inside (ONNX ceil_mode). */
@@ -38,11 +40,12 @@ export function windowCount({
   size,
   kernel,
   stride,
+  dilation = 1,
   before,
   after,
   ceil = false,
 }: WindowAxis): number {
-  const span = size + before + after - kernel;
+  const span = size + before + after - (kernel - 1) * dilation - 1;
   if (span < 0) return 0;
   if (!ceil) return Math.floor(span / stride) + 1;
   const count = Math.ceil(span / stride) + 1;
