@@ -106,6 +106,8 @@ class OpCheck {
   void attributes() {
     const std::string name = op_.kernel->attrs;
     if (name == "Conv2dAttrs") convolution(read<Conv2dAttrs>());
+    if (name == "DepthwiseConv2dAttrs") convolution(read<DepthwiseConv2dAttrs>());
+    if (name == "GroupedConv2dAttrs") groups(read<GroupedConv2dAttrs>());
     if (name == "Pool2dAttrs") pooling(read<Pool2dAttrs>(), "H", "W");
     if (name == "MaskPoolAttrs") pooling(read<MaskPoolAttrs>(), "n", "n");
     if (name == "LrnAttrs") {
@@ -226,17 +228,36 @@ class OpCheck {
             "has maps that are too large");
   }
 
+  void groups(const GroupedConv2dAttrs& a) const {
+    convolution(a);
+    require(a.groups >= 1 && size("O") % a.groups == 0 &&
+                int64_t{1} * size("K") * a.groups == size("C"),
+            "has other groups");
+  }
+
+  // Every one of P windows has a tap on a side of `cells`.
+  void meets(const char* count, int32_t stride, int32_t window, int32_t dilation, int32_t pad,
+             int64_t cells) const {
+    for (int64_t p = 0; p < size(count); p++) {
+      const int64_t start = p * stride - pad;
+      const int64_t skipped = start < 0 ? (-start + dilation - 1) / dilation : 0;
+      require(skipped < window && start + skipped * dilation < cells,
+              "has a window beside the map");
+    }
+  }
+
   // Every window holds a cell of the map.
   template <class Attrs>
   void pooling(const Attrs& a, const char* height, const char* width) const {
-    const int64_t rows = span("P", a.stride_h, a.kernel_h, a.pad_top);
-    const int64_t columns = span("Q", a.stride_w, a.kernel_w, a.pad_left);
-    require(rows - a.kernel_h - a.pad_top < size(height) && a.pad_top < a.kernel_h &&
-                columns - a.kernel_w - a.pad_left < size(width) && a.pad_left < a.kernel_w,
-            "has a window beside the map");
-    require(a.pad_bottom >= 0 && a.pad_bottom < a.kernel_h && a.pad_right >= 0 &&
-                a.pad_right < a.kernel_w,
+    const int64_t down = reach(a.kernel_h, a.dilation_h), across = reach(a.kernel_w, a.dilation_w);
+    span("P", a.stride_h, down, a.pad_top);
+    span("Q", a.stride_w, across, a.pad_left);
+    meets("P", a.stride_h, a.kernel_h, a.dilation_h, a.pad_top, size(height));
+    meets("Q", a.stride_w, a.kernel_w, a.dilation_w, a.pad_left, size(width));
+    require(a.pad_bottom >= 0 && a.pad_bottom < down && a.pad_right >= 0 && a.pad_right < across,
             "has a wrong stride or padding");
+    const bool mean = !strncmp(op_.kernel->name, "avgpool2d", 9);
+    require(!mean || (a.dilation_h == 1 && a.dilation_w == 1), "has a wrong dilation");
   }
 
   // concat_backward: g (N, A + B, H, W)

@@ -82,7 +82,7 @@ class _Builder:
     @property
     def pool_attrs(self) -> dict[str, float]:
         k = self.s.pool
-        return dict(kernel_h=k, kernel_w=k, stride_h=k, stride_w=k, pad_top=0, pad_left=0,
+        return dict(kernel_h=k, kernel_w=k, stride_h=k, stride_w=k, pad_top=0, pad_left=0, dilation_h=1, dilation_w=1,
                     pad_bottom=0, pad_right=0, count_include_pad=0)
 
     def convolution(self, name: str, x: Value) -> Value:

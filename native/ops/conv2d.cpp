@@ -57,22 +57,6 @@ void conv2d_forward(Device& device, const conv2d_forward_args& t, const Conv2dAt
   }
 }
 
-// Range of g that one axis reads: `border` zeros before it, `size` in all.
-struct Reach {
-  int border, size;
-};
-
-static Reach reach_of(int size, int stride, int pad, int window, int dilation) {
-  int low = 1 << 30, high = -(1 << 30);
-  for (int first = 0; first < stride && first < size; first++) {
-    const Phase p = phase_of(first, size, stride, pad, window, dilation);
-    if (!p.taps) continue;
-    if (p.shift - (p.taps - 1) * p.back < low) low = p.shift - (p.taps - 1) * p.back;
-    if (p.shift + p.count > high) high = p.shift + p.count;
-  }
-  return high < low ? Reach{0, 1} : Reach{-low, high - low};
-}
-
 // The taps of one phase, turned: [O/16][C/16][R][S][16 c][16 o] -> [C/16][O/16][taps][16 o][16 c].
 static void turn_weights(Device& device, const PlTensor& t, const Phase& rows, const Phase& columns,
                          float* turned) {
@@ -120,12 +104,7 @@ static void backward_phases(Device& device, const conv2d_backward_data_args& t,
       const int taps = rows.taps * columns.taps;
       v.tail = v.tail_lanes ? taps : 0;
       v.full = copy.blocks * taps - v.tail;
-      for (int b = 0; b < copy.blocks * taps; b++) {
-        const int k = b % taps;
-        const int down_by = down.border + rows.shift - k / columns.taps * rows.back;
-        const int right_by = across.border + columns.shift - k % columns.taps * columns.back;
-        v.offsets[b] = (int)(b / taps * copy.map() + down_by * copy.line() + right_by * BLOCK);
-      }
+      phase_offsets(copy, rows, columns, down.border, across.border, copy.blocks * taps, v.offsets);
       const Outputs out = {rows.count,
                            columns.count,
                            ((long)y * W + x) * BLOCK,

@@ -144,6 +144,34 @@ static inline Phase phase_of(int first, int size, int stride, int pad, int windo
   return p;
 }
 
+// Range of g that one axis reads: `border` zeros before it, `size` in all.
+struct Reach {
+  int border, size;
+};
+
+static inline Reach reach_of(int size, int stride, int pad, int window, int dilation) {
+  int low = 1 << 30, high = -(1 << 30);
+  for (int first = 0; first < stride && first < size; first++) {
+    const Phase p = phase_of(first, size, stride, pad, window, dilation);
+    if (!p.taps) continue;
+    if (p.shift - (p.taps - 1) * p.back < low) low = p.shift - (p.taps - 1) * p.back;
+    if (p.shift + p.count > high) high = p.shift + p.count;
+  }
+  return high < low ? Reach{0, 1} : Reach{-low, high - low};
+}
+
+// Offsets of `count` blocks of the windows of one phase, (blocks, taps) of a copy with borders.
+static inline void phase_offsets(const Copy& c, const Phase& rows, const Phase& columns, int top,
+                                 int left, int count, int* offsets) {
+  const int taps = rows.taps * columns.taps;
+  for (int b = 0; b < count; b++) {
+    const int k = b % taps;
+    const int down = top + rows.shift - k / columns.taps * rows.back;
+    const int right = left + columns.shift - k % columns.taps * columns.back;
+    offsets[b] = (int)(b / taps * c.map() + down * c.line() + right * BLOCK);
+  }
+}
+
 // Outputs of a convolution, or every n-th of them: rows and pixels lie `line` and `pixel` apart.
 struct Outputs {
   int P, Q;

@@ -14,8 +14,9 @@ struct Case {
 
 static const std::vector<double> CONV = {1, 1, 1, 1, 1,
                                          1, 1, 0, 0, 1};  // stride, pad, dilation, relu .. peaks
-static const std::vector<double> POOL = {3, 2, 2, 1, 1, 0, 1, 0, 0};  // kernel, stride, pads, count
-static const std::vector<double> MASK_POOL = {3, 2, 2, 1, 1, 0, 1, 0, 0, 4};  // and beta
+static const std::vector<double> POOL = {3, 2, 2, 1, 1, 0,
+                                         1, 0, 1, 1, 0};  // kernel, stride, pads, dilation, count
+static const std::vector<double> MASK_POOL = {3, 2, 2, 1, 1, 0, 1, 0, 1, 1, 0, 4};  // and beta
 static const std::vector<double> ADAM = {0.3, 0.9, 0.999, 1e-8, 1e-4};
 
 static const std::vector<Case> CASES = {
@@ -62,6 +63,26 @@ static const std::vector<Case> CASES = {
      {2, 1, 2, 2, 2, 3},
      true},
     {"conv2d_backward_bias", "maps 3 9 7 6", "rows 9", {}},
+    {"grouped_conv2d_forward",
+     "maps 2 20 9 8;conv 40 5 3 2;rows 40",
+     "maps 2 40 4 9",
+     {2, 1, 1, 2, 2, 3, 1, 4}},
+    {"grouped_conv2d_backward_data",
+     "maps 2 40 4 9;conv 40 5 3 2",
+     "maps 2 20 9 8",
+     {2, 1, 1, 2, 2, 3, 0, 4}},
+    {"depthwise_conv2d_forward",
+     "maps 2 37 9 12;conv 37 1 3 3;rows 37",
+     "maps 2 37 9 12",
+     {1, 1, 1, 1, 1, 1, 1}},
+    {"depthwise_conv2d_forward",
+     "maps 2 5 9 8;conv 5 1 3 2;none",
+     "maps 2 5 4 9",
+     {2, 1, 1, 2, 2, 3, 0}},
+    {"depthwise_conv2d_backward_data",
+     "maps 2 5 4 9;conv 5 1 3 2",
+     "maps 2 5 9 8",
+     {2, 1, 1, 2, 2, 3, 0}},
     {"linear_forward",
      "rows 3 45 chw 5 3 3;linear 17 45 chw 5 3 3;rows 17",
      "rows 3 17",
@@ -79,6 +100,14 @@ static const std::vector<Case> CASES = {
     {"maxpool2d_forward", "maps 2 5 7 6", "maps 2 5 4 6;maps 2 5 4 6 < 42", POOL},
     {"maxpool2d_backward", "maps 2 5 4 6;maps 2 5 4 6 < 42;none", "maps 2 5 7 6", POOL},
     {"maxpool2d_backward", "maps 2 5 4 6;maps 2 5 4 6 < 42;maps 2 5 7 6", "maps 2 5 7 6", POOL},
+    {"maxpool2d_forward",
+     "maps 2 5 9 8",
+     "maps 2 5 4 2;maps 2 5 4 2 < 72",
+     {3, 2, 2, 3, 1, 0, 1, 0, 2, 3, 0}},
+    {"maxpool2d_backward",
+     "maps 2 5 4 2;maps 2 5 4 2 < 72;none",
+     "maps 2 5 9 8",
+     {3, 2, 2, 3, 1, 0, 1, 0, 2, 3, 0}},
     {"avgpool2d_forward", "maps 2 5 7 6", "maps 2 5 4 6", POOL},
     {"avgpool2d_backward", "maps 2 5 4 6", "maps 2 5 7 6", POOL},
     {"add_forward", "maps 2 5 3 4;maps 2 5 3 4;none", "maps 2 5 3 4", {}},

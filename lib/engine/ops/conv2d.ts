@@ -1,14 +1,9 @@
 import { defineOp, type Value } from '../graph.js';
-import { pair, sides, windowCount, type Pad, type Pair } from './window.js';
 import { reluBackward } from './relu.js';
+import { convolutionPlan, WINDOW_ATTRS, type ConvolutionOptions } from './window.js';
 
 const ATTRS = {
-  stride_h: 'i32',
-  stride_w: 'i32',
-  pad_top: 'i32',
-  pad_left: 'i32',
-  dilation_h: 'i32',
-  dilation_w: 'i32',
+  ...WINDOW_ATTRS,
   relu: 'i32',
   // Set by the plan, see `fuseCalls`: x or g is stored in the precision of the products, or y is to be;
   // a mask reads y.
@@ -50,16 +45,7 @@ const forward = defineOp('conv2d_forward', {
   },
 });
 
-export interface Conv2dOptions {
-  /** Step of the window, default 1. */
-  stride?: Pair;
-  /** Zeros around the maps: one number, or [top, left, bottom, right]. Default 0. */
-  pad?: Pad;
-  /** Cells from one tap of the window to the next, default 1. */
-  dilation?: Pair;
-  /** Ends in max(y, 0), default false. */
-  relu?: boolean;
-}
+export type Conv2dOptions = ConvolutionOptions;
 
 /**
  * Convolution: y[n,o,p,q] = b[o] + sum_crs x[n, c, p*stride + r*dilation - pad, q*stride +
@@ -72,41 +58,8 @@ export function conv2d(
   x: Value,
   w: Value,
   b: Value | undefined,
-  { stride = 1, pad = 0, dilation = 1, relu = false }: Conv2dOptions = {},
+  options: Conv2dOptions = {},
 ): Value {
-  const [strideH, strideW] = pair(stride, 'stride', 'conv2d');
-  const [dilationH, dilationW] = pair(dilation, 'dilation', 'conv2d');
-  const [top, left, bottom, right] = sides(pad, 'conv2d');
-  const [, , H = 1, W = 1] = x.shape;
-  const [, , R = 1, S = 1] = w.shape;
-  const attrs = {
-    stride_h: strideH,
-    stride_w: strideW,
-    pad_top: top,
-    pad_left: left,
-    dilation_h: dilationH,
-    dilation_w: dilationW,
-    relu: Number(relu),
-    rounded: 0,
-    round: 0,
-    peaks: 0,
-  };
-  return forward({ x, w, b }, attrs, {
-    P: windowCount({
-      size: H,
-      kernel: R,
-      stride: strideH,
-      dilation: dilationH,
-      before: top,
-      after: bottom,
-    }),
-    Q: windowCount({
-      size: W,
-      kernel: S,
-      stride: strideW,
-      dilation: dilationW,
-      before: left,
-      after: right,
-    }),
-  }).y;
+  const { attrs, sizes } = convolutionPlan(x, w, options, 'conv2d');
+  return forward({ x, w, b }, { ...attrs, rounded: 0, round: 0, peaks: 0 }, sizes).y;
 }
