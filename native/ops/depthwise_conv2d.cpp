@@ -1,0 +1,207 @@
+// depthwise_conv2d: y[n,c,p,q] = b[c] + sum_rs x[n,c,p*stride+r*dilation-pad,
+// q*stride+s*dilation-pad] w[c,r,s], optional ReLU; and its gradient with respect to x.
+//   in   x (N, C, H, W)  w (C, 1, R, S)  b (C) or none                  out  y (N, C, P, Q)
+//   grid one task per image, block of 16 channels and strip of rows
+//   tile 8 pixels of one vector in registers; windows that reach over the border leave those taps
+//        out, so nothing is copied
+//   cost 2 R S flop per output; each row is read R times from the cache, once from memory. One core
+//        with AVX2, 3x3: 65 to 69 % of the rate of a copy of the same bytes, 14x14 maps 57 %
+#include "../cpu_kernels.h"
+#include "../simd/conv_core.h"
+
+namespace partlens {
+namespace PL_ISA {
+
+constexpr int PIXELS = 8;          // of a tile: as many sums as multiply-adds are under way
+constexpr int STRIP_CELLS = 1024;  // outputs of one task, about
+
+// One axis: output u reads the source at u * stride + first + k * advance through the taps
+// tap + k * step, k = 0..taps-1; it lies `pixel` * u after the first one.
+struct Axis {
+  int count, size;  // outputs, cells of the source
+  int stride, first, advance;
+  int taps, tap, step;
+
+  // The taps of output u that meet the source.
+  void met(int u, int& begin, int& end) const {
+    for (begin = 0; begin < taps && !inside(at(u, begin)); begin++) {
+    }
+    for (end = taps; end > begin && !inside(at(u, end - 1)); end--) {
+    }
+  }
+  int at(int u, int k) const { return u * stride + first + k * advance; }
+  bool inside(int cell) const { return cell >= 0 && cell < size; }
+
+  // The outputs begin..end-1 whose taps all meet it.
+  void whole(int& begin, int& end) const {
+    const int last = taps > 0 ? taps - 1 : 0;
+    for (begin = 0; begin < count && !(inside(at(begin, 0)) && inside(at(begin, last))); begin++) {
+    }
+    for (end = count; end > begin && !(inside(at(end - 1, 0)) && inside(at(end - 1, last)));
+         end--) {
+    }
+  }
+};
+
+// Where the maps of all tasks lie: outputs `line` and `pixel` floats apart.
+struct DepthwiseMaps {
+  const float* from;
+  const float* w;
+  const float* bias;
+  float* to;
+  long from_map, to_map;
+  long line, pixel;
+  int images, blocks, R, S;
+  bool relu;
+};
+
+// One row of outputs, one vector of channels: the taps r0..r1-1 of the rows, s0..s1-1.
+struct Row {
+  Axis rows, columns;
+  int p, r0, r1, s0, s1;
+  const float *x, *w;
+  float* y;
+  long pixel;
+  int S;
+  Vec bias;
+  bool relu;
+};
+
+// Outputs q.. of a row. STRIDE, TAPS: of the columns, 0 where only the row knows them; with TAPS
+// they lie side by side, and what neighbouring windows share is loaded once.
+template <int COUNT, int STRIDE, int TAPS>
+static inline void tile_row(const Row& t, int q) {
+  Vec sum[COUNT];
+#pragma GCC unroll 8
+  for (int i = 0; i < COUNT; i++) sum[i] = t.bias;
+  const long right = (long)(STRIDE ? STRIDE : t.columns.stride) * BLOCK;
+  const long advance = TAPS ? BLOCK : (long)t.columns.advance * BLOCK;
+  const long step = TAPS ? BLOCK : (long)t.columns.step * BLOCK;
+  const int taps = TAPS ? TAPS : t.s1 - t.s0;
+  // The row that the next outputs are the first to read: half a row of work hides its way here.
+  const float* next = t.x + (((long)t.rows.at(t.p, t.r1 - 1) + t.rows.stride) * t.columns.size +
+                             t.columns.at(q, t.s0)) *
+                                BLOCK;
+#pragma GCC unroll 8
+  for (int i = 0; i < COUNT; i++) __builtin_prefetch(next + i * right);
+  for (int r = t.r0; r < t.r1; r++) {
+    const float* cell =
+        t.x + ((long)t.rows.at(t.p, r) * t.columns.size + t.columns.at(q, t.s0)) * BLOCK;
+    const float* tap = t.w + (long)(t.rows.tap + r * t.rows.step) * t.S * BLOCK +
+                       (t.columns.tap + t.s0 * t.columns.step) * BLOCK;
+#pragma GCC unroll 7
+    for (int s = 0; s < taps; s++, cell += advance, tap += step) {
+      const Vec factor = load(tap);
+#pragma GCC unroll 8
+      for (int i = 0; i < COUNT; i++) sum[i] += factor * load(cell + i * right);
+    }
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < COUNT; i++) {
+    store(t.y + (q + i) * t.pixel, t.relu ? positive(sum[i]) : sum[i]);
+  }
+}
+
+template <int STRIDE, int TAPS>
+static void row_kernel(const Row& t, int q, int end) {
+  for (; q + PIXELS <= end; q += PIXELS) tile_row<PIXELS, STRIDE, TAPS>(t, q);
+  if (q + 4 <= end) tile_row<4, STRIDE, TAPS>(t, q), q += 4;
+  if (q + 2 <= end) tile_row<2, STRIDE, TAPS>(t, q), q += 2;
+  if (q < end) tile_row<1, STRIDE, TAPS>(t, q);
+}
+
+typedef void (*RowKernel)(const Row&, int, int);
+
+static RowKernel row_kernel_for(const Axis& columns) {
+  const int taps = columns.advance == 1 && columns.step == 1 ? columns.taps : 0;
+  if (columns.stride == 1) {
+    if (taps == 3) return row_kernel<1, 3>;
+    if (taps == 5) return row_kernel<1, 5>;
+    return taps == 7 ? row_kernel<1, 7> : row_kernel<1, 0>;
+  }
+  if (columns.stride != 2) return row_kernel<0, 0>;
+  return taps == 3 ? row_kernel<2, 3> : taps == 5 ? row_kernel<2, 5> : row_kernel<2, 0>;
+}
+
+// Filters [C/16][R * S][16 c][16], of which the first c alone is used, to [C/16][R * S][16]: taps
+// that lie a kilobyte apart share few sets of the cache.
+static float* pack_filters(Device& device, const PlTensor& t) {
+  const long taps = (long)blocks_of(t.dims[0]) * t.dims[2] * t.dims[3];
+  const float* w = f32(t);
+  float* packed = device.scratch(WEIGHT_SLOT, taps * BLOCK);
+  for (long i = 0; i < taps; i++) {
+    memcpy(packed + i * BLOCK, w + i * BLOCK * BLOCK, sizeof(float) * BLOCK);
+  }
+  return packed;
+}
+
+static void convolve_maps(Device& device, const Axis& down, const Axis& across,
+                          const DepthwiseMaps& maps) {
+  const Axis rows = down, columns = across;
+  const DepthwiseMaps m = maps;
+  const int strip = (STRIP_CELLS + columns.count - 1) / columns.count;
+  const int strips = (rows.count + strip - 1) / strip;
+  int left, right;
+  columns.whole(left, right);
+  const RowKernel inner = row_kernel_for(columns), edge = row_kernel<0, 0>;
+  parallel_for(device, m.images * m.blocks * strips, [=](int task, int) {
+    const int map = task / strips, block = map % m.blocks, p0 = task % strips * strip;
+    const int p1 = p0 + strip < rows.count ? p0 + strip : rows.count;
+    for (int p = p0; p < p1; p++) {
+      Row row = {rows,    columns, p,       0,       0,   0,     columns.taps,
+                 nullptr, nullptr, nullptr, m.pixel, m.S, Vec{}, m.relu};
+      rows.met(p, row.r0, row.r1);
+      for (int lane = 0; lane < BLOCK; lane += VL) {
+        row.x = m.from + map * m.from_map + lane;
+        row.w = m.w + (long)block * m.R * m.S * BLOCK + lane;
+        row.bias = m.bias ? load(m.bias + block * BLOCK + lane) : Vec{};
+        row.y = m.to + map * m.to_map + p * m.line + lane;
+        row.s0 = 0;
+        row.s1 = columns.taps;
+        if (left < right) inner(row, left, right);
+        for (int q = 0; q < columns.count; q++) {
+          if (q == left && left < right) q = right;
+          if (q >= columns.count) break;
+          columns.met(q, row.s0, row.s1);
+          edge(row, q, q + 1);
+        }
+      }
+    }
+  });
+}
+
+void depthwise_conv2d_forward(Device& device, const depthwise_conv2d_forward_args& t,
+                              const DepthwiseConv2dAttrs& a) {
+  const int H = t.x.dims[2], W = t.x.dims[3], P = t.y.dims[2], Q = t.y.dims[3];
+  const int R = t.w.dims[2], S = t.w.dims[3];
+  const Axis rows = {P, H, a.stride_h, -a.pad_top, a.dilation_h, R, 0, 1};
+  const Axis columns = {Q, W, a.stride_w, -a.pad_left, a.dilation_w, S, 0, 1};
+  convolve_maps(device, rows, columns,
+                {f32(t.x), pack_filters(device, t.w), t.b.data ? f32(t.b) : nullptr, f32(t.y),
+                 (long)H * W * BLOCK, (long)P * Q * BLOCK, (long)Q * BLOCK, BLOCK, t.x.dims[0],
+                 blocks_of(t.x.dims[1]), R, S, a.relu != 0});
+}
+
+// Every stride-th pixel of dx sees the same taps: a convolution of g, stride 1, for each phase.
+void depthwise_conv2d_backward_data(Device& device, const depthwise_conv2d_backward_data_args& t,
+                                    const DepthwiseConv2dAttrs& a) {
+  const int H = t.dx.dims[2], W = t.dx.dims[3], P = t.g.dims[2], Q = t.g.dims[3];
+  const int R = t.w.dims[2], S = t.w.dims[3];
+  const float* w = pack_filters(device, t.w);
+  for (int y = 0; y < a.stride_h && y < H; y++) {
+    const Phase down = phase_of(y, H, a.stride_h, a.pad_top, R, a.dilation_h);
+    const Axis rows = {down.count, P, 1, down.shift, -down.back, down.taps, down.tap, down.step};
+    for (int x = 0; x < a.stride_w && x < W; x++) {
+      const Phase over = phase_of(x, W, a.stride_w, a.pad_left, S, a.dilation_w);
+      const Axis columns = {over.count, Q,         1,        over.shift,
+                            -over.back, over.taps, over.tap, over.step};
+      convolve_maps(device, rows, columns,
+                    {f32(t.g), w, nullptr, f32(t.dx) + ((long)y * W + x) * BLOCK,
+                     (long)P * Q * BLOCK, (long)H * W * BLOCK, (long)a.stride_h * W * BLOCK,
+                     (long)a.stride_w * BLOCK, t.g.dims[0], blocks_of(t.g.dims[1]), R, S, false});
+    }
+  }
+}
+
+}  // namespace PL_ISA
+}  // namespace partlens
