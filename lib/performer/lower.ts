@@ -1,23 +1,37 @@
 import { expected, show } from '../errors.js';
 import { sizeOf, type Shape } from '../engine/tensor.js';
 import { foldNode, shapeOf } from './fold.js';
+import { LOWER_ARITHMETIC } from './lower_arithmetic.js';
+import type { Lower, NodeContext } from './lower_context.js';
 import { LOWER_DENSE } from './lower_dense.js';
+import { LOWER_JOIN } from './lower_join.js';
+import { LOWER_NORM } from './lower_norm.js';
 import { LOWER_POINTWISE } from './lower_pointwise.js';
+import { LOWER_REDUCE } from './lower_reduce.js';
+import { LOWER_RESIZE } from './lower_resize.js';
 import { LOWER_SHAPE } from './lower_shape.js';
+import { LOWER_SLICE } from './lower_slice.js';
+import { Steps } from './lower_steps.js';
 import { LOWER_WINDOW } from './lower_window.js';
-import type { Draft, Lower, NodeContext } from './lower_context.js';
 import { nearest } from './nearest.js';
 import type { NetValue, Network } from './network.js';
 import { modelError, nodeError } from './onnx_error.js';
 import { orderNodes } from './onnx_graph.js';
 import { isFloatType, readTensor, storedLength, type Constant } from './onnx_tensor.js';
 import type { OnnxInput, OnnxModel, OnnxNode } from './onnx_read.js';
+import { dimsOf, plain, type View } from './view.js';
 
 const LOWER: Readonly<Record<string, Lower>> = {
   ...LOWER_WINDOW,
+  ...LOWER_REDUCE,
   ...LOWER_DENSE,
   ...LOWER_POINTWISE,
+  ...LOWER_ARITHMETIC,
+  ...LOWER_NORM,
   ...LOWER_SHAPE,
+  ...LOWER_SLICE,
+  ...LOWER_JOIN,
+  ...LOWER_RESIZE,
 };
 
 /** Op types that become ops of the engine; more are folded when all their inputs are constants. */
@@ -76,8 +90,8 @@ class Lowering {
   readonly #input: NetValue;
   readonly #batch: number;
   readonly #constants = new Map<string, Constant>();
-  readonly #names = new Map<string, NetValue>();
-  readonly #values: NetValue[] = [];
+  readonly #views = new Map<string, View>();
+  readonly #steps: Steps;
   readonly #nodes = new Map<string, NetValue>();
   /** Elements that folding may still make: a small file must not ask for gigabytes. */
   #budget: number;
@@ -92,13 +106,15 @@ class Lowering {
     const { value, batch } = imageInput(model, size);
     this.#input = value;
     this.#batch = batch;
-    this.#names.set(value.name, value);
+    this.#views.set(value.name, plain(value, batch));
+    const taken = model.nodes.flatMap((node) => node.outputs);
+    this.#steps = new Steps(batch, new Set([value.name, ...taken]));
   }
 
   add(node: OnnxNode): void {
-    const inputs = node.inputs.map((name) => this.#names.get(name));
+    const inputs = node.inputs.map((name) => this.#views.get(name));
     const output = node.outputs[0] ?? '';
-    if (inputs.every((value) => value === undefined)) {
+    if (inputs.every((view) => view === undefined)) {
       const folded = foldNode(
         node,
         node.inputs.map((name) => this.#constant(node, name)),
@@ -112,47 +128,50 @@ class Lowering {
       return;
     }
     if (node.opType === 'Shape' && node.domain === '' && inputs[0]) {
-      this.#constants.set(output, shapeOf(node, [this.#batch, ...inputs[0].shape]));
+      this.#constants.set(output, shapeOf(node, dimsOf(inputs[0])));
       return;
     }
     const lower =
       node.domain === '' && Object.hasOwn(LOWER, node.opType) ? LOWER[node.opType] : undefined;
     if (!lower) throw unsupported(node);
-    this.#define(node, output, lower(this.#context(node, inputs)));
+    this.#define(node, lower(this.#context(node, inputs)));
   }
 
   network(wanted: readonly string[]): Network {
+    const names = new Map(this.#nodes);
+    for (const [name, { value }] of this.#views) names.set(name, value);
     const outputs = wanted.map((name) => {
-      const value = this.#names.get(name);
-      if (value) return value;
+      const view = this.#views.get(name);
+      if (view) return view.value;
       throw modelError('an output computed from the image', `output ${show(name)}`, 'a constant');
     });
-    const names = new Map([...this.#nodes, ...this.#names]);
     const { opset, fingerprint, path } = this.#model;
-    return { opset, input: this.#input, values: this.#values, names, outputs, fingerprint, path };
+    const { values } = this.#steps;
+    const views = this.#views;
+    return { opset, input: this.#input, values, names, views, outputs, fingerprint, path };
   }
 
-  #define(node: OnnxNode, output: string, result: NetValue | Draft): void {
-    let value: NetValue;
-    if ('op' in result) {
-      const { op, inputs, shape, field } = result;
-      if (sizeOf(shape) >= 2 ** 31) {
-        throw nodeError(node, 'an output of fewer than 2^31 elements', shape);
-      }
-      value = { name: output, shape, field, step: { op, inputs, node } };
-      this.#values.push(value);
-    } else value = result;
-    this.#names.set(output, value);
-    this.#nodes.set(node.name, value);
+  #define(node: OnnxNode, result: View | readonly View[]): void {
+    const views = 'axes' in result ? [result] : result;
+    const outputs = node.outputs.filter((name, i) => name !== '' && views[i] !== undefined);
+    const defined = this.#steps.finish(node, outputs, views);
+    outputs.forEach((name, i) => {
+      const view = defined[i];
+      if (!view) return;
+      this.#views.set(name, view);
+      if (i === 0) this.#nodes.set(node.name, view.value);
+    });
   }
 
-  #context(node: OnnxNode, inputs: readonly (NetValue | undefined)[]): NodeContext {
+  #context(node: OnnxNode, inputs: readonly (View | undefined)[]): NodeContext {
     return {
       node,
       batch: this.#batch,
       inputCount: inputs.length,
-      value: (index) => inputs[index],
+      view: (index) => inputs[index],
       constant: (index) => (inputs[index] ? undefined : this.#constant(node, node.inputs[index])),
+      emit: (draft) => this.#steps.emit(node, draft),
+      flatten: (value) => this.#steps.flatten(node, value),
     };
   }
 
@@ -188,7 +207,8 @@ function imageInput(
   }
   const shape = imageShape(input, size);
   const field = { stride: 1, first: 0, last: 0 };
-  const value: NetValue = { name, shape, step: undefined, field: [field, field] };
+  const axes = [0, 1, 2, 3];
+  const value: NetValue = { name, shape, step: undefined, field: [field, field], axes };
   return { value, batch: input.dims?.[0] ?? OPEN_BATCH };
 }
 
