@@ -17,4 +17,5 @@ export {
   type PerformerPool,
 } from './performer.js';
 export { readSidecar, sidecarPath, type Preprocessing, type Sidecar } from './preprocessing.js';
-export { addPerformer, poolAttributes } from './to_onnx.js';
+export { poolAttributes } from './step_onnx.js';
+export { addPerformer } from './to_onnx.js';

@@ -37,7 +37,7 @@ const LOWER: Readonly<Record<string, Lower>> = {
 /** Op types that become ops of the engine; more are folded when all their inputs are constants. */
 export const OP_TYPES: readonly string[] = Object.keys(LOWER);
 
-/** Batch size for shape inference where the model leaves it open: no other size is likely to be 2. */
+/** Batch size for shape inference where the model leaves it open: not 1, which broadcasts. */
 const OPEN_BATCH = 2;
 
 /** Elements of folded constants that every model may make, beside four times what it stores. */
@@ -58,9 +58,24 @@ export interface LowerOptions {
 export function lowerModel(model: OnnxModel, { wanted, size }: LowerOptions = {}): Network {
   const names = (wanted ?? model.outputs).map((name) => valueName(model, name));
   if (names.length === 0) throw modelError('at least one output', model.path, 'none');
-  const lowering = new Lowering(model, size);
-  for (const node of orderNodes(model, names)) lowering.add(node);
-  return lowering.network(names);
+  const nodes = orderNodes(model, names);
+  const lower = (openBatch: number): Network => {
+    const lowering = new Lowering(model, size, openBatch);
+    for (const node of nodes) lowering.add(node);
+    return lowering.network(names);
+  };
+  try {
+    return lower(OPEN_BATCH);
+  } catch (error) {
+    // Exporters bake the batch of their example into shapes, though they declare it open: one image
+    // after the other, such a model still means what it says.
+    if (model.inputs[0]?.dims?.[0] !== undefined) throw error;
+    try {
+      return lower(1);
+    } catch {
+      throw error;
+    }
+  }
 }
 
 /** The value of that name, or the first output of the node of that name. */
@@ -96,14 +111,14 @@ class Lowering {
   /** Elements that folding may still make: a small file must not ask for gigabytes. */
   #budget: number;
 
-  constructor(model: OnnxModel, size: number | undefined) {
+  constructor(model: OnnxModel, size: number | undefined, openBatch: number) {
     this.#model = model;
     const stored = [...model.initializers.values()].reduce(
       (sum, one) => sum + storedLength(one),
       0,
     );
     this.#budget = FOLDED_ELEMENTS + 4 * stored;
-    const { value, batch } = imageInput(model, size);
+    const { value, batch } = imageInput(model, size, openBatch);
     this.#input = value;
     this.#batch = batch;
     this.#views.set(value.name, plain(value, batch));
@@ -191,6 +206,7 @@ class Lowering {
 function imageInput(
   model: OnnxModel,
   size: number | undefined,
+  openBatch: number,
 ): { value: NetValue; batch: number } {
   const [input, second] = model.inputs;
   if (!input || second) {
@@ -209,7 +225,7 @@ function imageInput(
   const field = { stride: 1, first: 0, last: 0 };
   const axes = [0, 1, 2, 3];
   const value: NetValue = { name, shape, step: undefined, field: [field, field], axes };
-  return { value, batch: input.dims?.[0] ?? OPEN_BATCH };
+  return { value, batch: input.dims?.[0] ?? openBatch };
 }
 
 function imageShape({ name, dims }: OnnxInput, size: number | undefined): Shape {

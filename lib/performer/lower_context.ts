@@ -1,6 +1,7 @@
 import { sizeOf, type Shape } from '../engine/tensor.js';
 import type { Field, NetValue, StepOp } from './network.js';
 import { nodeError } from './onnx_error.js';
+import { spreadCells } from './lower_spread.js';
 import type { OnnxNode } from './onnx_read.js';
 import type { Constant } from './onnx_tensor.js';
 import { dimsOf, indexAlong, isWhole, lengthOf, lifted, sameAtoms, whole, type View } from './view.js';
@@ -68,6 +69,12 @@ export function tryMaps(context: NodeContext, given: View): NetValue | undefined
   const view = lifted(given, context.batch);
   const [images = [], channels = [], rows = [], columns = []] = view.axes;
   if (view.axes.length !== 4 || !sameAtoms(images, whole(0, context.batch))) return undefined;
+  if (sizeOf(view.value.shape.slice(1)) > 1 && rows.length + columns.length === 0) {
+    const all = lengthOf(channels) === sizeOf(view.value.shape);
+    if (all && channels.every(({ axis }) => axis !== 0)) {
+      return spreadCells(context, view.value, channels);
+    }
+  }
   const spatial = isWhole(view, rows, 2) && isWhole(view, columns, 3);
   const C = view.value.shape[0] ?? 1;
   const own = channels.every(({ axis }) => axis === 1) && lengthOf(channels) === C;

@@ -48,8 +48,22 @@ function lowerConcat(context: NodeContext): View {
       axis,
     );
   if (again) return again;
+  const cells = axis === 1 && views.every(({ axes }) => axes.length === 2);
+  const vectors = cells ? views.flatMap((view) => asCell(context, view) ?? []) : [];
+  if (vectors.length === views.length) {
+    const shape = [vectors.reduce((sum, { value }) => sum + (value.shape[0] ?? 1), 0), 1, 1];
+    const inputs = vectors.map(({ value }) => value);
+    const value = context.emit({ op: { kind: 'concat' }, inputs, shape, field: undefined });
+    return { value, axes: plain(value, batch).axes.slice(0, 2) };
+  }
   const what = 'maps or vectors that differ along the joined axis alone';
   throw nodeError(node, what, [views.map((view) => shownDims(context, view)), `axis ${String(axis)}`]);
+}
+
+/** A vector (N, F) as maps of one cell. */
+function asCell(context: NodeContext, { value, axes }: View): View | undefined {
+  const maps = tryMaps(context, { value, axes: [...axes, [], []] });
+  return maps && plain(maps, context.batch);
 }
 
 /** Which of the value's axes a tensor axis is; for one of size 1 the one that no other axis has. */

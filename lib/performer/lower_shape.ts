@@ -13,7 +13,9 @@ export const LOWER_SHAPE: Readonly<Record<string, Lower>> = {
   Cast: lowerCast,
   Flatten(context) {
     const { x, dims } = whole(context);
-    const axis = axisOf(context.node, intAttribute(context.node, 'axis', 1), dims.length + 1);
+    const given = intAttribute(context.node, 'axis', 1);
+    // From -rank to rank, both included.
+    const axis = given === dims.length ? given : axisOf(context.node, given, dims.length);
     return reshaped(context, x, [sizeOf(dims.slice(0, axis)), sizeOf(dims.slice(axis))]);
   },
   Reshape(context) {

@@ -160,8 +160,12 @@ export type StepOp =
   | { readonly kind: 'channel_norm'; readonly epsilon: number }
   /** Each image's groups of channels with all their cells to mean 0 and variance 1. */
   | { readonly kind: 'group_norm'; readonly groups: number; readonly epsilon: number }
-  /** `as_maps`: rows as maps of one cell. */
-  | { readonly kind: 'relu' | 'add' | 'concat' | 'flatten' | 'as_maps' | 'softmax' };
+  | BareOp<'relu' | 'add' | 'concat' | 'flatten' | 'softmax'>
+  /** Rows as maps of one cell. */
+  | BareOp<'as_maps'>;
+
+/** Ops that need no more than their inputs. */
+type BareOp<K extends string> = K extends string ? { readonly kind: K } : never;
 
 /**
  * Which pixels of the network's input the cells of a map see, along one axis: cell i sees the pixels

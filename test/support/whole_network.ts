@@ -1,0 +1,106 @@
+import { createSession } from '../../lib/engine/session.js';
+import { lowerModel, type LowerOptions } from '../../lib/performer/lower.js';
+import type { NetValue, Network } from '../../lib/performer/network.js';
+import { OnnxBuilder } from '../../lib/performer/onnx_builder.js';
+import { decodeModel } from '../../lib/performer/onnx_wire.js';
+import { parseModel } from '../../lib/performer/onnx_read.js';
+import { encodeModel } from '../../lib/performer/onnx_write.js';
+import { buildGraphs } from '../../lib/performer/to_ops.js';
+import { writeNetwork } from '../../lib/performer/to_onnx.js';
+import { inFileOrder } from '../../lib/performer/view.js';
+import { loadOnnxRuntime } from './onnxruntime.js';
+
+/** Reads a model from its bytes. */
+export function lowerBytes(bytes: Uint8Array, options: LowerOptions = {}): Network {
+  return lowerModel(parseModel(decodeModel(bytes, 'test.onnx'), 'test.onnx', ''), options);
+}
+
+/** Values of `count` images by the engine, in the order in which the file's tensors lie. */
+export async function runEngine(
+  network: Network,
+  images: Float32Array,
+  count: number,
+  names: readonly string[],
+): Promise<Record<string, Float32Array>> {
+  const outputs = names.map((name) => ({ name, value: valueOf(network, name) }));
+  const given = { name: 'x', value: network.input };
+  const computed = outputs.filter(({ value }) => value !== network.input);
+  const { graphs, weights } = buildGraphs(network, { all: { from: given, outputs: computed } }, count);
+  const session = await createSession({ programs: graphs, backend: 'cpu', threads: 1 });
+  try {
+    await session.write(weights);
+    const results = await session.run('all', {
+      inputs: { x: images },
+      fetch: computed.map(({ name }) => name),
+    });
+    return Object.fromEntries(
+      names.map((name) => {
+        const result = results[name];
+        const data = result instanceof Float32Array ? result : images;
+        return [name, ordered(network, name, data, count)];
+      }),
+    );
+  } finally {
+    session.dispose();
+  }
+}
+
+/** The same by onnxruntime, from the network written as ONNX again. */
+export async function runWritten(
+  network: Network,
+  images: Float32Array,
+  count: number,
+  names: readonly string[],
+): Promise<Record<string, Float32Array>> {
+  const builder = new OnnxBuilder();
+  const written = writeNetwork(builder, network, 'image');
+  const wanted = [...new Set(names.map((name) => written.get(valueOf(network, name)) ?? ''))];
+  const bytes = encodeModel({
+    opset: 17,
+    inputs: [{ name: 'image', dims: ['N', ...network.input.shape] }],
+    outputs: wanted.filter((name) => name !== 'image').map((name) => ({ name, dims: [] })),
+    nodes: builder.nodes,
+    initializers: builder.initializers,
+  });
+  const results = await runFile(bytes, images, [count, ...network.input.shape], wanted);
+  return Object.fromEntries(
+    names.map((name) => {
+      const data = results[written.get(valueOf(network, name)) ?? ''] ?? images;
+      return [name, ordered(network, name, data, count)];
+    }),
+  );
+}
+
+/** Outputs of a file by onnxruntime. */
+export async function runFile(
+  bytes: Uint8Array,
+  images: Float32Array,
+  dims: readonly number[],
+  names: readonly string[],
+): Promise<Record<string, Float32Array>> {
+  const runtime = await loadOnnxRuntime();
+  if (!runtime) throw new Error('onnxruntime-node is not installed');
+  const session = await runtime.InferenceSession.create(bytes, {
+    intraOpNumThreads: 1,
+    graphOptimizationLevel: 'disabled',
+    logSeverityLevel: 4,
+  });
+  const [input = 'image'] = session.inputNames;
+  const known = names.filter((name) => session.outputNames.includes(name));
+  const results = await session.run({ [input]: new runtime.Tensor('float32', images, dims) }, known);
+  await session.release();
+  return Object.fromEntries(
+    known.map((name) => [name, Float32Array.from(results[name]?.data as Float32Array)]),
+  );
+}
+
+function valueOf(network: Network, name: string): NetValue {
+  const value = network.names.get(name);
+  if (value) return value;
+  throw new Error(`${name} was not read`);
+}
+
+function ordered(network: Network, name: string, data: Float32Array, count: number): Float32Array {
+  const view = network.views.get(name);
+  return view ? inFileOrder(view, data, count) : data;
+}
