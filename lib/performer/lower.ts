@@ -1,17 +1,19 @@
 import { expected, show } from '../errors.js';
-import { sizeOf, type Shape } from '../engine/tensor.js';
+import { sizeOf } from '../engine/tensor.js';
 import { foldNode, shapeOf } from './fold.js';
 import { LOWER_DENSE } from './lower_dense.js';
 import { LOWER_POINTWISE } from './lower_pointwise.js';
 import { LOWER_SHAPE } from './lower_shape.js';
 import { LOWER_WINDOW } from './lower_window.js';
 import type { Draft, Lower, NodeContext } from './lower_context.js';
+import { imageInput } from './image_input.js';
 import { nearest } from './nearest.js';
 import type { NetValue, Network } from './network.js';
+import { branchNodes } from './normalise/inline.js';
 import { modelError, nodeError } from './onnx_error.js';
 import { orderNodes } from './onnx_graph.js';
-import { isFloatType, readTensor, storedLength, type Constant } from './onnx_tensor.js';
-import type { OnnxInput, OnnxModel, OnnxNode } from './onnx_read.js';
+import { readTensor, storedLength, type Constant } from './onnx_tensor.js';
+import type { OnnxModel, OnnxNode } from './onnx_read.js';
 
 const LOWER: Readonly<Record<string, Lower>> = {
   ...LOWER_WINDOW,
@@ -22,9 +24,6 @@ const LOWER: Readonly<Record<string, Lower>> = {
 
 /** Op types that become ops of the engine; more are folded when all their inputs are constants. */
 export const OP_TYPES: readonly string[] = Object.keys(LOWER);
-
-/** Batch size for shape inference where the model leaves it open: no other size is likely to be 2. */
-const OPEN_BATCH = 2;
 
 /** Elements of folded constants that every model may make, beside four times what it stores. */
 const FOLDED_ELEMENTS = 2 ** 22;
@@ -44,8 +43,9 @@ export interface LowerOptions {
 export function lowerModel(model: OnnxModel, { wanted, size }: LowerOptions = {}): Network {
   const names = (wanted ?? model.outputs).map((name) => valueName(model, name));
   if (names.length === 0) throw modelError('at least one output', model.path, 'none');
-  const lowering = new Lowering(model, size);
-  for (const node of orderNodes(model, names)) lowering.add(node);
+  const nodes = orderNodes(model, names);
+  const lowering = new Lowering(model, nodes, size);
+  for (const node of nodes) lowering.add(node);
   return lowering.network(names);
 }
 
@@ -82,20 +82,27 @@ class Lowering {
   /** Elements that folding may still make: a small file must not ask for gigabytes. */
   #budget: number;
 
-  constructor(model: OnnxModel, size: number | undefined) {
+  constructor(model: OnnxModel, nodes: readonly OnnxNode[], size: number | undefined) {
     this.#model = model;
     const stored = [...model.initializers.values()].reduce(
       (sum, one) => sum + storedLength(one),
       0,
     );
     this.#budget = FOLDED_ELEMENTS + 4 * stored;
-    const { value, batch } = imageInput(model, size);
+    const { value, batch, channelsLast } = imageInput(model, nodes, size);
+    if (channelsLast) {
+      throw modelError('images (N, C, H, W)', `input ${show(value.name)}`, '(N, H, W, C)');
+    }
     this.#input = value;
     this.#batch = batch;
     this.#names.set(value.name, value);
   }
 
   add(node: OnnxNode): void {
+    if (node.branches) {
+      for (const inner of branchNodes(node, this.#condition(node))) this.add(inner);
+      return;
+    }
     const inputs = node.inputs.map((name) => this.#names.get(name));
     const output = node.outputs[0] ?? '';
     if (inputs.every((value) => value === undefined)) {
@@ -104,11 +111,13 @@ class Lowering {
         node.inputs.map((name) => this.#constant(node, name)),
       );
       if (!folded) throw unsupported(node);
-      this.#budget -= folded.data.length;
-      if (this.#budget < 0) {
-        throw nodeError(node, 'constants of about the size of the model', folded.dims);
+      for (const [i, made] of folded.entries()) {
+        this.#budget -= made.data.length;
+        if (this.#budget < 0) {
+          throw nodeError(node, 'constants of about the size of the model', made.dims);
+        }
+        this.#constants.set(node.outputs[i] ?? '', made);
       }
-      this.#constants.set(output, folded);
       return;
     }
     if (node.opType === 'Shape' && node.domain === '' && inputs[0]) {
@@ -130,6 +139,14 @@ class Lowering {
     const names = new Map([...this.#nodes, ...this.#names]);
     const { opset, fingerprint, path } = this.#model;
     return { opset, input: this.#input, values: this.#values, names, outputs, fingerprint, path };
+  }
+
+  /** Which branch an If takes: its condition must not depend on the image. */
+  #condition(node: OnnxNode): boolean {
+    const name = node.inputs[0] ?? '';
+    const known = this.#names.has(name) ? undefined : this.#constant(node, name);
+    if (known) return known.data[0] !== 0;
+    throw nodeError(node, 'a condition known at load', 'one that depends on the image');
   }
 
   #define(node: OnnxNode, output: string, result: NetValue | Draft): void {
@@ -166,48 +183,6 @@ class Lowering {
     this.#constants.set(name, read);
     return read;
   }
-}
-
-/** The one image input, (N, 3, H, W), and the batch size that shapes are inferred with. */
-function imageInput(
-  model: OnnxModel,
-  size: number | undefined,
-): { value: NetValue; batch: number } {
-  const [input, second] = model.inputs;
-  if (!input || second) {
-    const received = model.inputs.map(({ name }) => name);
-    throw modelError('one input that is no initializer', model.path, received);
-  }
-  const { name } = input;
-  if (input.elementType !== 0 && !isFloatType(input.elementType)) {
-    throw modelError(
-      'an input of floats',
-      `input ${show(name)}`,
-      `type ${String(input.elementType)}`,
-    );
-  }
-  const shape = imageShape(input, size);
-  const field = { stride: 1, first: 0, last: 0 };
-  const value: NetValue = { name, shape, step: undefined, field: [field, field] };
-  return { value, batch: input.dims?.[0] ?? OPEN_BATCH };
-}
-
-function imageShape({ name, dims }: OnnxInput, size: number | undefined): Shape {
-  const [, channels, height = size, width = size] = dims ?? [undefined, 3];
-  const shown = dims?.map((dim) => dim ?? 'open');
-  if ((dims && dims.length !== 4) || channels !== 3) {
-    throw modelError('images (N, 3, H, W)', `input ${show(name)}`, shown);
-  }
-  if (height === undefined || width === undefined) {
-    throw modelError('a height and a width', `input ${show(name)}`, shown, {
-      remedy: 'The model leaves them open: give the size in the preprocessing.',
-    });
-  }
-  const shape = [channels, height, width];
-  if (sizeOf(shape) >= 2 ** 31) {
-    throw modelError('fewer than 2^31 elements', `input ${show(name)}`, shape);
-  }
-  return shape;
 }
 
 function unsupported(node: OnnxNode): Error {

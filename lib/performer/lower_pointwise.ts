@@ -148,7 +148,12 @@ function mergedField(inputs: readonly NetValue[]): NetValue['field'] {
 function lowerBatchNorm(context: NodeContext): Draft {
   const { node } = context;
   if (intAttribute(node, 'training_mode', 0) !== 0 || intAttribute(node, 'spatial', 1) !== 1) {
-    throw nodeError(node, 'training_mode = 0 and spatial = 1', [...node.attributes.keys()]);
+    const remedy = 'Export the model after model.eval().';
+    throw nodeError(node, 'training_mode = 0 and spatial = 1', [...node.attributes.keys()], remedy);
+  }
+  if (node.outputs.filter((name) => name !== '').length > 1) {
+    const remedy = 'It is in training mode: export the model after model.eval().';
+    throw nodeError(node, 'one output', node.outputs, remedy);
   }
   const x = valueInput(context, 0);
   const C = x.shape[0] ?? 1;
