@@ -1,5 +1,5 @@
 import { expected, show } from '../errors.js';
-import { sizeOf, type Shape } from '../engine/tensor.js';
+import { sizeOf } from '../engine/tensor.js';
 import { foldNode, shapeOf } from './fold.js';
 import { LOWER_ARITHMETIC } from './lower_arithmetic.js';
 import type { Lower, NodeContext } from './lower_context.js';
@@ -13,12 +13,14 @@ import { LOWER_SHAPE } from './lower_shape.js';
 import { LOWER_SLICE } from './lower_slice.js';
 import { Steps } from './lower_steps.js';
 import { LOWER_WINDOW } from './lower_window.js';
+import { imageInput, type ImageInput } from './image_input.js';
 import { nearest } from './nearest.js';
 import type { NetValue, Network } from './network.js';
+import { branchNodes } from './normalise/inline.js';
 import { modelError, nodeError } from './onnx_error.js';
 import { orderNodes } from './onnx_graph.js';
-import { isFloatType, readTensor, storedLength, type Constant } from './onnx_tensor.js';
-import type { OnnxInput, OnnxModel, OnnxNode } from './onnx_read.js';
+import { readTensor, storedLength, type Constant } from './onnx_tensor.js';
+import type { OnnxModel, OnnxNode } from './onnx_read.js';
 import { dimsOf, plain, type View } from './view.js';
 
 const LOWER: Readonly<Record<string, Lower>> = {
@@ -59,17 +61,18 @@ export function lowerModel(model: OnnxModel, { wanted, size }: LowerOptions = {}
   const names = (wanted ?? model.outputs).map((name) => valueName(model, name));
   if (names.length === 0) throw modelError('at least one output', model.path, 'none');
   const nodes = orderNodes(model, names);
-  const lower = (openBatch: number): Network => {
-    const lowering = new Lowering(model, size, openBatch);
+  const image = imageInput(model, nodes, size);
+  const lower = (batch: number): Network => {
+    const lowering = new Lowering(model, image, batch);
     for (const node of nodes) lowering.add(node);
     return lowering.network(names);
   };
   try {
-    return lower(OPEN_BATCH);
+    return lower(image.batch ?? OPEN_BATCH);
   } catch (error) {
     // Exporters bake the batch of their example into shapes, though they declare it open: one image
     // after the other, such a model still means what it says.
-    if (model.inputs[0]?.dims?.[0] !== undefined) throw error;
+    if (image.batch !== undefined) throw error;
     try {
       return lower(1);
     } catch {
@@ -111,22 +114,27 @@ class Lowering {
   /** Elements that folding may still make: a small file must not ask for gigabytes. */
   #budget: number;
 
-  constructor(model: OnnxModel, size: number | undefined, openBatch: number) {
+  constructor(model: OnnxModel, { value }: ImageInput, batch: number) {
     this.#model = model;
     const stored = [...model.initializers.values()].reduce(
       (sum, one) => sum + storedLength(one),
       0,
     );
     this.#budget = FOLDED_ELEMENTS + 4 * stored;
-    const { value, batch } = imageInput(model, size, openBatch);
     this.#input = value;
     this.#batch = batch;
-    this.#views.set(value.name, plain(value, batch));
+    const { axes } = plain(value, batch);
+    const order = value.axes ?? [];
+    this.#views.set(value.name, { value, axes: order.map((axis) => axes[axis] ?? []) });
     const taken = model.nodes.flatMap((node) => node.outputs);
     this.#steps = new Steps(batch, new Set([value.name, ...taken]));
   }
 
   add(node: OnnxNode): void {
+    if (node.branches) {
+      for (const inner of branchNodes(node, this.#condition(node))) this.add(inner);
+      return;
+    }
     const inputs = node.inputs.map((name) => this.#views.get(name));
     const output = node.outputs[0] ?? '';
     if (inputs.every((view) => view === undefined)) {
@@ -135,11 +143,13 @@ class Lowering {
         node.inputs.map((name) => this.#constant(node, name)),
       );
       if (!folded) throw unsupported(node);
-      this.#budget -= folded.data.length;
-      if (this.#budget < 0) {
-        throw nodeError(node, 'constants of about the size of the model', folded.dims);
+      for (const [i, made] of folded.entries()) {
+        this.#budget -= made.data.length;
+        if (this.#budget < 0) {
+          throw nodeError(node, 'constants of about the size of the model', made.dims);
+        }
+        this.#constants.set(node.outputs[i] ?? '', made);
       }
-      this.#constants.set(output, folded);
       return;
     }
     if (node.opType === 'Shape' && node.domain === '' && inputs[0]) {
@@ -166,16 +176,24 @@ class Lowering {
     return { opset, input: this.#input, values, names, views, outputs, fingerprint, path };
   }
 
+  /** Which branch an If takes: its condition must not depend on the image. */
+  #condition(node: OnnxNode): boolean {
+    const name = node.inputs[0] ?? '';
+    const known = this.#views.has(name) ? undefined : this.#constant(node, name);
+    if (known) return known.data[0] !== 0;
+    throw nodeError(node, 'a condition known at load', 'one that depends on the image');
+  }
+
   #define(node: OnnxNode, result: View | readonly View[]): void {
     const views = 'axes' in result ? [result] : result;
-    const outputs = node.outputs.filter((name, i) => name !== '' && views[i] !== undefined);
-    const defined = this.#steps.finish(node, outputs, views);
-    outputs.forEach((name, i) => {
-      const view = defined[i];
-      if (!view) return;
-      this.#views.set(name, view);
-      if (i === 0) this.#nodes.set(node.name, view.value);
+    const named = views.flatMap((view, i) => {
+      const name = node.outputs[i] ?? '';
+      return name === '' ? [] : [{ name, view }];
     });
+    for (const { name, view } of this.#steps.finish(node, named)) {
+      this.#views.set(name, view);
+      if (name === node.outputs[0]) this.#nodes.set(node.name, view.value);
+    }
   }
 
   #context(node: OnnxNode, inputs: readonly (View | undefined)[]): NodeContext {
@@ -200,50 +218,6 @@ class Lowering {
     this.#constants.set(name, read);
     return read;
   }
-}
-
-/** The one image input, (N, 3, H, W), and the batch size that shapes are inferred with. */
-function imageInput(
-  model: OnnxModel,
-  size: number | undefined,
-  openBatch: number,
-): { value: NetValue; batch: number } {
-  const [input, second] = model.inputs;
-  if (!input || second) {
-    const received = model.inputs.map(({ name }) => name);
-    throw modelError('one input that is no initializer', model.path, received);
-  }
-  const { name } = input;
-  if (input.elementType !== 0 && !isFloatType(input.elementType)) {
-    throw modelError(
-      'an input of floats',
-      `input ${show(name)}`,
-      `type ${String(input.elementType)}`,
-    );
-  }
-  const shape = imageShape(input, size);
-  const field = { stride: 1, first: 0, last: 0 };
-  const axes = [0, 1, 2, 3];
-  const value: NetValue = { name, shape, step: undefined, field: [field, field], axes };
-  return { value, batch: input.dims?.[0] ?? openBatch };
-}
-
-function imageShape({ name, dims }: OnnxInput, size: number | undefined): Shape {
-  const [, channels, height = size, width = size] = dims ?? [undefined, 3];
-  const shown = dims?.map((dim) => dim ?? 'open');
-  if ((dims && dims.length !== 4) || channels !== 3) {
-    throw modelError('images (N, 3, H, W)', `input ${show(name)}`, shown);
-  }
-  if (height === undefined || width === undefined) {
-    throw modelError('a height and a width', `input ${show(name)}`, shown, {
-      remedy: 'The model leaves them open: give the size in the preprocessing.',
-    });
-  }
-  const shape = [channels, height, width];
-  if (sizeOf(shape) >= 2 ** 31) {
-    throw modelError('fewer than 2^31 elements', `input ${show(name)}`, shape);
-  }
-  return shape;
 }
 
 function unsupported(node: OnnxNode): Error {

@@ -33,7 +33,12 @@ export const LOWER_NORM: Readonly<Record<string, Lower>> = {
 function lowerBatchNorm(context: NodeContext): View {
   const { node } = context;
   if (intAttribute(node, 'training_mode', 0) !== 0 || intAttribute(node, 'spatial', 1) !== 1) {
-    throw nodeError(node, 'training_mode = 0 and spatial = 1', [...node.attributes.keys()]);
+    const remedy = 'Export the model after model.eval().';
+    throw nodeError(node, 'training_mode = 0 and spatial = 1', [...node.attributes.keys()], remedy);
+  }
+  if (node.outputs.filter((name) => name !== '').length > 1) {
+    const remedy = 'It is in training mode: export the model after model.eval().';
+    throw nodeError(node, 'one output', node.outputs, remedy);
   }
   const x = viewInput(context, 0);
   const C = lengthOf(x.axes[1] ?? []);

@@ -8,6 +8,12 @@ import { isVector, lengthOf, permutationOf, plain, sameAtoms, type View } from '
 /** A value whose name is known when its node is done. */
 type Pending = { -readonly [K in keyof NetValue]: NetValue[K] } & { step: Step };
 
+/** An output of a node. */
+interface Named {
+  name: string;
+  view: View;
+}
+
 /** The steps of a network, in order, as nodes add them. */
 export class Steps {
   readonly values: NetValue[] = [];
@@ -52,20 +58,18 @@ export class Steps {
   }
 
   /** Names the steps that `node` added: those that are its outputs as the file does. */
-  finish(node: OnnxNode, outputs: readonly string[], views: readonly View[]): View[] {
-    const defined = outputs.flatMap((name, i) => {
-      const view = views[i];
-      if (!view) return [];
+  finish(node: OnnxNode, outputs: readonly Named[]): Named[] {
+    const defined = outputs.map(({ name, view }) => {
       const final = this.#asRows(node, view);
       const value = this.#pending.find((one) => one === final.value);
       if (value?.name === '') {
         value.name = name;
         value.axes = permutationOf(final);
       }
-      return [final];
+      return { name, view: final };
     });
     for (const value of this.#pending) {
-      if (value.name === '') value.name = this.#newName(outputs[0] ?? node.name, value);
+      if (value.name === '') value.name = this.#newName(outputs[0]?.name ?? node.name, value);
       this.values.push(value);
     }
     this.#pending = [];
