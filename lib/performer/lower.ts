@@ -4,6 +4,7 @@ import { foldNode, shapeOf } from './fold.js';
 import { LOWER_ARITHMETIC } from './lower_arithmetic.js';
 import type { Lower, NodeContext } from './lower_context.js';
 import { LOWER_DENSE } from './lower_dense.js';
+import { LOWER_GATHER } from './lower_gather.js';
 import { LOWER_JOIN } from './lower_join.js';
 import { LOWER_NORM } from './lower_norm.js';
 import { LOWER_POINTWISE } from './lower_pointwise.js';
@@ -32,6 +33,7 @@ const LOWER: Readonly<Record<string, Lower>> = {
   ...LOWER_NORM,
   ...LOWER_SHAPE,
   ...LOWER_SLICE,
+  ...LOWER_GATHER,
   ...LOWER_JOIN,
   ...LOWER_RESIZE,
 };

@@ -189,9 +189,25 @@ function padded(
     return { value: moreChannels(context, x, before, shape, value), axes };
   }
   const pad: Sides = own === 2 ? [before, 0, after, 0] : [0, before, 0, after];
+  return { value: bordered(context, x, { pad, mode, value }, shape), axes };
+}
+
+/** A border; with that of the other axis before it as one. */
+function bordered(
+  context: NodeContext,
+  x: NetValue,
+  { pad, mode, value }: Omit<PadOp, 'kind'>,
+  shape: readonly number[],
+): NetValue {
+  const { op, inputs, node } = x.step ?? {};
+  const [source] = inputs ?? [];
+  if (op?.kind === 'pad' && node === context.node && source) {
+    const [top, left, bottom, right] = op.pad;
+    const both: Sides = [top + pad[0], left + pad[1], bottom + pad[2], right + pad[3]];
+    return bordered(context, source, { pad: both, mode, value }, shape);
+  }
   const field = fieldAfter(x.field, { ...WHOLE_AXIS, kernel: [1, 1], pad });
-  const op = { kind: 'pad', pad, mode, value } as const;
-  return { value: context.emit({ op, inputs: [x], shape, field }), axes };
+  return context.emit({ op: { kind: 'pad', pad, mode, value }, inputs: [x], shape, field });
 }
 
 /** Channels of one number around those of x: a 1 x 1 convolution that copies. */

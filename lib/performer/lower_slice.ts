@@ -11,7 +11,7 @@ import {
 } from './lower_context.js';
 import type { Field, NetValue, Range, StepOp } from './network.js';
 import { nodeError } from './onnx_error.js';
-import { coalesce, indexAlong, lengthOf, whole, type Atom, type View } from './view.js';
+import { coalesce, indexAlong, lengthOf, regroup, whole, type Atom, type View } from './view.js';
 
 /** Nodes that take some indices of axes. */
 export const LOWER_SLICE: Readonly<Record<string, Lower>> = {
@@ -85,6 +85,11 @@ function lowerGather(context: NodeContext): View {
   const indices = context.constant(1);
   const axis = axisOf(node, intAttribute(node, 'axis', 0), x.axes.length);
   const size = lengthOf(x.axes[axis] ?? []);
+  // Exporters write a tensor taken as it is with other sizes (as_strided) as indices 0, 1, 2 ...
+  const dims = x.axes.map(lengthOf);
+  const asItIs = indices?.data.length === size && indices.data.every((index, i) => index === i);
+  const grouped = asItIs && regroup(x.axes, dims.flatMap((n, i) => (i === axis ? indices.dims : n)));
+  if (grouped) return { ...x, axes: grouped };
   if (!indices || indices.dims.length > 1) {
     throw nodeError(node, 'an index or a list of them known at load', indices?.dims);
   }
@@ -141,7 +146,6 @@ function taking(
   const index = indexList(order, inside, atoms, taken);
   const next = restrided(inside ? ranked : whole(own, taken.length));
   const chosen = select(context, value, own, index);
-  if (!chosen) return undefined;
   const axes = view.axes.map((list, i): Atom[] => {
     if (i === axis) return inside ? pick(order, next, inside) : whole(own, taken.length);
     return coalesce(list.flatMap((atom) => (atom.axis === own ? pick(order, next, atom) : [atom])));
@@ -156,7 +160,7 @@ function pick(order: readonly Atom[], next: readonly Atom[], atom: Atom): Atom[]
 }
 
 /** Factors of one axis, the outermost first, with the strides that their sizes make. */
-function restrided(atoms: readonly Atom[]): Atom[] {
+export function restrided(atoms: readonly Atom[]): Atom[] {
   let stride = 1;
   const result: Atom[] = [];
   for (const atom of [...atoms].reverse()) {
@@ -193,13 +197,13 @@ function indexList(
   );
 }
 
-/** Indices of the value's own axis: a slice where they are evenly spaced, else a gathering. */
-function select(
+/** Indices of the value's own axis: a slice where they are evenly spaced, else one by one. */
+export function select(
   context: NodeContext,
   value: NetValue,
   own: number,
   index: readonly number[],
-): NetValue | undefined {
+): NetValue {
   const [first = 0, second = first + 1] = index;
   const step = index.length === 1 ? 1 : second - first;
   const even = step !== 0 && index.every((at, i) => at === first + i * step);
@@ -213,8 +217,15 @@ function select(
         : { first: 0, step: 1, count: maps.shape[i - 1] ?? 1 };
     op = { kind: 'slice', channels: range(1), rows: range(2), columns: range(3) };
   } else if (own === 1) op = { kind: 'gather', index: Int32Array.from(index) };
-  else return undefined;
-  const field = fieldOf(maps.field, own, first, step);
+  else {
+    const table = (axis: number) => {
+      const cells = [...Array(maps.shape[axis - 1] ?? 1).keys()];
+      const low = Int32Array.from(axis === own ? index : cells);
+      return { low, high: low, share: new Float32Array(low.length) };
+    };
+    op = { kind: 'resize', rows: table(2), columns: table(3) };
+  }
+  const field = even || own === 1 ? fieldOf(maps.field, own, first, step) : undefined;
   return context.emit({ op, inputs: [maps], shape, field });
 }
 

@@ -68,9 +68,17 @@ export class Steps {
       }
       return { name, view: final };
     });
-    for (const value of this.#pending) {
+    const used = new Set(defined.map(({ view }) => view.value));
+    for (const value of [...this.#pending].reverse()) {
+      if (used.has(value)) value.step.inputs.forEach((input) => used.add(input));
+    }
+    for (const value of this.#pending.filter((one) => used.has(one))) {
       if (value.name === '') value.name = this.#newName(outputs[0]?.name ?? node.name, value);
       this.values.push(value);
+    }
+    for (const value of this.#pending) {
+      const [source] = value.step.inputs;
+      if (!used.has(value) && source) this.#flattened.delete(source);
     }
     this.#pending = [];
     return defined;
