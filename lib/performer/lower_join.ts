@@ -17,7 +17,7 @@ import { take } from './lower_slice.js';
 import { fieldAfter, WHOLE_AXIS } from './lower_window.js';
 import type { NetValue, PadOp, Sides } from './network.js';
 import { nodeError } from './onnx_error.js';
-import { isWhole, lengthOf, plain, sameAtoms, whole, type View } from './view.js';
+import { isWhole, lengthOf, ownAxis, plain, sameAtoms, whole, type View } from './view.js';
 
 /** Most weights of the convolution that adds channels of one number. */
 const MAX_PADDED = 2 ** 22;
@@ -64,15 +64,6 @@ function lowerConcat(context: NodeContext): View {
 function asCell(context: NodeContext, { value, axes }: View): View | undefined {
   const maps = tryMaps(context, { value, axes: [...axes, [], []] });
   return maps && plain(maps, context.batch);
-}
-
-/** Which of the value's axes a tensor axis is; for one of size 1 the one that no other axis has. */
-function ownAxis({ axes, value }: View, axis: number): number {
-  const own = axes[axis]?.[0]?.axis;
-  if (own !== undefined) return own;
-  const used = new Set(axes.flat().map((atom) => atom.axis));
-  if (axes.length === value.shape.length + 1 && !used.has(axis)) return axis;
-  return [1, 2, 3].find((one) => !used.has(one)) ?? 0;
 }
 
 function joined(

@@ -11,7 +11,7 @@ import {
 } from './lower_context.js';
 import type { Field, NetValue, Range, StepOp } from './network.js';
 import { nodeError } from './onnx_error.js';
-import { coalesce, indexAlong, lengthOf, regroup, whole, type Atom, type View } from './view.js';
+import { coalesce, indexAlong, lengthOf, ownAxis, regroup, whole, type Atom, type View } from './view.js';
 
 /** Nodes that take some indices of axes. */
 export const LOWER_SLICE: Readonly<Record<string, Lower>> = {
@@ -111,8 +111,7 @@ export function take(
   const size = lengthOf(atoms);
   if (taken.length === 0) throw nodeError(context.node, 'at least one index', taken);
   if (taken.length === size && taken.every((index, i) => index === i)) return view;
-  const [first] = atoms;
-  const own = first?.axis ?? 0;
+  const own = ownAxis(view, axis);
   const found =
     own !== 0 && atoms.every((atom) => atom.axis === own)
       ? taking(context, view, axis, { own, taken })

@@ -180,3 +180,12 @@ export function inFileOrder({ value, axes }: View, data: Float32Array, count: nu
   }
   return result;
 }
+
+/** Which of the value's axes a tensor axis is; for one of size 1 the one that no other axis has. */
+export function ownAxis({ axes, value }: View, axis: number): number {
+  const own = axes[axis]?.[0]?.axis;
+  if (own !== undefined) return own;
+  const used = new Set(axes.flat().map((atom) => atom.axis));
+  if (axes.length === value.shape.length + 1 && !used.has(axis)) return axis;
+  return [1, 2, 3].find((one) => !used.has(one)) ?? 0;
+}

@@ -75,7 +75,7 @@ const windowed: Block = (draw, x) => {
   const strides = [draw.int(1, 2), draw.int(1, 2)];
   const dilations = kind === 'AveragePool' ? [1, 1] : [draw.int(1, 2), draw.int(1, 2)];
   const span = (axis: number): number => ((kernel[axis] ?? 1) - 1) * (dilations[axis] ?? 1) + 1;
-  const pads = [0, 1, 0, 1].map((axis) => draw.int(0, Math.max(Math.min(span(axis) - 1, 2), 0)));
+  const pads = [0, 1, 0, 1].map((axis) => draw.int(0, (kernel[axis] ?? 1) - 1));
   const out = (axis: number, size: number): number =>
     Math.floor(
       (size + (pads[axis] ?? 0) + (pads[axis + 2] ?? 0) - span(axis)) / (strides[axis] ?? 1),

@@ -1,3 +1,5 @@
+import { create, toBinary } from '@bufbuild/protobuf';
+import { ModelSchema, ValueInfoSchema } from '../../lib/performer/onnx_proto.js';
 import { createSession } from '../../lib/engine/session.js';
 import { lowerModel, type LowerOptions } from '../../lib/performer/lower.js';
 import type { NetValue, Network } from '../../lib/performer/network.js';
@@ -62,7 +64,8 @@ export async function runWritten(
     nodes: builder.nodes,
     initializers: builder.initializers,
   });
-  const results = await runFile(bytes, images, [count, ...network.input.shape], wanted);
+  const computed = wanted.filter((name) => name !== 'image');
+  const results = await runFile(bytes, images, [count, ...network.input.shape], computed);
   return Object.fromEntries(
     names.map((name) => {
       const data = results[written.get(valueOf(network, name)) ?? ''] ?? images;
@@ -80,17 +83,20 @@ export async function runFile(
 ): Promise<Record<string, Float32Array>> {
   const runtime = await loadOnnxRuntime();
   if (!runtime) throw new Error('onnxruntime-node is not installed');
-  const session = await runtime.InferenceSession.create(bytes, {
+  const model = decodeModel(bytes, 'model');
+  // Without types: the runtime infers them.
+  if (model.graph) model.graph.output = names.map((name) => create(ValueInfoSchema, { name }));
+  const session = await runtime.InferenceSession.create(toBinary(ModelSchema, model), {
     intraOpNumThreads: 1,
     graphOptimizationLevel: 'disabled',
     logSeverityLevel: 4,
   });
   const [input = 'image'] = session.inputNames;
-  const known = names.filter((name) => session.outputNames.includes(name));
-  const results = await session.run({ [input]: new runtime.Tensor('float32', images, dims) }, known);
+  const x = new runtime.Tensor('float32', images, dims);
+  const results = await session.run({ [input]: x }, [...names]);
   await session.release();
   return Object.fromEntries(
-    known.map((name) => [name, Float32Array.from(results[name]?.data as Float32Array)]),
+    names.map((name) => [name, Float32Array.from(results[name]?.data as Float32Array)]),
   );
 }
 
