@@ -36,7 +36,9 @@ export function readableOutputs(
   if (outputs.length === 0) throw modelError('at least one output', model.path, 'none');
   if (!attempt(outputs)) return { readable: [...outputs], unreadable: [] };
   const producers = new Map(
-    model.nodes.flatMap(({ inputs, outputs: made }) => made.map((name) => [name, inputs[0]] as const)),
+    model.nodes.flatMap(({ inputs, outputs: made }) =>
+      made.map((name) => [name, inputs[0]] as const),
+    ),
   );
   const before = (output: string): string | undefined => {
     let name = producers.get(output);

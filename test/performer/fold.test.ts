@@ -57,9 +57,10 @@ const CASES: Case[] = [
   ['Mod', [ints(6), { dims: [1], data: [3], type: INT64 }], { fmod: 1 }],
   ...['And', 'Or', 'Xor'].map((opType): Case => [opType, [bools(2, 3), bools(3)]]),
   ['Not', [bools(7)]],
-  ...['Neg', 'Abs', 'Sign', 'Floor', 'Ceil', 'Exp', 'Reciprocal', 'Relu'].map(
-    (opType): Case => [opType, [floats(2, 5)]],
-  ),
+  ...['Neg', 'Abs', 'Sign', 'Floor', 'Ceil', 'Exp', 'Reciprocal', 'Relu'].map((opType): Case => [
+    opType,
+    [floats(2, 5)],
+  ]),
   ['Neg', [ints(5)]],
   ['Abs', [ints(5)]],
   ['Round', [{ dims: [6], data: [0.5, 1.5, 2.5, -0.5, -1.5, 2.4] }]],
@@ -147,7 +148,10 @@ describe('performer: folding', () => {
         const values = got?.[i]?.data ?? [];
         expect(values.length, title).to.equal(data.length);
         data.forEach((value, k) => {
-          expect(values[k], `${title} [${String(k)}]`).to.be.closeTo(value, 1e-5 * Math.abs(value) + 1e-6);
+          expect(values[k], `${title} [${String(k)}]`).to.be.closeTo(
+            value,
+            1e-5 * Math.abs(value) + 1e-6,
+          );
         });
       }
     }

@@ -62,7 +62,10 @@ describe('performer: outputs', () => {
   };
 
   it('tells which can be read, why others cannot, and what to take instead', () => {
-    expect(readableOutputs(read(['logits']))).to.deep.equal({ readable: ['logits'], unreadable: [] });
+    expect(readableOutputs(read(['logits']))).to.deep.equal({
+      readable: ['logits'],
+      unreadable: [],
+    });
     const { readable, unreadable } = readableOutputs(read(['boxes', 'logits']));
     expect(readable).to.deep.equal(['logits']);
     expect(unreadable[0]?.reason).to.match(/node "boxes_node" \(NonMaxSuppression, opset 13\)/);

@@ -281,6 +281,9 @@ describe('performer: graphs that cannot be read', () => {
     expect(lower({ ...net.spec('logits'), inputs: two }).input.name).to.equal('image');
     await refused(/no input and no node output/, { ...net.spec('logits'), inputs: [] });
     net.node('Add', 'y', ['logits', 'second']);
-    await refused(/one input that is read.*\("image", "second"\)/, { ...net.spec('y'), inputs: two });
+    await refused(/one input that is read.*\("image", "second"\)/, {
+      ...net.spec('y'),
+      inputs: two,
+    });
   });
 });

@@ -1,7 +1,16 @@
-import { create, toBinary } from '@bufbuild/protobuf';
+import { create, toBinary, type MessageInitShape } from '@bufbuild/protobuf';
 import { expect } from 'chai';
 import { lowerModel } from '../../lib/performer/lower.js';
-import { AttributeType, DataType, ModelSchema, type ModelProto } from '../../lib/performer/onnx_proto.js';
+import {
+  AttributeSchema,
+  AttributeType,
+  DataType,
+  FunctionSchema,
+  ModelSchema,
+  OperatorSetIdSchema,
+  ValueInfoSchema,
+  type ModelProto,
+} from '../../lib/performer/onnx_proto.js';
 import { parseModel, type OnnxModel } from '../../lib/performer/onnx_read.js';
 import { attributeOf, buildModel } from '../../lib/performer/onnx_write.js';
 import { run, tensorOf, writeRead } from '../support/onnx_case.js';
@@ -56,53 +65,97 @@ const tanhOf = (net: NetBuilder, x: string, inside: string): string => {
   return op('Add', 'one', op('Tanh', 'tanh', scaled)(net), number(net, 1))(net);
 };
 const hardClip = (net: NetBuilder, x: string): string =>
-  net.node('Clip', 'clip', [op('Add', 'a', x, number(net, 3))(net), number(net, 0), number(net, 6)]);
+  net.node('Clip', 'clip', [
+    op('Add', 'a', x, number(net, 3))(net),
+    number(net, 0),
+    number(net, 6),
+  ]);
 
 const PATTERNS: [title: string, opType: string, Build][] = [
-  ['x (1 + erf) / 2', 'Gelu', (net, x) => {
-    const product = op('Mul', 'm', x, erfOf(net, x))(net);
-    return op('Mul', 'y', product, number(net, 0.5))(net);
-  }],
-  ['(x / 2) (1 + erf)', 'Gelu', (net, x) => {
-    const half = op('Mul', 'h', number(net, 0.5), x)(net);
-    return op('Mul', 'y', half, erfOf(net, x))(net);
-  }],
-  ['x ((1 + erf) / 2), x itself a product', 'Gelu', (net, x) => {
-    const product = op('Mul', 'p', x, number(net, 1.5))(net);
-    const half = op('Div', 'h', erfOf(net, product), number(net, 2))(net);
-    return op('Mul', 'y', product, half)(net);
-  }],
-  ['tanh with x x x', 'Gelu', (net, x) => {
-    const cube = op('Mul', 'c3', x, op('Mul', 'c2', x, x)(net))(net);
-    const sum = op('Add', 's', x, op('Mul', 'k', number(net, 0.044715), cube)(net))(net);
-    const product = op('Mul', 'm', x, tanhOf(net, x, sum))(net);
-    return op('Mul', 'y', number(net, 0.5), product)(net);
-  }],
-  ['tanh with x^3 and x / 2 first', 'Gelu', (net, x) => {
-    const cube = op('Pow', 'c3', x, number(net, 3))(net);
-    const sum = op('Add', 's', op('Mul', 'k', cube, number(net, 0.044715))(net), x)(net);
-    const half = op('Mul', 'h', x, number(net, 0.5))(net);
-    return op('Mul', 'y', half, tanhOf(net, x, sum))(net);
-  }],
-  ['tanh with x (1 + 0.044715 x^2)', 'Gelu', (net, x) => {
-    const square = op('Mul', 'k', op('Mul', 'c2', x, x)(net), number(net, 0.044715))(net);
-    const inside = op('Mul', 'i', x, op('Add', 's', number(net, 1), square)(net))(net);
-    const product = op('Mul', 'm', x, tanhOf(net, x, inside))(net);
-    return op('Mul', 'y', product, number(net, 0.5))(net);
-  }],
+  [
+    'x (1 + erf) / 2',
+    'Gelu',
+    (net, x) => {
+      const product = op('Mul', 'm', x, erfOf(net, x))(net);
+      return op('Mul', 'y', product, number(net, 0.5))(net);
+    },
+  ],
+  [
+    '(x / 2) (1 + erf)',
+    'Gelu',
+    (net, x) => {
+      const half = op('Mul', 'h', number(net, 0.5), x)(net);
+      return op('Mul', 'y', half, erfOf(net, x))(net);
+    },
+  ],
+  [
+    'x ((1 + erf) / 2), x itself a product',
+    'Gelu',
+    (net, x) => {
+      const product = op('Mul', 'p', x, number(net, 1.5))(net);
+      const half = op('Div', 'h', erfOf(net, product), number(net, 2))(net);
+      return op('Mul', 'y', product, half)(net);
+    },
+  ],
+  [
+    'tanh with x x x',
+    'Gelu',
+    (net, x) => {
+      const cube = op('Mul', 'c3', x, op('Mul', 'c2', x, x)(net))(net);
+      const sum = op('Add', 's', x, op('Mul', 'k', number(net, 0.044715), cube)(net))(net);
+      const product = op('Mul', 'm', x, tanhOf(net, x, sum))(net);
+      return op('Mul', 'y', number(net, 0.5), product)(net);
+    },
+  ],
+  [
+    'tanh with x^3 and x / 2 first',
+    'Gelu',
+    (net, x) => {
+      const cube = op('Pow', 'c3', x, number(net, 3))(net);
+      const sum = op('Add', 's', op('Mul', 'k', cube, number(net, 0.044715))(net), x)(net);
+      const half = op('Mul', 'h', x, number(net, 0.5))(net);
+      return op('Mul', 'y', half, tanhOf(net, x, sum))(net);
+    },
+  ],
+  [
+    'tanh with x (1 + 0.044715 x^2)',
+    'Gelu',
+    (net, x) => {
+      const square = op('Mul', 'k', op('Mul', 'c2', x, x)(net), number(net, 0.044715))(net);
+      const inside = op('Mul', 'i', x, op('Add', 's', number(net, 1), square)(net))(net);
+      const product = op('Mul', 'm', x, tanhOf(net, x, inside))(net);
+      return op('Mul', 'y', product, number(net, 0.5))(net);
+    },
+  ],
   ['x sigmoid(x)', 'Swish', (net, x) => op('Mul', 'y', op('Sigmoid', 's', x)(net), x)(net)],
-  ['x sigmoid(1.7 x)', 'Swish', (net, x) => {
-    const scaled = op('Mul', 'm', x, number(net, 1.7))(net);
-    return op('Mul', 'y', x, op('Sigmoid', 's', scaled)(net))(net);
-  }],
-  ['x hardSigmoid(x)', 'HardSwish', (net, x) =>
-    op('Mul', 'y', x, net.node('HardSigmoid', 's', [x], { alpha: 1 / 6 }))(net)],
-  ['x clip(x + 3, 0, 6) / 6', 'HardSwish', (net, x) =>
-    op('Div', 'y', op('Mul', 'm', x, hardClip(net, x))(net), number(net, 6))(net)],
-  ['x (clip(x + 3, 0, 6) / 6)', 'HardSwish', (net, x) =>
-    op('Mul', 'y', x, op('Div', 'm', hardClip(net, x), number(net, 6))(net))(net)],
-  ['clip(x + 3, 0, 6) / 6', 'HardSigmoid', (net, x) =>
-    op('Mul', 'y', hardClip(net, x), number(net, 1 / 6))(net)],
+  [
+    'x sigmoid(1.7 x)',
+    'Swish',
+    (net, x) => {
+      const scaled = op('Mul', 'm', x, number(net, 1.7))(net);
+      return op('Mul', 'y', x, op('Sigmoid', 's', scaled)(net))(net);
+    },
+  ],
+  [
+    'x hardSigmoid(x)',
+    'HardSwish',
+    (net, x) => op('Mul', 'y', x, net.node('HardSigmoid', 's', [x], { alpha: 1 / 6 }))(net),
+  ],
+  [
+    'x clip(x + 3, 0, 6) / 6',
+    'HardSwish',
+    (net, x) => op('Div', 'y', op('Mul', 'm', x, hardClip(net, x))(net), number(net, 6))(net),
+  ],
+  [
+    'x (clip(x + 3, 0, 6) / 6)',
+    'HardSwish',
+    (net, x) => op('Mul', 'y', x, op('Div', 'm', hardClip(net, x), number(net, 6))(net))(net),
+  ],
+  [
+    'clip(x + 3, 0, 6) / 6',
+    'HardSigmoid',
+    (net, x) => op('Mul', 'y', hardClip(net, x), number(net, 1 / 6))(net),
+  ],
   ['LayerNorm over the last axis', 'LayerNormalization', (net, x) => layerNorm(net, x, [-1], [8])],
   ['LRN as PyTorch writes it', 'LRN', (net, x) => localResponse(net, x, 5)],
 ];
@@ -142,7 +195,10 @@ describe('performer: patterns', () => {
 
   it('leaves what is nearly a pattern', () => {
     const near: [string, Build][] = [
-      ['Mul', (net, x) => op('Mul', 'y', op('Mul', 'm', x, erfOf(net, x))(net), number(net, 0.6))(net)],
+      [
+        'Mul',
+        (net, x) => op('Mul', 'y', op('Mul', 'm', x, erfOf(net, x))(net), number(net, 0.6))(net),
+      ],
       ['Mul', (net, x) => op('Mul', 'y', net.node('Sigmoid', 's', ['x']), net.relu(x))(net)],
       ['Mul', (net, x) => op('Mul', 'y', x, net.node('HardSigmoid', 's', [x]))(net)],
       ['Div', (net, x) => localResponse(net, x, 4)],
@@ -163,6 +219,92 @@ describe('performer: patterns', () => {
   });
 });
 
+describe('performer: adaptive pooling by gathered windows', () => {
+  const ranges = [
+    [0, 3],
+    [2, 4],
+    [5, 3],
+  ] as const;
+  const A = 4;
+
+  /** As PyTorch writes AdaptiveAvgPool2d(3) of 8 x 8 cells. */
+  function adaptive(
+    divisor = (p: number, q: number) => (ranges[p]?.[1] ?? 0) * (ranges[q]?.[1] ?? 0),
+  ) {
+    const cell = (window: number, i: number) => Math.min((ranges[window]?.[0] ?? 0) + i, 7);
+    const each = [0, 1, 2].flatMap((window) =>
+      Array.from({ length: A }, (_, i) => [window, i] as const),
+    );
+    const indices = each.flatMap(([p, a]) => each.flatMap(([q, b]) => [cell(p, a), cell(q, b)]));
+    const proto = model((net, x) => {
+      const front = net.node('Transpose', 'front', [x], { perm: [2, 3, 0, 1] });
+      net.ints('indices', indices, [3, A, 3, A, 2]);
+      const gathered = net.node('GatherND', 'gathered', [front, 'indices']);
+      const cells = net.node('Transpose', 'cells', [gathered], { perm: [4, 5, 0, 1, 2, 3] });
+      const zero = number(net, 0);
+      const rows = op('Where', 'w1', 'rows', zero, cells)(net);
+      const base = op('Where', 'w2', 'columns', zero, rows)(net);
+      const parts = Array.from({ length: A }, (_, a) => {
+        const row = net.node(
+          'Gather',
+          `r${String(a)}`,
+          [base, net.ints(`i${String(a)}`, [a], [])],
+          { axis: 3 },
+        );
+        return Array.from({ length: A }, (_, b) =>
+          net.node('Gather', `c${String(a)}_${String(b)}`, [row, `i${String(b)}`], { axis: 4 }),
+        );
+      }).flat();
+      for (let k = 0; k < A; k++) net.ints(`i${String(k)}`, [k], []);
+      const sum = parts.reduce((left, right) => op('Add', `s_${right}`, left, right)(net));
+      let at = 0;
+      const sizes = net.weight('sizes', [3, 3], () => divisor(Math.floor(at / 3), at++ % 3));
+      return op('Div', 'y', sum, sizes)(net);
+    });
+    const mask = each.map(([window, i]) => Number(i >= (ranges[window]?.[1] ?? 0)));
+    for (const [name, dims] of [
+      ['rows', [3, A, 1, 1]],
+      ['columns', [3, A]],
+    ] as const) {
+      proto.graph?.initializer.push(tensorOf(name, { dims, data: mask, type: DataType.BOOL }));
+    }
+    return proto;
+  }
+
+  it('is WindowMean with the windows that it gathers', async function () {
+    const proto = adaptive();
+    const found = last(read(proto));
+    expect(found.opType).to.equal('WindowMean');
+    for (const axis of ['rows', 'columns']) {
+      expect(found.attributes.get(axis)?.ints.map(Number)).to.deep.equal(ranges.flat());
+    }
+    if (!(await loadOnnxRuntime())) {
+      console.log('      skipped: onnxruntime-node is not installed');
+      this.skip();
+    }
+    const next = randomNumbers(3);
+    const data = Float32Array.from({ length: 3 * 64 }, () => next() - 0.5);
+    proto.graph?.output.push(create(ValueInfoSchema, { name: 'x' }));
+    const { x, y } = await run(toBinary(ModelSchema, proto), {
+      image: { dims: [1, 3, 8, 8], data },
+    });
+    const means = Array.from({ length: 6 * 9 }, (_, k) => {
+      const [c, p, q] = [Math.floor(k / 9), Math.floor(k / 3) % 3, k % 3];
+      const [[top, height], [left, width]] = [ranges[p] ?? [0, 0], ranges[q] ?? [0, 0]];
+      let sum = 0;
+      for (let i = 0; i < height; i++) {
+        for (let j = 0; j < width; j++) sum += x?.data[(c * 8 + top + i) * 8 + left + j] ?? NaN;
+      }
+      return sum / (height * width);
+    });
+    expect(relativeError(means, y?.data ?? [])).to.be.below(1e-5);
+  });
+
+  it('is left where the divisors are not the sizes of the windows', () => {
+    expect(last(read(adaptive(() => 9))).opType).to.equal('Div');
+  });
+});
+
 describe('performer: nodes of other domains', () => {
   it('takes fused nodes apart', async function () {
     const proto = model((net, x) => {
@@ -170,13 +312,17 @@ describe('performer: nodes of other domains', () => {
       net.conv('image', 'z', [4, 3, 1]);
       return net.node('FusedConv', 'y', [x, 'w', '', 'z'], { activation: 'LeakyRelu' });
     });
-    proto.opsetImport.push(...create(ModelSchema, { opsetImport: [{ domain: 'com.microsoft', version: 1n }] }).opsetImport);
+    proto.opsetImport.push(create(OperatorSetIdSchema, { domain: 'com.microsoft', version: 1n }));
     const node = proto.graph?.node.find(({ opType }) => opType === 'FusedConv');
     if (!node) throw new Error('FusedConv is missing');
     node.domain = 'com.microsoft';
     node.attribute.push(attributeOf('activation_params', { floats: [0.2] }));
     const parsed = read(proto);
-    expect(parsed.nodes.slice(-3).map(({ opType }) => opType)).to.deep.equal(['Conv', 'Add', 'LeakyRelu']);
+    expect(parsed.nodes.slice(-3).map(({ opType }) => opType)).to.deep.equal([
+      'Conv',
+      'Add',
+      'LeakyRelu',
+    ]);
     if (!(await loadOnnxRuntime())) {
       console.log('      skipped: onnxruntime-node is not installed');
       this.skip();
@@ -190,9 +336,13 @@ describe('performer: nodes of other domains', () => {
       const q = net.node('QuantizeLinear', 'q', [x, 'scale', 'zero']);
       return net.node('DequantizeLinear', 'y', [q, 'scale', 'zero']);
     });
-    proto.graph?.initializer.push(tensorOf('zero', { dims: [], data: [-128], type: DataType.INT8 }));
+    proto.graph?.initializer.push(
+      tensorOf('zero', { dims: [], data: [-128], type: DataType.INT8 }),
+    );
     const parsed = read(proto);
-    expect(parsed.notes).to.deep.equal(['1 quantised activations are computed in float, without their rounding.']);
+    expect(parsed.notes).to.deep.equal([
+      '1 quantised activations are computed in float, without their rounding.',
+    ]);
     const { op: clip } = lowerModel(parsed).outputs[0]?.step ?? {};
     if (clip?.kind !== 'clip') throw new Error('not clipped');
     expect(clip.lo).to.equal(0);
@@ -200,12 +350,10 @@ describe('performer: nodes of other domains', () => {
   });
 });
 
-type Fn = Parameters<typeof create<typeof ModelSchema>>[1];
-
 describe('performer: functions and branches', () => {
   const attribute = (name: string, ref: string, type: number) => ({ name, refAttrName: ref, type });
   const opsetImport = [{ domain: '', version: 17n }];
-  const functions: NonNullable<Fn>['functions'] = [
+  const functions: MessageInitShape<typeof FunctionSchema>[] = [
     {
       name: 'leaky',
       domain: 'local',
@@ -249,9 +397,8 @@ describe('performer: functions and branches', () => {
       net.nodes.push({ opType: 'twice', name: 'call', inputs: [x, 'b'], outputs: ['t', 'same'] });
       return op('Mul', 'y', 't', 'same')(net);
     });
-    const filled = create(ModelSchema, { functions, opsetImport: [{ domain: 'local', version: 1n }] });
-    proto.functions.push(...filled.functions);
-    proto.opsetImport.push(...filled.opsetImport);
+    proto.functions.push(...functions.map((one) => create(FunctionSchema, one)));
+    proto.opsetImport.push(create(OperatorSetIdSchema, { domain: 'local', version: 1n }));
     proto.irVersion = 8n;
     const call = proto.graph?.node.find(({ name }) => name === 'call');
     call?.attribute.push(attributeOf('slope', { float: 0.3 }));
@@ -263,7 +410,15 @@ describe('performer: functions and branches', () => {
     const proto = calling();
     const parsed = read(proto);
     const types = parsed.nodes.map(({ opType }) => opType);
-    expect(types).to.deep.equal(['Conv', 'Add', 'LeakyRelu', 'Add', 'LeakyRelu', 'Identity', 'Mul']);
+    expect(types).to.deep.equal([
+      'Conv',
+      'Add',
+      'LeakyRelu',
+      'Add',
+      'LeakyRelu',
+      'Identity',
+      'Mul',
+    ]);
     const names = parsed.nodes.flatMap(({ outputs }) => outputs);
     expect(new Set(names).size).to.equal(names.length);
     if (!(await loadOnnxRuntime())) {
@@ -305,26 +460,22 @@ describe('performer: functions and branches', () => {
       node: [{ opType, input: ['x', 'k'], output: ['x2'] }],
       output: [{ name: 'x2' }],
     });
-    const sides = [['then_branch', 'Mul'], ['else_branch', 'Add']] as const;
-    const attributes = create(ModelSchema, {
-      graph: {
-        node: [
-          {
-            attribute: sides.map(([name, opType]) => ({
-              name,
-              type: AttributeType.GRAPH,
-              g: branch(opType),
-            })),
-          },
-        ],
-      },
-    }).graph?.node[0]?.attribute;
-    proto.graph?.node.find(({ opType }) => opType === 'If')?.attribute.push(...(attributes ?? []));
+    const sides = [
+      ['then_branch', 'Mul'],
+      ['else_branch', 'Add'],
+    ] as const;
+    const attributes = sides.map(([name, opType]) =>
+      create(AttributeSchema, { name, type: AttributeType.GRAPH, g: branch(opType) }),
+    );
+    proto.graph?.node.find(({ opType }) => opType === 'If')?.attribute.push(...attributes);
     return proto;
   }
 
   it('takes the branch of an If whose condition follows from shapes', () => {
-    for (const [wanted, opType] of [[4, 'Mul'], [3, 'Add']] as const) {
+    for (const [wanted, opType] of [
+      [4, 'Mul'],
+      [3, 'Add'],
+    ] as const) {
       const network = lowerModel(read(branching(wanted)));
       expect(network.outputs[0]?.step?.node.opType).to.equal(opType);
       const affine = network.outputs[0]?.step?.op;

@@ -38,7 +38,13 @@ export function tensorOf(name: string, { dims, data, type = FLOAT }: Numbers): T
 }
 
 /** The node of a case as this package reads it. */
-export function nodeOf({ opType, opset = 17, inputs, attributes, outputs = 1 }: NodeCase): OnnxNode {
+export function nodeOf({
+  opType,
+  opset = 17,
+  inputs,
+  attributes,
+  outputs = 1,
+}: NodeCase): OnnxNode {
   const list = Object.entries(attributes ?? {});
   return {
     name: `${opType}_node`,
@@ -54,7 +60,9 @@ export function nodeOf({ opType, opset = 17, inputs, attributes, outputs = 1 }: 
 }
 
 /** Outputs of a case in onnxruntime, where the inputs are initializers. */
-export async function runNode(one: NodeCase): Promise<{ dims: readonly number[]; data: number[] }[]> {
+export async function runNode(
+  one: NodeCase,
+): Promise<{ dims: readonly number[]; data: number[] }[]> {
   const node = nodeOf(one);
   const model = create(ModelSchema, {
     irVersion: 8n,
@@ -175,7 +183,11 @@ export function numbersFrom(next: () => number) {
     positive: (...dims: number[]): Numbers => ({ dims, data: fill(dims, () => 0.1 + next()) }),
     ints: (...dims: number[]): Numbers => ({ dims, data: fill(dims, whole(-7, 7)), type: INT64 }),
     bools: (...dims: number[]): Numbers => ({ dims, data: fill(dims, whole(0, 1)), type: BOOL }),
-    int8: (...dims: number[]): Numbers => ({ dims, data: fill(dims, whole(-128, 127)), type: INT8 }),
+    int8: (...dims: number[]): Numbers => ({
+      dims,
+      data: fill(dims, whole(-128, 127)),
+      type: INT8,
+    }),
     uint8: (...dims: number[]): Numbers => ({ dims, data: fill(dims, whole(0, 255)), type: UINT8 }),
     int32: (...dims: number[]): Numbers => ({ dims, data: fill(dims, whole(-9, 9)), type: INT32 }),
   };
