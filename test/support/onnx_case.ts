@@ -101,11 +101,11 @@ export async function run(
     logSeverityLevel: 3,
     graphOptimizationLevel: 'disabled',
   });
-  const tensors = Object.entries(feeds).map(([name, { dims, data }]) => [
-    name,
-    new runtime.Tensor('float32', data, [...dims]),
-  ]);
-  const results = await session.run(Object.fromEntries(tensors));
+  const tensors: Record<string, InstanceType<typeof runtime.Tensor>> = {};
+  for (const [name, { dims, data }] of Object.entries(feeds)) {
+    tensors[name] = new runtime.Tensor('float32', data, [...dims]);
+  }
+  const results = await session.run(tensors);
   await session.release();
   return Object.fromEntries(
     Object.entries(results).map(([name, { dims, data }]) => [
