@@ -9,6 +9,7 @@ export {
   axesOf,
   axisOf,
   broadcastDims,
+  flattenDims,
   reshapeDims,
   shapeOf,
   sliceIndices,

@@ -234,6 +234,8 @@ export const GraphSchema = schemaOf<GraphProto>('onnx.GraphProto');
 export const NodeSchema = schemaOf<NodeProto>('onnx.NodeProto');
 export const AttributeSchema = schemaOf<AttributeProto>('onnx.AttributeProto');
 export const TensorSchema = schemaOf<TensorProto>('onnx.TensorProto');
+export const FunctionSchema = schemaOf<FunctionProto>('onnx.FunctionProto');
+export const OperatorSetIdSchema = schemaOf<OperatorSetIdProto>('onnx.OperatorSetIdProto');
 export const ValueInfoSchema = schemaOf<ValueInfoProto>('onnx.ValueInfoProto');
 export const DimensionSchema = schemaOf<DimensionProto>('onnx.DimensionProto');
 

@@ -70,6 +70,13 @@ export function axisOf(node: OnnxNode, axis: number, rank: number): number {
   throw nodeError(node, `an axis from ${String(-rank)} to ${String(rank - 1)}`, axis);
 }
 
+/** Sizes after Flatten, whose axis may be the rank itself; negative ones count from the end. */
+export function flattenDims(node: OnnxNode, dims: Shape): number[] {
+  const given = intAttribute(node, 'axis', 1);
+  const axis = given === dims.length ? given : axisOf(node, given, dims.length);
+  return [sizeOf(dims.slice(0, axis)), sizeOf(dims.slice(axis))];
+}
+
 /** Sizes of several shapes under NumPy's broadcasting. */
 export function broadcastDims(node: OnnxNode, shapes: readonly Shape[]): number[] {
   const rank = shapes.reduce((most, { length }) => Math.max(most, length), 0);

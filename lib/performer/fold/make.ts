@@ -90,10 +90,9 @@ function reduce(
     const x = need(node, inputs, 0);
     const rank = x.dims.length;
     const given = axesOf(node, inputs[1]) ?? [];
-    if (given.length === 0 && intAttribute(node, 'noop_with_empty_axes', 0) !== 0) return x;
-    const gone = new Set(
-      given.length === 0 ? upTo(rank) : given.map((axis) => axisOf(node, axis, rank)),
-    );
+    const all = intAttribute(node, 'noop_with_empty_axes', 0) === 0 ? upTo(rank) : [];
+    const axes = given.length === 0 ? all : given.map((axis) => axisOf(node, axis, rank));
+    const gone = new Set(axes);
     const kept = x.dims.map((size, axis) => (gone.has(axis) ? 1 : size));
     const strides = stridesOf(kept);
     const sums = new Float64Array(sizeOf(kept)).fill(start);

@@ -7,6 +7,7 @@ import {
   axesOf,
   axisOf,
   broadcastDims,
+  flattenDims,
   reshapeDims,
   sliceIndices,
   splitSizes,
@@ -34,8 +35,7 @@ export const MOVES: Readonly<Record<string, Fold>> = {
   },
   Flatten: (node, inputs) => {
     const x = need(node, inputs, 0);
-    const axis = axisOf(node, intAttribute(node, 'axis', 1), x.dims.length + 1);
-    return withDims(node, x, [sizeOf(x.dims.slice(0, axis)), sizeOf(x.dims.slice(axis))]);
+    return withDims(node, x, flattenDims(node, x.dims));
   },
   Squeeze: (node, inputs) => {
     const x = need(node, inputs, 0);

@@ -92,7 +92,7 @@ class Flattening {
       if (attribute.refAttrName === '') attributes.set(attribute.name, attribute);
       else {
         const given = scope.attributes?.get(attribute.refAttrName);
-        if (given) attributes.set(attribute.name, given);
+        if (given) attributes.set(attribute.name, { ...given, name: attribute.name });
       }
     }
     return {

@@ -4,6 +4,7 @@ import { norms } from './norms.js';
 import { quantised } from './quantised.js';
 import { vendor } from './vendor.js';
 import { GraphView, type Replacements } from './view.js';
+import { windowMeans } from './window_mean.js';
 
 /**
  * Makes the spellings of one thing the same: vendors' nodes, quantised activations, and activations
@@ -20,11 +21,9 @@ export function normalise(model: OnnxModel): OnnxModel {
     result = { ...replaced(result, dequantised), notes: [...result.notes, note] };
   }
   const view = new GraphView(result);
-  result = replaced(
-    result,
-    new Map([...norms(view, result.nodes), ...activations(view, result.nodes)]),
-  );
-  return result;
+  const passes = [norms, activations, windowMeans];
+  const found = passes.flatMap((pass) => [...pass(view, result.nodes)]);
+  return replaced(result, new Map(found));
 }
 
 function replaced(model: OnnxModel, replacements: Replacements): OnnxModel {

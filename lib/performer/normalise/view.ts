@@ -6,7 +6,7 @@ import { readTensor, storedLength, type Constant } from '../onnx_tensor.js';
 import { attributeOf, type AttributeValue } from '../onnx_write.js';
 
 /** Constants that a pattern may hold (elements): factors, bounds, paddings, indices. */
-const MAX_ELEMENTS = 2 ** 12;
+const MAX_ELEMENTS = 2 ** 14;
 
 /** Nodes from a constant back to what is stored. */
 const MAX_DEPTH = 16;
