@@ -106,6 +106,8 @@ class OpCheck {
   void attributes() {
     const std::string name = op_.kernel->attrs;
     if (name == "Conv2dAttrs") convolution(read<Conv2dAttrs>());
+    if (name == "DepthwiseConv2dAttrs") convolution(read<DepthwiseConv2dAttrs>());
+    if (name == "GroupedConv2dAttrs") groups(read<GroupedConv2dAttrs>());
     if (name == "Pool2dAttrs") pooling(read<Pool2dAttrs>(), "H", "W");
     if (name == "MaskPoolAttrs") pooling(read<MaskPoolAttrs>(), "n", "n");
     if (name == "LrnAttrs") {
@@ -198,37 +200,64 @@ class OpCheck {
     return first + backend_.bytes_of(&a) <= second || second + backend_.bytes_of(&b) <= first;
   }
 
-  // P windows of R cells, a stride apart, from `pad` before the first cell of a side of H.
-  int64_t span(const char* count, int32_t stride, int32_t window, int32_t pad) const {
-    require(stride >= 1 && stride <= MAX_SIDE && window >= 1 && pad >= 0 && pad <= MAX_SIDE,
+  // Cells from the first to the last of a window.
+  int64_t reach(int32_t window, int32_t dilation) const {
+    require(window >= 1 && dilation >= 1 && dilation <= MAX_SIDE, "has a wrong window or dilation");
+    return (int64_t{1} * window - 1) * dilation + 1;
+  }
+
+  // P windows that reach over R cells, a stride apart, from `pad` before the first cell of a side.
+  int64_t span(const char* count, int32_t stride, int64_t window, int32_t pad) const {
+    require(stride >= 1 && stride <= MAX_SIDE && pad >= 0 && pad <= MAX_SIDE,
             "has a wrong stride or padding");
-    const int64_t cells = int64_t{1} * (size(count) - 1) * stride + window;
+    const int64_t cells = (size(count) - int64_t{1}) * stride + window;
     require(cells <= MAX_SIDE, "reaches too far");
     return cells;
   }
 
-  void convolution(const Conv2dAttrs& a) const {
-    const int64_t rows = span("P", a.stride_h, size("R"), a.pad_top);
-    const int64_t columns = span("Q", a.stride_w, size("S"), a.pad_left);
-    const int64_t height = std::max<int64_t>(rows, int64_t{1} * size("H") + size("R"));
-    const int64_t width = std::max<int64_t>(columns, int64_t{1} * size("W") + size("S"));
+  template <class Attrs>
+  void convolution(const Attrs& a) const {
+    const int64_t down = reach(size("R"), a.dilation_h), across = reach(size("S"), a.dilation_w);
+    const int64_t rows = span("P", a.stride_h, down, a.pad_top);
+    const int64_t columns = span("Q", a.stride_w, across, a.pad_left);
+    const int64_t height = std::max<int64_t>(rows, size("H") + down);
+    const int64_t width = std::max<int64_t>(columns, size("W") + across);
     const int64_t channels = std::max(size("C"), size("O")) + int64_t{15};
     require(height <= MAX_SIDE && width + a.stride_w <= 2 * MAX_SIDE &&
                 height * (width + a.stride_w) < MAX_OFFSET / channels,
             "has maps that are too large");
   }
 
+  void groups(const GroupedConv2dAttrs& a) const {
+    convolution(a);
+    require(a.groups >= 1 && size("O") % a.groups == 0 &&
+                int64_t{1} * size("K") * a.groups == size("C"),
+            "has other groups");
+  }
+
+  // Every one of P windows has a tap on a side of `cells`.
+  void meets(const char* count, int32_t stride, int32_t window, int32_t dilation, int32_t pad,
+             int64_t cells) const {
+    for (int64_t p = 0; p < size(count); p++) {
+      const int64_t start = p * stride - pad;
+      const int64_t skipped = start < 0 ? (-start + dilation - 1) / dilation : 0;
+      require(skipped < window && start + skipped * dilation < cells,
+              "has a window beside the map");
+    }
+  }
+
   // Every window holds a cell of the map.
   template <class Attrs>
   void pooling(const Attrs& a, const char* height, const char* width) const {
-    const int64_t rows = span("P", a.stride_h, a.kernel_h, a.pad_top);
-    const int64_t columns = span("Q", a.stride_w, a.kernel_w, a.pad_left);
-    require(rows - a.kernel_h - a.pad_top < size(height) && a.pad_top < a.kernel_h &&
-                columns - a.kernel_w - a.pad_left < size(width) && a.pad_left < a.kernel_w,
-            "has a window beside the map");
-    require(a.pad_bottom >= 0 && a.pad_bottom < a.kernel_h && a.pad_right >= 0 &&
-                a.pad_right < a.kernel_w,
+    const int64_t down = reach(a.kernel_h, a.dilation_h), across = reach(a.kernel_w, a.dilation_w);
+    span("P", a.stride_h, down, a.pad_top);
+    span("Q", a.stride_w, across, a.pad_left);
+    meets("P", a.stride_h, a.kernel_h, a.dilation_h, a.pad_top, size(height));
+    meets("Q", a.stride_w, a.kernel_w, a.dilation_w, a.pad_left, size(width));
+    require(a.pad_bottom >= 0 && a.pad_bottom < down && a.pad_right >= 0 && a.pad_right < across,
             "has a wrong stride or padding");
+    const bool mean = !strncmp(op_.kernel->name, "avgpool2d", 9);
+    require(!mean || (a.dilation_h == 1 && a.dilation_w == 1), "has a wrong dilation");
   }
 
   // concat_backward: g (N, A + B, H, W)

@@ -38,18 +38,34 @@ def case(name: str, sizes: Mapping[str, int] | None = None, *, any_: TensorType 
 
 
 def _conv(N: int, C: int, H: int, W: int, O: int, R: int, S: int, stride: tuple[int, int] = (1, 1),
-          pad: tuple[int, int, int, int] = (0, 0, 0, 0), relu: int = 0,
-          rounded: int = 0) -> Iterator[Call]:
+          pad: tuple[int, int, int, int] = (0, 0, 0, 0), relu: int = 0, rounded: int = 0,
+          dilation: tuple[int, int] = (1, 1)) -> Iterator[Call]:
     """All four passes; pad: top, left, bottom, right; rounded: maps and gradients are tf32."""
-    P = (H + pad[0] + pad[2] - R) // stride[0] + 1
-    Q = (W + pad[1] + pad[3] - S) // stride[1] + 1
+    P = (H + pad[0] + pad[2] - (R - 1) * dilation[0] - 1) // stride[0] + 1
+    Q = (W + pad[1] + pad[3] - (S - 1) * dilation[1] - 1) // stride[1] + 1
     sizes = dict(N=N, C=C, H=H, W=W, O=O, R=R, S=S, P=P, Q=Q)
-    attrs = dict(stride_h=stride[0], stride_w=stride[1], pad_top=pad[0], pad_left=pad[1], relu=relu,
-                 rounded=rounded, round=rounded, peaks=relu)
+    attrs = dict(stride_h=stride[0], stride_w=stride[1], pad_top=pad[0], pad_left=pad[1],
+                 dilation_h=dilation[0], dilation_w=dilation[1], relu=relu, rounded=rounded, round=rounded, peaks=relu)
     yield case('conv2d_forward', sizes, attrs=attrs, absent=() if relu else ('b',))
     yield case('conv2d_backward_data', sizes, attrs=attrs)
     yield case('conv2d_backward_weight', sizes, attrs=attrs)
     yield case('conv2d_backward_bias', sizes)
+
+
+def _grouped(N: int, C: int, H: int, W: int, O: int, R: int, S: int, groups: int,
+             stride: tuple[int, int] = (1, 1), pad: tuple[int, int, int, int] = (0, 0, 0, 0),
+             dilation: tuple[int, int] = (1, 1), relu: int = 0) -> Iterator[Call]:
+    """In groups of channels; with a group for each channel the depthwise kernels."""
+    P = (H + pad[0] + pad[2] - (R - 1) * dilation[0] - 1) // stride[0] + 1
+    Q = (W + pad[1] + pad[3] - (S - 1) * dilation[1] - 1) // stride[1] + 1
+    sizes = dict(N=N, C=C, H=H, W=W, O=O, K=C // groups, R=R, S=S, P=P, Q=Q)
+    attrs = dict(stride_h=stride[0], stride_w=stride[1], pad_top=pad[0], pad_left=pad[1],
+                 dilation_h=dilation[0], dilation_w=dilation[1], relu=relu)
+    name = 'depthwise' if groups == C == O else 'grouped'
+    if name == 'grouped':
+        attrs['groups'] = groups
+    yield case(f'{name}_conv2d_forward', sizes, attrs=attrs, absent=() if relu else ('b',))
+    yield case(f'{name}_conv2d_backward_data', sizes, attrs=attrs)
 
 
 def _linear(N: int, F: int, O: int, chw: tuple[int, int, int] | None = None,
@@ -70,10 +86,15 @@ def _products() -> Iterator[Call]:
     yield from _conv(1, 3, 5, 7, 4, 3, 3, pad=same, relu=1)
     yield from _conv(2, 5, 6, 5, 7, 3, 3, (2, 2), same, relu=1)
     yield from _conv(1, 1, 4, 4, 1, 1, 1)
+    yield from _grouped(2, 20, 9, 8, 40, 3, 2, 4, (2, 1), (1, 2, 1, 2), (2, 3), relu=1)
+    yield from _grouped(1, 66, 5, 6, 33, 3, 3, 3, pad=same)
+    yield from _grouped(2, 37, 9, 13, 37, 3, 3, 37, pad=same, relu=1)
+    yield from _grouped(1, 5, 9, 8, 5, 3, 2, 5, (2, 1), (1, 2, 1, 2), (2, 3))
     yield from _conv(2, 8, 9, 7, 12, 1, 1, (2, 2))
     yield from _conv(1, 3, 23, 19, 6, 11, 11, (4, 4), (2, 2, 2, 2), relu=1)
     yield from _conv(1, 6, 7, 7, 5, 3, 1, (2, 1), (1, 0, 1, 0))
     yield from _conv(1, 4, 5, 6, 6, 5, 5, pad=(1, 2, 3, 0))
+    yield from _conv(2, 5, 9, 8, 7, 3, 3, (2, 1), (2, 3, 2, 3), relu=1, dilation=(2, 3))
     yield from _conv(3, 33, 9, 9, 65, 3, 3, pad=same, relu=1)   # tails of every tile
     yield from _conv(3, 64, 15, 15, 8, 3, 3, pad=same)          # K split over blocks
     yield from _conv(2, 32, 14, 14, 132, 3, 3, pad=same, relu=1)  # wgmma where few blocks fill it
@@ -149,7 +170,8 @@ def _pools() -> Iterator[Call]:
         Q = (W + pad[1] + pad[3] - k[1] + over[1]) // s[1] + 1
         sizes = dict(N=N, C=C, H=H, W=W, P=P, Q=Q)
         attrs = dict(kernel_h=k[0], kernel_w=k[1], stride_h=s[0], stride_w=s[1], pad_top=pad[0],
-                     pad_left=pad[1], pad_bottom=pad[2], pad_right=pad[3], count_include_pad=0)
+                     pad_left=pad[1], pad_bottom=pad[2], pad_right=pad[3], dilation_h=1, dilation_w=1,
+                     count_include_pad=0)
         yield case('maxpool2d_forward', sizes, attrs=attrs)
         yield case('maxpool2d_forward', sizes, attrs=attrs, absent=('index',))
         yield case('maxpool2d_backward', sizes, attrs=attrs)

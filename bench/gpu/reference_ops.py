@@ -19,8 +19,8 @@ class _Taps:
     def __init__(self, x_shape, w_shape, y_shape, a: Names) -> None:
         (self.N, self.C, self.H, self.W), (self.R, self.S) = x_shape, w_shape[2:]
         self.P, self.Q, self.a = y_shape[2], y_shape[3], a
-        self.rows = max(self.H + a.pad_top, (self.P - 1) * a.stride_h + self.R)
-        self.columns = max(self.W + a.pad_left, (self.Q - 1) * a.stride_w + self.S)
+        self.rows = max(self.H + a.pad_top, (self.P - 1) * a.stride_h + (self.R - 1) * a.dilation_h + 1)
+        self.columns = max(self.W + a.pad_left, (self.Q - 1) * a.stride_w + (self.S - 1) * a.dilation_w + 1)
 
     def frame(self) -> np.ndarray:
         """Zeros for the padded image, channels last."""
@@ -33,6 +33,7 @@ class _Taps:
     def tap(self, frame: np.ndarray, r: int, s: int) -> np.ndarray:
         """(N, P, Q, C): what tap (r, s) of the filter sees, a view."""
         down, across = self.a.stride_h, self.a.stride_w
+        r, s = r * self.a.dilation_h, s * self.a.dilation_w
         return frame[:, r:r + (self.P - 1) * down + 1:down,
                      s:s + (self.Q - 1) * across + 1:across]
 
@@ -73,6 +74,29 @@ def conv2d_backward_weight(t: Names, a: Names, shape: Shapes) -> Arrays:
     for r, s in taps:
         dw[:, :, r, s] = g.T @ taps.tap(frame, r, s).reshape(-1, taps.C)
     return {'dw': dw}
+
+
+def _apart(t: Names, a: Names) -> np.ndarray:
+    """The weights of a convolution in groups as those of one without, 0 between groups."""
+    O, K, R, S = t.w.shape
+    groups = getattr(a, 'groups', O)
+    w = np.zeros((O, groups * K, R, S))
+    for o in range(O):
+        first = o // (O // groups) * K
+        w[o, first:first + K] = t.w[o]
+    return w
+
+
+def grouped_conv2d_forward(t: Names, a: Names, shape: Shapes) -> Arrays:
+    return conv2d_forward(Names(x=t.x, w=_apart(t, a), b=t.b), a, shape)
+
+
+def grouped_conv2d_backward_data(t: Names, a: Names, shape: Shapes) -> Arrays:
+    return conv2d_backward_data(Names(g=t.g, w=_apart(t, a)), a, shape)
+
+
+depthwise_conv2d_forward = grouped_conv2d_forward
+depthwise_conv2d_backward_data = grouped_conv2d_backward_data
 
 
 def conv2d_backward_bias(t: Names, a: Names, shape: Shapes) -> Arrays:
@@ -144,8 +168,11 @@ def _windows(a: Names, H: int, W: int, P: int, Q: int):
     for p in range(P):
         for q in range(Q):
             top, left = p * a.stride_h - a.pad_top, q * a.stride_w - a.pad_left
-            rows = slice(max(top, 0), min(top + a.kernel_h, H))
-            columns = slice(max(left, 0), min(left + a.kernel_w, W))
+            down, across = (a.kernel_h - 1) * a.dilation_h + 1, (a.kernel_w - 1) * a.dilation_w + 1
+            rows = slice(top + max(0, -(top // a.dilation_h)) * a.dilation_h, min(top + down, H),
+                         a.dilation_h)
+            columns = slice(left + max(0, -(left // a.dilation_w)) * a.dilation_w,
+                            min(left + across, W), a.dilation_w)
             yield p, q, top, left, rows, columns
 
 
@@ -154,9 +181,10 @@ def maxpool2d_forward(t: Names, a: Names, shape: Shapes) -> Arrays:
     y, index = np.zeros(shape['y']), np.zeros(shape['y'], np.int32)
     for p, q, _, _, rows, columns in _windows(a, H, W, *shape['y'][2:]):
         window = t.x[:, :, rows, columns].reshape(N, C, -1)
-        width, best = columns.stop - columns.start, window.argmax(axis=2)
+        width, best = len(range(W)[columns]), window.argmax(axis=2)
         y[:, :, p, q] = window.max(axis=2)
-        index[:, :, p, q] = (rows.start + best // width) * W + columns.start + best % width
+        index[:, :, p, q] = ((rows.start + best // width * a.dilation_h) * W
+                                + columns.start + best % width * a.dilation_w)
     return {'y': y, 'index': index}
 
 

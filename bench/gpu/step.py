@@ -76,13 +76,13 @@ class _Builder:
         """rounded: a call that stores maps as tf32 made those that the convolution reads; masked: a
         mask reads what it makes."""
         pad = (self.s.kernel - 1) // 2
-        return dict(stride_h=1, stride_w=1, pad_top=pad, pad_left=pad, relu=1,
+        return dict(stride_h=1, stride_w=1, pad_top=pad, pad_left=pad, dilation_h=1, dilation_w=1, relu=1,
                     rounded=int(rounded), round=0, peaks=int(masked))
 
     @property
     def pool_attrs(self) -> dict[str, float]:
         k = self.s.pool
-        return dict(kernel_h=k, kernel_w=k, stride_h=k, stride_w=k, pad_top=0, pad_left=0,
+        return dict(kernel_h=k, kernel_w=k, stride_h=k, stride_w=k, pad_top=0, pad_left=0, dilation_h=1, dilation_w=1,
                     pad_bottom=0, pad_right=0, count_include_pad=0)
 
     def convolution(self, name: str, x: Value) -> Value:

@@ -13,7 +13,7 @@ namespace cuda {
 // padded.
 struct Conv {
   int N, C, H, W, O, P, Q, R, S;
-  int stride_h, stride_w, pad_top, pad_left;
+  int stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w;
   int outputs;  // O without padding
   int inputs;   // C without padding
   Divisor by_C, by_O, by_S, by_Q, by_PQ;
@@ -34,7 +34,7 @@ struct InputPatches {
     int y, x;  // of the patch's corner; far outside for no pixel
   };
   struct Step {
-    int r, s, c;
+    int r, s, c;  // cells from the corner to the tap
   };
   __device__ void select(int) {}
   __device__ Row row(int m) const {
@@ -45,7 +45,7 @@ struct InputPatches {
   }
   __device__ Step step(int k) const {
     const int tap = v.by_C.quotient(k), r = v.by_S.quotient(tap);
-    return {r, tap - r * v.S, k - tap * v.C};
+    return {r * v.dilation_h, (tap - r * v.S) * v.dilation_w, k - tap * v.C};
   }
   __device__ const float* at(const Row& row, const Step& k) const {
     const int y = row.y + k.r, x = row.x + k.s;
@@ -65,7 +65,7 @@ struct GradientPatches {
     int y, x;
   };
   struct Step {
-    int r, s, o;
+    int r, s, o;  // as above
   };
   __device__ void select(int) {}
   __device__ Row row(int m) const {
@@ -75,7 +75,7 @@ struct GradientPatches {
   }
   __device__ Step step(int k) const {
     const int tap = v.by_O.quotient(k), r = v.by_S.quotient(tap);
-    return {r, tap - r * v.S, k - tap * v.O};
+    return {r * v.dilation_h, (tap - r * v.S) * v.dilation_w, k - tap * v.O};
   }
   __device__ const float* at(const Row& row, const Step& k) const {
     int p = row.y - k.r, q = row.x - k.s;
@@ -96,7 +96,7 @@ struct PatchColumns {
   Conv v;
 
   struct Row {
-    int r, s, c;
+    int r, s, c;  // as above
   };
   struct Step {
     long image;
@@ -105,7 +105,8 @@ struct PatchColumns {
   __device__ void select(int) {}
   __device__ Row row(int n) const {
     const int tap = n / v.C;  // beyond the last tap: r is out of reach
-    return {tap < v.taps() ? tap / v.S : 1 << 20, tap % v.S, n % v.C};
+    const int r = tap < v.taps() ? tap / v.S * v.dilation_h : 1 << 20;
+    return {r, tap % v.S * v.dilation_w, n % v.C};
   }
   __device__ Step step(int k) const {
     const int n = v.by_PQ.quotient(k), pixel = k - n * v.P * v.Q, p = v.by_Q.quotient(pixel);

@@ -13,6 +13,7 @@ inline Conv conv_of(const PlTensor& x, const PlTensor& w, const PlTensor& y, con
   v.R = w.dims[2], v.S = w.dims[3];
   v.stride_h = a.stride_h, v.stride_w = a.stride_w;
   v.pad_top = a.pad_top, v.pad_left = a.pad_left;
+  v.dilation_h = a.dilation_h, v.dilation_w = a.dilation_w;
   v.inputs = x.dims[1], v.outputs = y.dims[1];
   v.by_C = divisor(v.C), v.by_O = divisor(v.O), v.by_S = divisor(v.S);
   v.by_Q = divisor(v.Q), v.by_PQ = divisor(v.P * v.Q);

@@ -7,7 +7,7 @@
 namespace partlens {
 namespace cuda {
 
-static constexpr Conv2dAttrs POINTWISE = {1, 1, 0, 0, 0, 0, 0, 0};
+static constexpr Conv2dAttrs POINTWISE = {1, 1, 0, 0, 1, 1, 0, 0, 0, 0};
 
 // to[f][g] = from[f][g] + from[g][f], zero in the padding
 struct AddTurned {

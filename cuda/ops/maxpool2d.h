@@ -28,16 +28,23 @@ struct LargestCells {
   }
 };
 
+// The first tap of a window that is no longer before the maps.
+__device__ inline int first_inside(int start, int dilation) {
+  return start < 0 ? start + (dilation - 1 - start) / dilation * dilation : start;
+}
+
 // The largest of at(cell), four channels, in window (p, q) of maps (H, W).
 template <class Attrs, class At>
 __device__ inline LargestCells largest_in_window(const Attrs& a, int p, int q, int H, int W,
                                                  At at) {
   const int top = p * a.stride_h - a.pad_top, left = q * a.stride_w - a.pad_left;
-  const int y0 = max(top, 0), y1 = min(top + a.kernel_h, H);
-  const int x0 = max(left, 0), x1 = min(left + a.kernel_w, W);
+  const int y0 = first_inside(top, a.dilation_h);
+  const int y1 = min(top + (a.kernel_h - 1) * a.dilation_h + 1, H);
+  const int x0 = first_inside(left, a.dilation_w);
+  const int x1 = min(left + (a.kernel_w - 1) * a.dilation_w + 1, W);
   LargestCells best(y0 * W + x0);
-  for (int h = y0; h < y1; h++) {
-    for (int w = x0; w < x1; w++) best.take(at(h * W + w), h * W + w);
+  for (int h = y0; h < y1; h += a.dilation_h) {
+    for (int w = x0; w < x1; w += a.dilation_w) best.take(at(h * W + w), h * W + w);
   }
   return best;
 }
@@ -61,8 +68,10 @@ struct PoolGradient {
   // What reaches four channels, from `c` on, of one cell: from the windows that chose it.
   __device__ float4 at(int n, int cell, int c) const {
     const int y = cell / W + a.pad_top, x = cell % W + a.pad_left;
-    const int p0 = y < a.kernel_h ? 0 : (y - a.kernel_h) / a.stride_h + 1;
-    const int q0 = x < a.kernel_w ? 0 : (x - a.kernel_w) / a.stride_w + 1;
+    const int down = (a.kernel_h - 1) * a.dilation_h + 1;
+    const int across = (a.kernel_w - 1) * a.dilation_w + 1;
+    const int p0 = y < down ? 0 : (y - down) / a.stride_h + 1;
+    const int q0 = x < across ? 0 : (x - across) / a.stride_w + 1;
     const int p1 = min(y / a.stride_h, P - 1), q1 = min(x / a.stride_w, Q - 1);
     float4 sum = make_float4(0, 0, 0, 0);
     for (int p = p0; p <= p1; p++) {

@@ -1,5 +1,5 @@
-// conv2d: y[n,o,p,q] = b[o] + sum_crs x[n,c,p*stride+r-pad,q*stride+s-pad] w[o,c,r,s], optional
-// ReLU; and its gradient with respect to x.
+// conv2d: y[n,o,p,q] = b[o] + sum_crs x[n,c,p*stride+r*dilation-pad,q*stride+s*dilation-pad]
+// w[o,c,r,s], optional ReLU; and its gradient with respect to x.
 //   in   x (N, C, H, W)  w (O, C, R, S)  b (O) or none                  out  y (N, O, P, Q)
 //   grid panels of 32 filters, times images, times strips of rows
 //   tile 14 pixels by 32 filters in registers (AVX-512); taps are offsets into a padded copy, or
@@ -33,12 +33,14 @@ void conv2d_forward(Device& device, const conv2d_forward_args& t, const Conv2dAt
   const float* x = f32(t.x);
   float* y = f32(t.y);
   const WinogradShape tiled = {N, C, t.x.dims[2], t.x.dims[3], O, P, Q, a.pad_top, a.pad_left};
-  if (winograd_pays(device, tiled, R, S, a.stride_h, a.stride_w)) {
+  if (winograd_pays(device, tiled, R, S, a)) {
     return winograd_convolve(device, tiled, x, f32(t.w), false, bias, a.relu, y);
   }
-  const Copy copy = copy_of(C, t.x.dims[2], t.x.dims[3], (P - 1) * a.stride_h + R,
-                            (Q - 1) * a.stride_w + S, a.pad_top, a.pad_left);
-  const Window window = window_of(device, copy, C, R, S, a.stride_h, a.stride_w);
+  const int height = (P - 1) * a.stride_h + reach(R, a.dilation_h);
+  const int width = (Q - 1) * a.stride_w + reach(S, a.dilation_w);
+  const Copy copy =
+      copy_of(C, t.x.dims[2], t.x.dims[3], height, width, a.pad_top, a.pad_left, a.dilation_w == 1);
+  const Window window = window_of(device, copy, C, R, S, a);
   const float* w = copy.lanes < BLOCK ? pack_picture_weights(device, t.w) : f32(t.w);
   Outputs out = {P, Q, 0, (long)Q * BLOCK, BLOCK, (long)P * Q * BLOCK, blocks_of(O)};
   const long image = out.panels * out.map;
@@ -55,46 +57,17 @@ void conv2d_forward(Device& device, const conv2d_forward_args& t, const Conv2dAt
   }
 }
 
-// One axis of the pixels first, first + stride, ... of dx: pixel number u reads g at
-// u + shift - k for the taps tap + stride * k, k = 0..taps-1.
-struct Phase {
-  int count, tap, taps, shift;
-};
-
-static Phase phase_of(int first, int size, int stride, int pad, int window) {
-  Phase p = {(size - first + stride - 1) / stride, (first + pad) % stride, 0, 0};
-  if (p.tap < window) p.taps = (window - p.tap + stride - 1) / stride;
-  p.shift = (first + pad - p.tap) / stride;
-  return p;
-}
-
-// Range of g that one axis reads: `border` zeros before it, `size` in all.
-struct Reach {
-  int border, size;
-};
-
-static Reach reach_of(int size, int stride, int pad, int window) {
-  int low = 1 << 30, high = -(1 << 30);
-  for (int first = 0; first < stride && first < size; first++) {
-    const Phase p = phase_of(first, size, stride, pad, window);
-    if (!p.taps) continue;
-    if (p.shift - p.taps + 1 < low) low = p.shift - p.taps + 1;
-    if (p.shift + p.count > high) high = p.shift + p.count;
-  }
-  return high < low ? Reach{0, 1} : Reach{-low, high - low};
-}
-
 // The taps of one phase, turned: [O/16][C/16][R][S][16 c][16 o] -> [C/16][O/16][taps][16 o][16 c].
 static void turn_weights(Device& device, const PlTensor& t, const Phase& rows, const Phase& columns,
-                         int stride_h, int stride_w, float* turned) {
+                         float* turned) {
   const int cb = blocks_of(t.dims[1]), ob = blocks_of(t.dims[0]), R = t.dims[2], S = t.dims[3];
   const float* w = f32(t);
   parallel_for(device, ob * cb, [=](int task, int) {
     const int o = task % ob, c = task / ob;
     float* to = turned + (long)task * rows.taps * columns.taps * BLOCK * BLOCK;
     for (int k = 0; k < rows.taps * columns.taps; k++) {
-      const int r = rows.tap + k / columns.taps * stride_h;
-      const int s = columns.tap + k % columns.taps * stride_w;
+      const int r = rows.tap + k / columns.taps * rows.step;
+      const int s = columns.tap + k % columns.taps * columns.step;
       transpose_block(w + ((((long)o * cb + c) * R + r) * S + s) * BLOCK * BLOCK,
                       to + k * BLOCK * BLOCK);
     }
@@ -107,11 +80,10 @@ static void backward_phases(Device& device, const conv2d_backward_data_args& t,
                             const Conv2dAttrs& a) {
   const int N = t.g.dims[0], O = t.g.dims[1], H = t.dx.dims[2], W = t.dx.dims[3];
   const int R = t.w.dims[2], S = t.w.dims[3];
-  const Reach down = reach_of(H, a.stride_h, a.pad_top, R);
-  const Reach across = reach_of(W, a.stride_w, a.pad_left, S);
-  Copy copy =
-      copy_of(O, t.g.dims[2], t.g.dims[3], down.size, across.size, down.border, across.border);
-  if (copy.lanes < BLOCK) copy.lanes = BLOCK;
+  const Reach down = reach_of(H, a.stride_h, a.pad_top, R, a.dilation_h);
+  const Reach across = reach_of(W, a.stride_w, a.pad_left, S, a.dilation_w);
+  const Copy copy = copy_of(O, t.g.dims[2], t.g.dims[3], down.size, across.size, down.border,
+                            across.border, false);
   float* turned = device.scratch(WEIGHT_SLOT, (size_t)elements(t.w));
   Window v = {};
   v.offsets = reinterpret_cast<int*>(device.scratch(OFFSET_SLOT, (size_t)copy.blocks * R * S));
@@ -126,17 +98,13 @@ static void backward_phases(Device& device, const conv2d_backward_data_args& t,
     for (int phase = 0; phase < a.stride_h * a.stride_w; phase++) {
       const int y = phase / a.stride_w, x = phase % a.stride_w;
       if (y >= H || x >= W) continue;
-      const Phase rows = phase_of(y, H, a.stride_h, a.pad_top, R);
-      const Phase columns = phase_of(x, W, a.stride_w, a.pad_left, S);
-      turn_weights(device, t.w, rows, columns, a.stride_h, a.stride_w, turned);
+      const Phase rows = phase_of(y, H, a.stride_h, a.pad_top, R, a.dilation_h);
+      const Phase columns = phase_of(x, W, a.stride_w, a.pad_left, S, a.dilation_w);
+      turn_weights(device, t.w, rows, columns, turned);
       const int taps = rows.taps * columns.taps;
       v.tail = v.tail_lanes ? taps : 0;
       v.full = copy.blocks * taps - v.tail;
-      for (int b = 0; b < copy.blocks * taps; b++) {
-        const int down_by = down.border + rows.shift - b % taps / columns.taps;
-        const int right_by = across.border + columns.shift - b % taps % columns.taps;
-        v.offsets[b] = (int)(b / taps * copy.map() + down_by * copy.line() + right_by * BLOCK);
-      }
+      phase_offsets(copy, rows, columns, down.border, across.border, copy.blocks * taps, v.offsets);
       const Outputs out = {rows.count,
                            columns.count,
                            ((long)y * W + x) * BLOCK,
@@ -155,7 +123,7 @@ void conv2d_backward_data(Device& device, const conv2d_backward_data_args& t,
   const WinogradShape tiled = {t.g.dims[0],  t.g.dims[1],   t.g.dims[2],
                                t.g.dims[3],  t.dx.dims[1],  t.dx.dims[2],
                                t.dx.dims[3], 2 - a.pad_top, 2 - a.pad_left};
-  if (winograd_pays(device, tiled, t.w.dims[2], t.w.dims[3], a.stride_h, a.stride_w)) {
+  if (winograd_pays(device, tiled, t.w.dims[2], t.w.dims[3], a)) {
     return winograd_convolve(device, tiled, f32(t.g), f32(t.w), true, nullptr, false, f32(t.dx));
   }
   backward_phases(device, t, a);

@@ -1,5 +1,6 @@
 // conv2d, gradients with respect to w and b:
-//   dw[o,c,r,s] = sum_npq g[n,o,p,q] x[n,c,p*stride+r-pad,q*stride+s-pad]     db[o] = sum_npq g
+//   dw[o,c,r,s] = sum_npq g[n,o,p,q] x[n,c,p*stride+r*dilation-pad,q*stride+s*dilation-pad]
+//   db[o] = sum_npq g
 //   in   x (N, C, H, W)  g (N, O, P, Q)                          out  dw (O, C, R, S)  db (O)
 //   grid 32 filters, times blocks of channels, times stretches of the pixels of all images where
 //        there are few of both
@@ -106,12 +107,14 @@ void conv2d_backward_weight(Device& device, const conv2d_backward_weight_args& t
   const int N = t.x.dims[0], C = t.x.dims[1], O = t.g.dims[1], P = t.g.dims[2], Q = t.g.dims[3];
   const int R = t.dw.dims[2], S = t.dw.dims[3];
   const WinogradShape tiled = {N, C, t.x.dims[2], t.x.dims[3], O, P, Q, a.pad_top, a.pad_left};
-  if (winograd_pays(device, tiled, R, S, a.stride_h, a.stride_w)) {
+  if (winograd_pays(device, tiled, R, S, a)) {
     return winograd_backward_weight(device, tiled, f32(t.x), f32(t.g), f32(t.dw));
   }
-  const Copy copy = copy_of(C, t.x.dims[2], t.x.dims[3], (P - 1) * a.stride_h + R,
-                            (Q - 1) * a.stride_w + S, a.pad_top, a.pad_left);
-  const Window window = window_of(device, copy, C, R, S, a.stride_h, a.stride_w);
+  const int height = (P - 1) * a.stride_h + reach(R, a.dilation_h);
+  const int width = (Q - 1) * a.stride_w + reach(S, a.dilation_w);
+  const Copy copy =
+      copy_of(C, t.x.dims[2], t.x.dims[3], height, width, a.pad_top, a.pad_left, a.dilation_w == 1);
+  const Window window = window_of(device, copy, C, R, S, a);
   const bool picture = copy.lanes < BLOCK;
   // Maps with themselves, a Gram matrix: one half is the other one turned.
   const bool symmetric =

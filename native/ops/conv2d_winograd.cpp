@@ -18,13 +18,13 @@ namespace PL_ISA {
 constexpr int GROUP_PANELS = 8;         // panels of 16 filters of one task
 constexpr long OWN_FILTERS = 1l << 22;  // 256 x 256; beyond there are too few rounds to share out
 
-bool winograd_pays(const Device& device, const WinogradShape& s, int R, int S, int stride_h,
-                   int stride_w) {
+bool winograd_pays(const Device& device, const WinogradShape& s, int R, int S,
+                   const Conv2dAttrs& a) {
   if (device.accuracy() == PL_DIRECT) return false;
   // Tiles of 4x4 outputs; with high accuracy there are four times as many, and they pay as early.
   const long tiles = (long)s.images * ((s.P + 3) / 4) * ((s.Q + 3) / 4);
-  return R == 3 && S == 3 && stride_h == 1 && stride_w == 1 && s.K >= 32 && s.N >= 32 &&
-         tiles >= 32 && s.P >= 3 && s.Q >= 3;
+  return R == 3 && S == 3 && a.stride_h * a.stride_w * a.dilation_h * a.dilation_w == 1 &&
+         s.K >= 32 && s.N >= 32 && tiles >= 32 && s.P >= 3 && s.Q >= 3;
 }
 
 // Filters [N/16][K/16][9][16][16] to planes of panels [F::CELLS][N/16][K/16][16][16].

@@ -16,8 +16,8 @@ struct WinogradShape {
 
 // Whether the device's accuracy allows it and it is faster than the direct kernels: enough channels
 // and enough tiles to pay for the transforms of maps and filters.
-bool winograd_pays(const Device& device, const WinogradShape& shape, int R, int S, int stride_h,
-                   int stride_w);
+bool winograd_pays(const Device& device, const WinogradShape& shape, int R, int S,
+                   const Conv2dAttrs& attrs);
 
 // y = conv(x, w) + bias, ReLU. With `turn`, w is [K/16][N/16][3][3][16 k][16 n] as the forward pass
 // has it, and the convolution is its transpose.

@@ -38,7 +38,8 @@ void dropout_forward(Device& device, const dropout_forward_args& t, const Dropou
         const int c = block * BLOCK + lane;
         const uint64_t position = ((uint64_t)n * C + c) * HW + i;
         const bool keep = c < C && mix(key ^ (position * 0x9e3779b97f4a7c15u)) >= threshold;
-        y[at + i * BLOCK + lane] = keep ? gain * x[at + i * BLOCK + lane] : 0;
+        const float kept = gain * x[at + i * BLOCK + lane];  // read always, as in lrn.cpp
+        y[at + i * BLOCK + lane] = keep ? kept : 0;
       }
     }
   });

@@ -8,7 +8,7 @@ namespace partlens {
 namespace PL_ISA {
 
 static constexpr int TURNED_SLOT = 8;
-static constexpr Conv2dAttrs POINTWISE = {1, 1, 0, 0, 0, 0, 0, 0};
+static constexpr Conv2dAttrs POINTWISE = {1, 1, 0, 0, 1, 1, 0, 0, 0, 0};
 
 void gram_forward(Device& device, const gram_forward_args& t, const NoAttrs&) {
   conv2d_backward_weight(device, {t.x, t.x, t.y}, POINTWISE);

@@ -71,7 +71,11 @@ void lrn_forward(Device& device, const lrn_forward_args& t, const LrnAttrs& a) {
       for (int b = 0; b < Cp / BLOCK; b++) {
         const float* in = x + at + b * plane;
         float* out = y + at + b * plane;
-        for (int c = 0; c < BLOCK; c++) out[c] = in[c] == 0 ? 0 : in[c] * s[b * BLOCK + c];
+        for (int c = 0; c < BLOCK; c++) {
+          // s is read whatever x is: GCC 12 mixes up the masks of loads under a condition (AVX2)
+          const float v = in[c] * s[b * BLOCK + c];
+          out[c] = in[c] == 0 ? 0 : v;
+        }
       }
     }
   });

@@ -45,7 +45,10 @@ static inline void apply_mask(const float* x, const int* mu, const float* gate, 
         masked[c] = x[at + c] * mask_at(beta / n, down + across);
       }
       if (gate) {
-        for (int c = 0; c < BLOCK; c++) masked[c] = gate[at + c] > 0 ? masked[c] : 0;
+        for (int c = 0; c < BLOCK; c++) {
+          const float value = masked[c];  // read always, as in lrn.cpp
+          masked[c] = gate[at + c] > 0 ? value : 0;
+        }
       }
       for (int c = 0; c < BLOCK; c++) y[at + c] = masked[c];
     }

@@ -6,25 +6,31 @@
 namespace partlens {
 namespace PL_ISA {
 
+// The first tap of a window that is no longer before the maps.
+static inline int first_inside(int start, int dilation) {
+  return start < 0 ? start + (dilation - 1 - start) / dilation * dilation : start;
+}
+
 // The largest cell of each window of maps (H, W): y, and its place in `index` if that is there.
 // Lanes from `lanes` on are padding.
 template <class Attrs>
 static void pool_maps(const float* maps, int H, int W, int P, int Q, const Attrs& a, float* y,
                       int* index, int lanes) {
   for (int p = 0; p < P; p++) {
-    const int top = p * a.stride_h - a.pad_top, bottom = top + a.kernel_h;
-    const int y0 = top < 0 ? 0 : top, y1 = bottom > H ? H : bottom;
+    const int top = p * a.stride_h - a.pad_top, bottom = top + (a.kernel_h - 1) * a.dilation_h + 1;
+    const int y0 = first_inside(top, a.dilation_h), y1 = bottom > H ? H : bottom;
     for (int q = 0; q < Q; q++) {
-      const int left = q * a.stride_w - a.pad_left, right = left + a.kernel_w;
-      const int x0 = left < 0 ? 0 : left, x1 = right > W ? W : right;
+      const int left = q * a.stride_w - a.pad_left;
+      const int right = left + (a.kernel_w - 1) * a.dilation_w + 1;
+      const int x0 = first_inside(left, a.dilation_w), x1 = right > W ? W : right;
       float best[BLOCK];
       int at[BLOCK];
       for (int c = 0; c < BLOCK; c++) {
         best[c] = -INFINITY;
         at[c] = y0 * W + x0;
       }
-      for (int i = y0; i < y1; i++) {
-        for (int j = x0; j < x1; j++) {
+      for (int i = y0; i < y1; i += a.dilation_h) {
+        for (int j = x0; j < x1; j += a.dilation_w) {
           const float* cell = maps + ((long)i * W + j) * BLOCK;
           for (int c = 0; c < BLOCK; c++) {
             const bool wins = !(cell[c] <= best[c]) && best[c] == best[c];

@@ -25,8 +25,11 @@ struct Copy {
   long map_in() const { return (long)H * W * BLOCK; }
 };
 
-static inline Copy copy_of(int C, int H, int W, int height, int width, int top, int left) {
-  Copy c = {blocks_of(C), H, W, height, width, top, left, C <= NARROW ? C : BLOCK, false};
+// `dense`: a few channels may be packed.
+static inline Copy copy_of(int C, int H, int W, int height, int width, int top, int left,
+                           bool dense) {
+  const int lanes = dense && C <= NARROW ? C : BLOCK;
+  Copy c = {blocks_of(C), H, W, height, width, top, left, lanes, false};
   c.in_place = c.lanes == BLOCK && !top && !left && height <= H && width <= W;
   if (c.in_place) {
     c.height = H;
@@ -91,17 +94,20 @@ struct Window {
   int blocks() const { return full + tail; }
 };
 
+// Cells from the first to the last tap of a window.
+static inline int reach(int taps, int dilation) { return (taps - 1) * dilation + 1; }
+
 // The window R x S of a copy. A picture has one block for each row of the window, S * C values.
-static inline Window window_of(Device& device, const Copy& c, int C, int R, int S, int stride_h,
-                               int stride_w) {
+template <class Attrs>
+static Window window_of(Device& device, const Copy& c, int C, int R, int S, const Attrs& a) {
   Window v = {};
-  v.line = stride_h * c.line();
-  v.pixel = (long)stride_w * c.lanes;
+  v.line = a.stride_h * c.line();
+  v.pixel = (long)a.stride_w * c.lanes;
   v.offsets = reinterpret_cast<int*>(device.scratch(OFFSET_SLOT, (size_t)c.blocks * R * S));
   if (c.lanes < BLOCK) {
     v.full = R;
     v.lanes = S * c.lanes;
-    for (int r = 0; r < R; r++) v.offsets[r] = (int)(r * c.line());
+    for (int r = 0; r < R; r++) v.offsets[r] = (int)(r * a.dilation_h * c.line());
     return v;
   }
   v.tail_lanes = C % BLOCK;
@@ -110,9 +116,60 @@ static inline Window window_of(Device& device, const Copy& c, int C, int R, int 
   v.lanes = BLOCK;
   for (int b = 0; b < c.blocks * R * S; b++) {
     const int tap = b % (R * S);
-    v.offsets[b] = (int)(b / (R * S) * c.map() + tap / S * c.line() + tap % S * c.lanes);
+    v.offsets[b] = (int)(b / (R * S) * c.map() + tap / S * a.dilation_h * c.line() +
+                         tap % S * a.dilation_w * c.lanes);
   }
   return v;
+}
+
+// One axis of the pixels first, first + stride, ... of dx: pixel number u reads g at
+// u + shift - k * back through the taps tap + k * step, k = 0..taps-1.
+struct Phase {
+  int count, tap, taps, shift, step, back;
+};
+
+static inline Phase phase_of(int first, int size, int stride, int pad, int window, int dilation) {
+  // The taps that meet these pixels come every stride / gcd(stride, dilation).
+  int gcd = stride;
+  for (int rest = dilation; rest;) {
+    const int next = gcd % rest;
+    gcd = rest;
+    rest = next;
+  }
+  Phase p = {(size - first + stride - 1) / stride, 0, 0, 0, stride / gcd, dilation / gcd};
+  const auto met = [=](int tap) { return (first + pad - (long)tap * dilation) % stride == 0; };
+  while (p.tap < p.step && p.tap < window && !met(p.tap)) p.tap++;
+  if (p.tap < p.step && p.tap < window) p.taps = (window - p.tap + p.step - 1) / p.step;
+  if (p.taps) p.shift = (int)((first + pad - (long)p.tap * dilation) / stride);
+  return p;
+}
+
+// Range of g that one axis reads: `border` zeros before it, `size` in all.
+struct Reach {
+  int border, size;
+};
+
+static inline Reach reach_of(int size, int stride, int pad, int window, int dilation) {
+  int low = 1 << 30, high = -(1 << 30);
+  for (int first = 0; first < stride && first < size; first++) {
+    const Phase p = phase_of(first, size, stride, pad, window, dilation);
+    if (!p.taps) continue;
+    if (p.shift - (p.taps - 1) * p.back < low) low = p.shift - (p.taps - 1) * p.back;
+    if (p.shift + p.count > high) high = p.shift + p.count;
+  }
+  return high < low ? Reach{0, 1} : Reach{-low, high - low};
+}
+
+// Offsets of `count` blocks of the windows of one phase, (blocks, taps) of a copy with borders.
+static inline void phase_offsets(const Copy& c, const Phase& rows, const Phase& columns, int top,
+                                 int left, int count, int* offsets) {
+  const int taps = rows.taps * columns.taps;
+  for (int b = 0; b < count; b++) {
+    const int k = b % taps;
+    const int down = top + rows.shift - k / columns.taps * rows.back;
+    const int right = left + columns.shift - k % columns.taps * columns.back;
+    offsets[b] = (int)(b / taps * c.map() + down * c.line() + right * BLOCK);
+  }
 }
 
 // Outputs of a convolution, or every n-th of them: rows and pixels lie `line` and `pixel` apart.

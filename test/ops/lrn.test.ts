@@ -1,5 +1,6 @@
 import { lrn, type LrnOptions } from '../../lib/engine/ops/index.js';
 import { checkOp, type OpCase } from '../support/check_op.js';
+import { rectified } from '../support/draw.js';
 import { Grid, sizes } from '../support/grid.js';
 
 type Attrs = Required<LrnOptions>;
@@ -47,6 +48,8 @@ describe('ops: lrn', () => {
       of(20, { size: 1, alpha: 0.5, beta: 0.5, k: 1 }),
       of(33, { size: 4, alpha: 0.9, beta: 0.6, k: 1.5 }),
       of(5, { size: 21, alpha: 2, beta: 1, k: 1 }),
+      // zeros among the maps: a channel of 0 must not silence others
+      of(16, { size: 5, alpha: 0.02, beta: 0.75, k: 2 }, { draw: { x: rectified } }),
       of(96, { size: 5, alpha: 1, beta: 0.75, k: 1 }, { large: true }),
     ],
   );

@@ -43,18 +43,25 @@ describe('ops: maxpool2d', () => {
           text: /pad below the kernel/,
           code: 'E_ARGUMENT',
         },
+        {
+          shapes: {},
+          attrs: { kernel: 2, dilation: 9, pad: 5 },
+          text: /windows that each hold a cell/,
+          code: 'E_ARGUMENT',
+        },
         { shapes: {}, attrs: { kernel: 0 }, text: /integers >= 1 for kernel/, code: 'E_ARGUMENT' },
       ],
     },
     ({ x }, options) => {
-      const { kernel, stride, top, left, P, Q } = poolSizes(x, options);
+      const { kernel, dilation, stride, top, left, P, Q } = poolSizes(x, options);
       const [N, C, H, W] = sizes(x);
       const y = new Grid([N, C, P, Q]);
       for (const [n, c, p, q] of y.cells()) {
         let best = -Infinity;
         for (let r = 0; r < kernel[0]; r++) {
           for (let s = 0; s < kernel[1]; s++) {
-            const [i, j] = [p * stride[0] + r - top, q * stride[1] + s - left];
+            const i = p * stride[0] + r * dilation[0] - top;
+            const j = q * stride[1] + s * dilation[1] - left;
             const inside = i >= 0 && i < H && j >= 0 && j < W;
             if (inside) best = Math.max(best, x.at(n, c, i, j));
           }
@@ -67,6 +74,14 @@ describe('ops: maxpool2d', () => {
       of([2, 5, 6, 7], { kernel: 2 }),
       of([1, 17, 7, 7], { kernel: 3, stride: 2, pad: 1 }),
       of([2, 3, 6, 6], { kernel: 3, stride: 2, ceil: true }),
+      of([2, 5, 9, 8], { kernel: 3, stride: 2, pad: 2, dilation: [2, 3] }),
+      of([1, 17, 8, 9], {
+        kernel: [2, 3],
+        stride: 1,
+        pad: [0, 3, 1, 3],
+        dilation: [4, 2],
+        ceil: true,
+      }),
       of([1, 4, 7, 5], { kernel: [3, 2], stride: [1, 2], pad: [1, 0, 2, 1] }),
       of([1, 2, 5, 5], { kernel: 2, stride: 3, ceil: true }),
       of([2, 2, 4, 4], { kernel: 1 }),

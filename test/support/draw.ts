@@ -8,6 +8,9 @@ const fill = (count: number, value: () => number): number[] => Array.from({ leng
 /** Standard normal. */
 export const normal: Draw = (random, count) => fill(count, () => random.normal());
 
+/** Maps behind a ReLU: half of them 0. */
+export const rectified: Draw = (random, count) => fill(count, () => Math.max(0, random.normal()));
+
 /** Uniform in lo..hi. */
 export function uniform(lo: number, hi: number): Draw {
   return (random, count) => fill(count, () => random.uniform(lo, hi));

@@ -8,9 +8,11 @@ import {
   concat,
   contributionLoss,
   conv2d,
+  depthwiseConv2d,
   dropout,
   filterLoss,
   flatten,
+  groupedConv2d,
   linear,
   lrn,
   maskLayer,
@@ -26,6 +28,7 @@ import {
   softmax,
   softmaxCrossEntropy,
 } from '../../lib/engine/ops/index.js';
+import type { Shape } from '../../lib/engine/tensor.js';
 import { adam, clipGradients, sgd } from '../../lib/engine/optimizer/index.js';
 
 /**
@@ -95,7 +98,7 @@ function encoder(graph: Graph, x: Value, seed: Value): { a: Value; y: Value; wP:
     stride: 1,
     pad: 1,
   });
-  const joined = convolution(graph, 'conv3', averaged, 6);
+  const joined = inGroups(graph, convolution(graph, 'conv3', averaged, 6));
   const norm = (name: string, maps: Value): Value =>
     normLayer(maps, graph.state(name, [6], { fill: -1 }), { training: true });
   const wP = graph.parameter('w_p', []);
@@ -103,6 +106,13 @@ function encoder(graph: Graph, x: Value, seed: Value): { a: Value; y: Value; wP:
   const fetched = norm('alpha_3', maxpool2d(maskLayer(a, { beta: 2 }).y, pool));
   graph.output('norm', fetched); // keeps this norm_layer and its mix_tracks apart
   return { a, y: mixTracks(fetched, y, wP).y, wP };
+}
+
+/** Convolutions whose weights nobody trains. */
+function inGroups(graph: Graph, x: Value): Value {
+  const weight = (shape: Shape): Value => graph.constant(0.1, shape, { layout: 'conv_weight' });
+  const y = groupedConv2d(x, weight([6, 3, 1, 1]), undefined, { groups: 2 });
+  return depthwiseConv2d(y, weight([6, 1, 3, 3]), graph.constant(0.1, [6]), { pad: 1 });
 }
 
 function convolution(graph: Graph, name: string, x: Value, filters: number, stride = 1): Value {

@@ -3,6 +3,7 @@ import { sizes, type Grid } from './grid.js';
 
 export interface PoolSizes {
   kernel: readonly [number, number];
+  dilation: readonly [number, number];
   stride: readonly [number, number];
   top: number;
   left: number;
@@ -18,6 +19,7 @@ export function poolSizes(x: Grid, options: Pool2dOptions): PoolSizes {
     typeof value === 'number' ? [value, value] : value;
   const kernel = two(options.kernel);
   const stride = two(options.stride ?? kernel);
+  const dilation = two(options.dilation ?? 1);
   const pad = options.pad ?? 0;
   const [top, left, bottom, right] = typeof pad === 'number' ? [pad, pad, pad, pad] : pad;
   const [, , H, W] = sizes(x);
@@ -29,12 +31,13 @@ export function poolSizes(x: Grid, options: Pool2dOptions): PoolSizes {
   };
   return {
     kernel,
+    dilation,
     stride,
     top,
     left,
     bottom,
     right,
-    P: count(H, kernel[0], stride[0], top, bottom),
-    Q: count(W, kernel[1], stride[1], left, right),
+    P: count(H, (kernel[0] - 1) * dilation[0] + 1, stride[0], top, bottom),
+    Q: count(W, (kernel[1] - 1) * dilation[1] + 1, stride[1], left, right),
   };
 }

@@ -21,7 +21,7 @@ const forward = defineOp('avgpool2d_forward', {
  * Mean of each window. x (N, C, H, W), y (N, C, P, Q). The divisor counts the cells of the image
  * inside the window, with `countIncludePad` those of the padding too. The gradient is exact.
  */
-export function avgpool2d(x: Value, options: Pool2dOptions): Value {
+export function avgpool2d(x: Value, options: Omit<Pool2dOptions, 'dilation'>): Value {
   const { attrs, sizes } = poolPlan(x, options, 'avgpool2d');
   return forward({ x }, attrs, sizes).y;
 }

@@ -1,12 +1,9 @@
 import { defineOp, type Value } from '../graph.js';
-import { pair, sides, windowCount, type Pad, type Pair } from './window.js';
 import { reluBackward } from './relu.js';
+import { convolutionPlan, WINDOW_ATTRS, type ConvolutionOptions } from './window.js';
 
 const ATTRS = {
-  stride_h: 'i32',
-  stride_w: 'i32',
-  pad_top: 'i32',
-  pad_left: 'i32',
+  ...WINDOW_ATTRS,
   relu: 'i32',
   // Set by the plan, see `fuseCalls`: x or g is stored in the precision of the products, or y is to be;
   // a mask reads y.
@@ -48,17 +45,11 @@ const forward = defineOp('conv2d_forward', {
   },
 });
 
-export interface Conv2dOptions {
-  /** Step of the window, default 1. */
-  stride?: Pair;
-  /** Zeros around the maps: one number, or [top, left, bottom, right]. Default 0. */
-  pad?: Pad;
-  /** Ends in max(y, 0), default false. */
-  relu?: boolean;
-}
+export type Conv2dOptions = ConvolutionOptions;
 
 /**
- * Convolution: y[n,o,p,q] = b[o] + sum_crs x[n, c, p*stride + r - pad, q*stride + s - pad] w[o,c,r,s].
+ * Convolution: y[n,o,p,q] = b[o] + sum_crs x[n, c, p*stride + r*dilation - pad, q*stride +
+ * s*dilation - pad] w[o,c,r,s].
  *
  * x (N, C, H, W), w (O, C, R, S), b (O) or undefined; y (N, O, P, Q). The gradient is exact.
  * Throws `E_SHAPE` when sizes disagree.
@@ -67,24 +58,8 @@ export function conv2d(
   x: Value,
   w: Value,
   b: Value | undefined,
-  { stride = 1, pad = 0, relu = false }: Conv2dOptions = {},
+  options: Conv2dOptions = {},
 ): Value {
-  const [strideH, strideW] = pair(stride, 'stride', 'conv2d');
-  const [top, left, bottom, right] = sides(pad, 'conv2d');
-  const [, , H = 1, W = 1] = x.shape;
-  const [, , R = 1, S = 1] = w.shape;
-  const attrs = {
-    stride_h: strideH,
-    stride_w: strideW,
-    pad_top: top,
-    pad_left: left,
-    relu: Number(relu),
-    rounded: 0,
-    round: 0,
-    peaks: 0,
-  };
-  return forward({ x, w, b }, attrs, {
-    P: windowCount({ size: H, kernel: R, stride: strideH, before: top, after: bottom }),
-    Q: windowCount({ size: W, kernel: S, stride: strideW, before: left, after: right }),
-  }).y;
+  const { attrs, sizes } = convolutionPlan(x, w, options, 'conv2d');
+  return forward({ x, w, b }, { ...attrs, rounded: 0, round: 0, peaks: 0 }, sizes).y;
 }

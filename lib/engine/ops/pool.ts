@@ -1,6 +1,6 @@
 import { expected } from '../../errors.js';
 import type { Value } from '../graph.js';
-import { pair, sides, windowCount, type Pad, type Pair } from './window.js';
+import { pair, sides, windowCount, type Pad, type Pair, type WindowAxis } from './window.js';
 
 export interface Pool2dOptions {
   kernel: Pair;
@@ -10,6 +10,8 @@ export interface Pool2dOptions {
   pad?: Pad;
   /** Keep a last window that hangs over the end, default false. */
   ceil?: boolean;
+  /** maxpool2d: cells from one tap of the window to the next, default 1. */
+  dilation?: Pair;
   /** avgpool2d: padding counts in the divisor, default false. */
   countIncludePad?: boolean;
 }
@@ -23,6 +25,8 @@ export const POOL_ATTRS = {
   pad_left: 'i32',
   pad_bottom: 'i32',
   pad_right: 'i32',
+  dilation_h: 'i32',
+  dilation_w: 'i32',
   count_include_pad: 'i32',
 } as const;
 
@@ -32,14 +36,30 @@ export function poolPlan(
   options: Pool2dOptions,
   op: string,
 ): { attrs: Record<keyof typeof POOL_ATTRS, number>; sizes: { P: number; Q: number } } {
-  const { kernel, stride = kernel, pad = 0, ceil = false, countIncludePad = false } = options;
+  const {
+    kernel,
+    stride = kernel,
+    pad = 0,
+    ceil = false,
+    dilation = 1,
+    countIncludePad = false,
+  } = options;
   const [kernelH, kernelW] = pair(kernel, 'kernel', op);
   const [strideH, strideW] = pair(stride, 'stride', op);
+  const [dilationH, dilationW] = pair(dilation, 'dilation', op);
   const [top, left, bottom, right] = sides(pad, op);
-  if (Math.max(top, bottom) >= kernelH || Math.max(left, right) >= kernelW) {
+  const [reachH, reachW] = [(kernelH - 1) * dilationH + 1, (kernelW - 1) * dilationW + 1];
+  if (Math.max(top, bottom) >= reachH || Math.max(left, right) >= reachW) {
     throw expected('pad below the kernel', 'pad', pad, { op });
   }
   const [, , H = 1, W = 1] = x.shape;
+  const down = { size: H, kernel: kernelH, stride: strideH, dilation: dilationH, before: top };
+  const across = { size: W, kernel: kernelW, stride: strideW, dilation: dilationW, before: left };
+  const P = windowCount({ ...down, after: bottom, ceil });
+  const Q = windowCount({ ...across, after: right, ceil });
+  if (!meets({ ...down, after: bottom }, P) || !meets({ ...across, after: right }, Q)) {
+    throw expected('windows that each hold a cell of the maps', 'pad', pad, { op });
+  }
   return {
     attrs: {
       kernel_h: kernelH,
@@ -50,25 +70,20 @@ export function poolPlan(
       pad_left: left,
       pad_bottom: bottom,
       pad_right: right,
+      dilation_h: dilationH,
+      dilation_w: dilationW,
       count_include_pad: Number(countIncludePad),
     },
-    sizes: {
-      P: windowCount({
-        size: H,
-        kernel: kernelH,
-        stride: strideH,
-        before: top,
-        after: bottom,
-        ceil,
-      }),
-      Q: windowCount({
-        size: W,
-        kernel: kernelW,
-        stride: strideW,
-        before: left,
-        after: right,
-        ceil,
-      }),
-    },
+    sizes: { P, Q },
   };
+}
+
+/** Whether each of `count` windows has a tap inside: dilated ones may step over small maps. */
+function meets({ size, kernel, stride, dilation = 1, before }: WindowAxis, count: number): boolean {
+  for (let p = 0; p < count; p++) {
+    const start = p * stride - before;
+    const skipped = start < 0 ? Math.ceil(-start / dilation) : 0;
+    if (skipped >= kernel || start + skipped * dilation >= size) return false;
+  }
+  return true;
 }

@@ -1,4 +1,5 @@
 import { expected } from '../../errors.js';
+import type { Value } from '../graph.js';
 
 /** One number for both axes, or [vertical, horizontal]. */
 export type Pair = number | readonly [number, number];
@@ -27,6 +28,8 @@ export interface WindowAxis {
   size: number;
   kernel: number;
   stride: number;
+  /** Cells from one tap of the kernel to the next, default 1. */
+  dilation?: number;
   before: number;
   after: number;
   /** Count a last window that hangs over the end, if it starts inside (ONNX ceil_mode). */
@@ -38,13 +41,69 @@ export function windowCount({
   size,
   kernel,
   stride,
+  dilation = 1,
   before,
   after,
   ceil = false,
 }: WindowAxis): number {
-  const span = size + before + after - kernel;
+  const span = size + before + after - (kernel - 1) * dilation - 1;
   if (span < 0) return 0;
   if (!ceil) return Math.floor(span / stride) + 1;
   const count = Math.ceil(span / stride) + 1;
   return (count - 1) * stride >= size + before ? count - 1 : count;
+}
+
+/** Attributes of the window of a convolution. */
+export const WINDOW_ATTRS = {
+  stride_h: 'i32',
+  stride_w: 'i32',
+  pad_top: 'i32',
+  pad_left: 'i32',
+  dilation_h: 'i32',
+  dilation_w: 'i32',
+} as const;
+
+export interface ConvolutionOptions {
+  /** Step of the window, default 1. */
+  stride?: Pair;
+  /** Zeros around the maps: one number, or [top, left, bottom, right]. Default 0. */
+  pad?: Pad;
+  /** Cells from one tap of the window to the next, default 1. */
+  dilation?: Pair;
+  /** Ends in max(y, 0), default false. */
+  relu?: boolean;
+}
+
+/** Attributes and output sizes (P, Q) of a convolution of x (N, C, H, W) with w (O, K, R, S). */
+export function convolutionPlan(
+  x: Value,
+  w: Value,
+  { stride = 1, pad = 0, dilation = 1, relu = false }: ConvolutionOptions,
+  op: string,
+): {
+  attrs: Record<keyof typeof WINDOW_ATTRS | 'relu', number>;
+  sizes: { P: number; Q: number };
+} {
+  const [strideH, strideW] = pair(stride, 'stride', op);
+  const [dilationH, dilationW] = pair(dilation, 'dilation', op);
+  const [top, left, bottom, right] = sides(pad, op);
+  const [, , H = 1, W = 1] = x.shape;
+  const [, , R = 1, S = 1] = w.shape;
+  const down = { size: H, kernel: R, stride: strideH, dilation: dilationH };
+  const across = { size: W, kernel: S, stride: strideW, dilation: dilationW };
+  return {
+    attrs: {
+      stride_h: strideH,
+      stride_w: strideW,
+      pad_top: top,
+      pad_left: left,
+      dilation_h: dilationH,
+      dilation_w: dilationW,
+      relu: Number(relu),
+    },
+    sizes: {
+      P: windowCount({ ...down, before: top, after: bottom }),
+      Q: windowCount({ ...across, before: left, after: right }),
+    },
+  };
 }
