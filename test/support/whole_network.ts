@@ -6,7 +6,7 @@ import type { NetValue, Network } from '../../lib/performer/network.js';
 import { OnnxBuilder } from '../../lib/performer/onnx_builder.js';
 import { decodeModel } from '../../lib/performer/onnx_wire.js';
 import { parseModel } from '../../lib/performer/onnx_read.js';
-import { encodeModel } from '../../lib/performer/onnx_write.js';
+import { encodeModel, type NodeSpec } from '../../lib/performer/onnx_write.js';
 import { buildGraphs } from '../../lib/performer/to_ops.js';
 import { writeNetwork } from '../../lib/performer/to_onnx.js';
 import { inFileOrder } from '../../lib/performer/view.js';
@@ -15,6 +15,18 @@ import { loadOnnxRuntime } from './onnxruntime.js';
 /** Reads a model from its bytes. */
 export function lowerBytes(bytes: Uint8Array, options: LowerOptions = {}): Network {
   return lowerModel(parseModel(decodeModel(bytes, 'test.onnx'), 'test.onnx', ''), options);
+}
+
+/** Images that lie as the file's input does as (count, C, H, W). */
+export function canonicalImages(network: Network, data: Float32Array): Float32Array {
+  const [C = 1, H = 1, W = 1] = network.input.shape;
+  if (network.input.axes?.[1] === 1) return data;
+  const images = new Float32Array(data.length);
+  images.forEach((_, i) => {
+    const [n, c] = [Math.floor(i / (C * H * W)), Math.floor(i / (H * W)) % C];
+    images[i] = data[(n * H * W + (i % (H * W))) * C + c] ?? 0;
+  });
+  return images;
 }
 
 /** Values of `count` images by the engine, in the order in which the file's tensors lie. */
@@ -109,4 +121,37 @@ function valueOf(network: Network, name: string): NetValue {
 function ordered(network: Network, name: string, data: Float32Array, count: number): Float32Array {
   const view = network.views.get(name);
   return view ? inFileOrder(view, data, count) : data;
+}
+
+/**
+ * The tensor that differs most. Differences count relative to the largest value of the tensor, or to a
+ * thousandth of the largest that its node reads: what cancels to zero is noise.
+ */
+export function furthest(
+  nodes: readonly NodeSpec[],
+  got: Readonly<Record<string, Float32Array>>,
+  wanted: Readonly<Record<string, Float32Array>>,
+): { name: string; error: number } {
+  let worst = { name: '', error: 0 };
+  for (const { inputs, outputs, opType } of nodes) {
+    const read = Math.max(...inputs.map((name) => largest(wanted[name])));
+    for (const name of outputs) {
+      const [a, b] = [got[name], wanted[name]];
+      if (!b) continue;
+      const difference = a?.length === b.length ? b.map((value, i) => value - (a[i] ?? NaN)) : [NaN];
+      const error = largest(difference) / Math.max(largest(b), read / 1000);
+      if (!(error <= worst.error)) worst = { name: `${name} (${opType})`, error };
+    }
+  }
+  return worst;
+}
+
+/** Largest absolute value; NaN where there is one. */
+function largest(values: ArrayLike<number> = []): number {
+  let top = 0;
+  for (let i = 0; i < values.length; i++) {
+    const value = Math.abs(values[i] ?? NaN);
+    if (!(value <= top)) top = value;
+  }
+  return top;
 }
