@@ -2,7 +2,8 @@ import { open, realpath, stat, type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import { isSystemError, PartlensError, show } from '../errors.js';
 import { modelError } from './onnx_error.js';
-import { EXTERNAL, type GraphProto, type TensorProto } from './onnx_proto.js';
+import { EXTERNAL, type GraphProto, type ModelProto } from './onnx_proto.js';
+import type { NodeProto, TensorProto } from './onnx_proto.js';
 import { tensorLength } from './onnx_tensor.js';
 
 interface OpenFile {
@@ -11,25 +12,30 @@ interface OpenFile {
 }
 
 /**
- * Reads the external tensors of a graph into their `rawData` and returns those tensors. Only
- * regular files inside the model's folder are read, also after links are followed; a location
- * outside it, a missing file, or bytes beyond its end throw `E_ONNX`.
+ * Reads the external tensors of a model into their `rawData` and returns those tensors. Only
+ * regular files inside the model's folder are read, also after links are followed, or inside the
+ * folder of the file that the model's path links to: the cache of a model hub keeps links to model
+ * and data, which lie side by side elsewhere. A location outside, a missing file, or bytes beyond
+ * its end throw `E_ONNX`.
  */
 export async function inlineExternalData(
+  model: ModelProto,
   graph: GraphProto,
   modelPath: string,
 ): Promise<TensorProto[]> {
-  const attributes = graph.node.flatMap((node) => node.attribute.flatMap(({ t }) => t ?? []));
-  const external = [...graph.initializer, ...attributes].filter(
-    (tensor) => tensor.dataLocation === EXTERNAL,
-  );
+  const external: TensorProto[] = [];
+  collectExternal(graph, external);
+  for (const { node } of model.functions) collectExternal({ node, initializer: [] }, external);
   if (external.length === 0) return external;
-  const folder = await realpath(path.dirname(modelPath));
+  const folders: Folders = {
+    named: await realpath(path.dirname(modelPath)),
+    real: path.dirname(await realpath(modelPath)),
+  };
   const files = new Map<string, OpenFile>();
   try {
     for (const tensor of external) {
       const { location, offset, length } = placeOf(tensor);
-      const file = files.get(location) ?? (await openInside(folder, location));
+      const file = files.get(location) ?? (await openInside(folders, location));
       files.set(location, file);
       tensor.rawData = await readRange(file, offset, length, location);
       tensor.dataLocation = 0;
@@ -38,6 +44,20 @@ export async function inlineExternalData(
     await Promise.all([...files.values()].map(({ handle }) => handle.close()));
   }
   return external;
+}
+
+/** Appends the external tensors of a graph, its branches included. */
+function collectExternal(
+  { node, initializer }: { node: readonly NodeProto[]; initializer: readonly TensorProto[] },
+  found: TensorProto[],
+): void {
+  for (const tensor of initializer) if (tensor.dataLocation === EXTERNAL) found.push(tensor);
+  for (const { attribute } of node) {
+    for (const { t, g } of attribute) {
+      if (t?.dataLocation === EXTERNAL) found.push(t);
+      if (g) collectExternal(g, found);
+    }
+  }
 }
 
 function placeOf(tensor: TensorProto): { location: string; offset: number; length: number } {
@@ -59,19 +79,25 @@ function placeOf(tensor: TensorProto): { location: string; offset: number; lengt
   throw modelError(`${String(needed)} bytes`, name, length);
 }
 
-async function openInside(folder: string, location: string): Promise<OpenFile> {
+/** Where the model's path lies, links of folders followed, and where the file itself lies. */
+interface Folders {
+  named: string;
+  real: string;
+}
+
+async function openInside({ named, real }: Folders, location: string): Promise<OpenFile> {
   const name = `external data ${show(location)}`;
-  const inside = (full: string): boolean => {
+  const inside = (folder: string, full: string): boolean => {
     const relative = path.relative(folder, full);
     return relative !== '' && !path.isAbsolute(relative) && relative.split(path.sep)[0] !== '..';
   };
-  const wanted = path.resolve(folder, location);
-  if (location.includes('\0') || path.isAbsolute(location) || !inside(wanted)) {
+  const wanted = path.resolve(named, location);
+  if (location.includes('\0') || path.isAbsolute(location) || !inside(named, wanted)) {
     throw modelError("a file inside the model's folder", name, location);
   }
   try {
     const full = await realpath(wanted);
-    if (!inside(full)) {
+    if (!inside(named, full) && !inside(real, full)) {
       throw modelError("a file inside the model's folder", name, 'a link that leaves it');
     }
     const stats = await stat(full);

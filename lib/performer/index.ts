@@ -17,5 +17,6 @@ export {
   type PerformerFeatures,
 } from './performer.js';
 export { readSidecar, sidecarPath, type Preprocessing, type Sidecar } from './preprocessing.js';
+export { poolAttributes } from './step_onnx.js';
 export type { TailPart } from './tail_part.js';
-export { addPerformer, poolAttributes } from './to_onnx.js';
+export { addPerformer } from './to_onnx.js';

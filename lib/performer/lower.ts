@@ -1,29 +1,47 @@
 import { expected, show } from '../errors.js';
-import { sizeOf, type Shape } from '../engine/tensor.js';
+import { sizeOf } from '../engine/tensor.js';
 import { foldNode, shapeOf } from './fold.js';
+import { LOWER_ARITHMETIC } from './lower_arithmetic.js';
+import type { Lower, NodeContext } from './lower_context.js';
 import { LOWER_DENSE } from './lower_dense.js';
+import { LOWER_GATHER } from './lower_gather.js';
+import { LOWER_JOIN } from './lower_join.js';
+import { LOWER_NORM } from './lower_norm.js';
 import { LOWER_POINTWISE } from './lower_pointwise.js';
+import { LOWER_REDUCE } from './lower_reduce.js';
+import { LOWER_RESIZE } from './lower_resize.js';
 import { LOWER_SHAPE } from './lower_shape.js';
+import { LOWER_SLICE } from './lower_slice.js';
+import { Steps } from './lower_steps.js';
 import { LOWER_WINDOW } from './lower_window.js';
-import type { Draft, Lower, NodeContext } from './lower_context.js';
+import { imageInput, type ImageInput } from './image_input.js';
 import { nearest } from './nearest.js';
 import type { NetValue, Network } from './network.js';
+import { branchNodes } from './normalise/inline.js';
 import { modelError, nodeError } from './onnx_error.js';
 import { orderNodes } from './onnx_graph.js';
-import { isFloatType, readTensor, storedLength, type Constant } from './onnx_tensor.js';
-import type { OnnxInput, OnnxModel, OnnxNode } from './onnx_read.js';
+import { readTensor, storedLength, type Constant } from './onnx_tensor.js';
+import type { OnnxModel, OnnxNode } from './onnx_read.js';
+import { dimsOf, plain, type View } from './view.js';
 
 const LOWER: Readonly<Record<string, Lower>> = {
   ...LOWER_WINDOW,
+  ...LOWER_REDUCE,
   ...LOWER_DENSE,
   ...LOWER_POINTWISE,
+  ...LOWER_ARITHMETIC,
+  ...LOWER_NORM,
   ...LOWER_SHAPE,
+  ...LOWER_SLICE,
+  ...LOWER_GATHER,
+  ...LOWER_JOIN,
+  ...LOWER_RESIZE,
 };
 
 /** Op types that become ops of the engine; more are folded when all their inputs are constants. */
 export const OP_TYPES: readonly string[] = Object.keys(LOWER);
 
-/** Batch size for shape inference where the model leaves it open: no other size is likely to be 2. */
+/** Batch size for shape inference where the model leaves it open: not 1, which broadcasts. */
 const OPEN_BATCH = 2;
 
 /** Elements of folded constants that every model may make, beside four times what it stores. */
@@ -44,9 +62,25 @@ export interface LowerOptions {
 export function lowerModel(model: OnnxModel, { wanted, size }: LowerOptions = {}): Network {
   const names = (wanted ?? model.outputs).map((name) => valueName(model, name));
   if (names.length === 0) throw modelError('at least one output', model.path, 'none');
-  const lowering = new Lowering(model, size);
-  for (const node of orderNodes(model, names)) lowering.add(node);
-  return lowering.network(names);
+  const nodes = orderNodes(model, names);
+  const image = imageInput(model, nodes, size);
+  const lower = (batch: number): Network => {
+    const lowering = new Lowering(model, image, batch);
+    for (const node of nodes) lowering.add(node);
+    return lowering.network(names);
+  };
+  try {
+    return lower(image.batch ?? OPEN_BATCH);
+  } catch (error) {
+    // Exporters bake the batch of their example into shapes, though they declare it open: one image
+    // after the other, such a model still means what it says.
+    if (image.batch !== undefined) throw error;
+    try {
+      return lower(1);
+    } catch {
+      throw error;
+    }
+  }
 }
 
 /** The value of that name, or the first output of the node of that name. */
@@ -76,83 +110,103 @@ class Lowering {
   readonly #input: NetValue;
   readonly #batch: number;
   readonly #constants = new Map<string, Constant>();
-  readonly #names = new Map<string, NetValue>();
-  readonly #values: NetValue[] = [];
+  readonly #views = new Map<string, View>();
+  readonly #steps: Steps;
   readonly #nodes = new Map<string, NetValue>();
   /** Elements that folding may still make: a small file must not ask for gigabytes. */
   #budget: number;
 
-  constructor(model: OnnxModel, size: number | undefined) {
+  constructor(model: OnnxModel, { value }: ImageInput, batch: number) {
     this.#model = model;
     const stored = [...model.initializers.values()].reduce(
       (sum, one) => sum + storedLength(one),
       0,
     );
     this.#budget = FOLDED_ELEMENTS + 4 * stored;
-    const { value, batch } = imageInput(model, size);
     this.#input = value;
     this.#batch = batch;
-    this.#names.set(value.name, value);
+    const { axes } = plain(value, batch);
+    const order = value.axes ?? [];
+    this.#views.set(value.name, { value, axes: order.map((axis) => axes[axis] ?? []) });
+    const taken = model.nodes.flatMap((node) => node.outputs);
+    this.#steps = new Steps(batch, new Set([value.name, ...taken]));
   }
 
   add(node: OnnxNode): void {
-    const inputs = node.inputs.map((name) => this.#names.get(name));
+    if (node.branches) {
+      for (const inner of branchNodes(node, this.#condition(node))) this.add(inner);
+      return;
+    }
+    const inputs = node.inputs.map((name) => this.#views.get(name));
     const output = node.outputs[0] ?? '';
-    if (inputs.every((value) => value === undefined)) {
+    if (inputs.every((view) => view === undefined)) {
       const folded = foldNode(
         node,
         node.inputs.map((name) => this.#constant(node, name)),
       );
       if (!folded) throw unsupported(node);
-      this.#budget -= folded.data.length;
-      if (this.#budget < 0) {
-        throw nodeError(node, 'constants of about the size of the model', folded.dims);
+      for (const [i, made] of folded.entries()) {
+        this.#budget -= made.data.length;
+        if (this.#budget < 0) {
+          throw nodeError(node, 'constants of about the size of the model', made.dims);
+        }
+        this.#constants.set(node.outputs[i] ?? '', made);
       }
-      this.#constants.set(output, folded);
       return;
     }
     if (node.opType === 'Shape' && node.domain === '' && inputs[0]) {
-      this.#constants.set(output, shapeOf(node, [this.#batch, ...inputs[0].shape]));
+      this.#constants.set(output, shapeOf(node, dimsOf(inputs[0])));
       return;
     }
     const lower =
       node.domain === '' && Object.hasOwn(LOWER, node.opType) ? LOWER[node.opType] : undefined;
     if (!lower) throw unsupported(node);
-    this.#define(node, output, lower(this.#context(node, inputs)));
+    this.#define(node, lower(this.#context(node, inputs)));
   }
 
   network(wanted: readonly string[]): Network {
+    const names = new Map(this.#nodes);
+    for (const [name, { value }] of this.#views) names.set(name, value);
     const outputs = wanted.map((name) => {
-      const value = this.#names.get(name);
-      if (value) return value;
+      const view = this.#views.get(name);
+      if (view) return view.value;
       throw modelError('an output computed from the image', `output ${show(name)}`, 'a constant');
     });
-    const names = new Map([...this.#nodes, ...this.#names]);
     const { opset, fingerprint, path } = this.#model;
-    return { opset, input: this.#input, values: this.#values, names, outputs, fingerprint, path };
+    const { values } = this.#steps;
+    const views = this.#views;
+    return { opset, input: this.#input, values, names, views, outputs, fingerprint, path };
   }
 
-  #define(node: OnnxNode, output: string, result: NetValue | Draft): void {
-    let value: NetValue;
-    if ('op' in result) {
-      const { op, inputs, shape, field } = result;
-      if (sizeOf(shape) >= 2 ** 31) {
-        throw nodeError(node, 'an output of fewer than 2^31 elements', shape);
-      }
-      value = { name: output, shape, field, step: { op, inputs, node } };
-      this.#values.push(value);
-    } else value = result;
-    this.#names.set(output, value);
-    this.#nodes.set(node.name, value);
+  /** Which branch an If takes: its condition must not depend on the image. */
+  #condition(node: OnnxNode): boolean {
+    const name = node.inputs[0] ?? '';
+    const known = this.#views.has(name) ? undefined : this.#constant(node, name);
+    if (known) return known.data[0] !== 0;
+    throw nodeError(node, 'a condition known at load', 'one that depends on the image');
   }
 
-  #context(node: OnnxNode, inputs: readonly (NetValue | undefined)[]): NodeContext {
+  #define(node: OnnxNode, result: View | readonly View[]): void {
+    const views = 'axes' in result ? [result] : result;
+    const named = views.flatMap((view, i) => {
+      const name = node.outputs[i] ?? '';
+      return name === '' ? [] : [{ name, view }];
+    });
+    for (const { name, view } of this.#steps.finish(node, named)) {
+      this.#views.set(name, view);
+      if (name === node.outputs[0]) this.#nodes.set(node.name, view.value);
+    }
+  }
+
+  #context(node: OnnxNode, inputs: readonly (View | undefined)[]): NodeContext {
     return {
       node,
       batch: this.#batch,
       inputCount: inputs.length,
-      value: (index) => inputs[index],
+      view: (index) => inputs[index],
       constant: (index) => (inputs[index] ? undefined : this.#constant(node, node.inputs[index])),
+      emit: (draft) => this.#steps.emit(node, draft),
+      flatten: (value) => this.#steps.flatten(node, value),
     };
   }
 
@@ -166,48 +220,6 @@ class Lowering {
     this.#constants.set(name, read);
     return read;
   }
-}
-
-/** The one image input, (N, 3, H, W), and the batch size that shapes are inferred with. */
-function imageInput(
-  model: OnnxModel,
-  size: number | undefined,
-): { value: NetValue; batch: number } {
-  const [input, second] = model.inputs;
-  if (!input || second) {
-    const received = model.inputs.map(({ name }) => name);
-    throw modelError('one input that is no initializer', model.path, received);
-  }
-  const { name } = input;
-  if (input.elementType !== 0 && !isFloatType(input.elementType)) {
-    throw modelError(
-      'an input of floats',
-      `input ${show(name)}`,
-      `type ${String(input.elementType)}`,
-    );
-  }
-  const shape = imageShape(input, size);
-  const field = { stride: 1, first: 0, last: 0 };
-  const value: NetValue = { name, shape, step: undefined, field: [field, field] };
-  return { value, batch: input.dims?.[0] ?? OPEN_BATCH };
-}
-
-function imageShape({ name, dims }: OnnxInput, size: number | undefined): Shape {
-  const [, channels, height = size, width = size] = dims ?? [undefined, 3];
-  const shown = dims?.map((dim) => dim ?? 'open');
-  if ((dims && dims.length !== 4) || channels !== 3) {
-    throw modelError('images (N, 3, H, W)', `input ${show(name)}`, shown);
-  }
-  if (height === undefined || width === undefined) {
-    throw modelError('a height and a width', `input ${show(name)}`, shown, {
-      remedy: 'The model leaves them open: give the size in the preprocessing.',
-    });
-  }
-  const shape = [channels, height, width];
-  if (sizeOf(shape) >= 2 ** 31) {
-    throw modelError('fewer than 2^31 elements', `input ${show(name)}`, shape);
-  }
-  return shape;
 }
 
 function unsupported(node: OnnxNode): Error {

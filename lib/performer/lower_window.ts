@@ -1,107 +1,95 @@
 import { windowCount } from '../engine/ops/window.js';
 import { intAttribute, intsAttribute, stringAttribute } from './attributes.js';
-import { axesOf, axisOf } from './fold.js';
 import {
   mapsInput,
-  valueInput,
   vectorInput,
   weightInput,
-  type Draft,
   type Lower,
   type NodeContext,
 } from './lower_context.js';
 import type { Field, NetValue, PoolOp, Sides, Window, YX } from './network.js';
 import { nodeError } from './onnx_error.js';
 import type { OnnxNode } from './onnx_read.js';
+import { plain, type View } from './view.js';
 
 /** Conv and pooling nodes. */
 export const LOWER_WINDOW: Readonly<Record<string, Lower>> = {
   Conv: lowerConv,
   MaxPool: (context) => lowerPool(context, 'maxpool'),
   AveragePool: (context) => lowerPool(context, 'avgpool'),
-  GlobalAveragePool: globalAverage,
-  ReduceMean: lowerReduceMean,
 };
 
-function lowerConv(context: NodeContext): Draft {
+/** A window that takes an axis whole, or 1 x 1: nothing to slide over. */
+export const WHOLE_AXIS = { stride: [1, 1], pad: [0, 0, 0, 0], dilation: [1, 1] } as const;
+
+function lowerConv(context: NodeContext): View {
   const { node } = context;
   const { x, C, H, W } = mapsInput(context, 0);
   const { dims, data } = weightInput(context, 1);
   const [O = 0, weightC = 0, R = 0, S = 0] = dims;
   const groups = intAttribute(node, 'group', 1);
-  if (groups !== 1) throw nodeError(node, 'group = 1', `group = ${String(groups)}`);
-  if (dims.length !== 4 || weightC !== C || dims.includes(0)) {
-    throw nodeError(node, `weights (O, ${String(C)}, R, S), since x has C = ${String(C)}`, dims);
+  if (groups < 1 || C % groups !== 0 || O % groups !== 0) {
+    throw nodeError(node, `a group that divides ${String(C)} and ${String(O)}`, groups);
+  }
+  if (dims.length !== 4 || weightC !== C / groups || dims.includes(0)) {
+    const weights = `weights (O, ${String(C / groups)}, R, S), since x has C = ${String(C)}`;
+    throw nodeError(node, weights, dims);
   }
   const kernel = pairAttribute(node, 'kernel_shape', [R, S]);
   if (kernel[0] !== R || kernel[1] !== S) {
     throw nodeError(node, `kernel_shape (${String(R)}, ${String(S)}), as the weights have`, kernel);
   }
   const window = windowOf(node, kernel, [H, W]);
-  const bias = context.constant(2) || context.value(2) ? vectorInput(context, 2, O) : undefined;
-  return {
-    op: { kind: 'conv', weight: data, weightShape: [O, C, R, S], bias, ...window },
+  const bias = context.constant(2) || context.view(2) ? vectorInput(context, 2, O) : undefined;
+  const weightShape = [O, C / groups, R, S] as const;
+  const value = context.emit({
+    op: { kind: 'conv', weight: data, weightShape, bias, groups, ...window },
     inputs: [x],
     shape: [O, ...outputSizes(node, window, [H, W], false)],
     field: fieldAfter(x.field, window),
-  };
+  });
+  return plain(value, context.batch);
 }
 
-function lowerPool(context: NodeContext, kind: PoolOp['kind']): Draft | NetValue {
-  const { node } = context;
+function lowerPool(context: NodeContext, kind: PoolOp['kind']): View {
+  const { node, batch } = context;
   const { x, C, H, W } = mapsInput(context, 0);
   const kernel = pairAttribute(node, 'kernel_shape', undefined);
   const window = windowOf(node, kernel, [H, W]);
   const [top, left, bottom, right] = window.pad;
-  if (Math.max(top, bottom) >= kernel[0] || Math.max(left, right) >= kernel[1]) {
+  const [tall, wide] = extent(window);
+  if (Math.max(top, bottom) >= tall || Math.max(left, right) >= wide) {
     throw nodeError(node, 'pads smaller than the kernel', [window.pad, kernel]);
+  }
+  if (kind === 'avgpool' && window.dilation.some((dilation) => dilation !== 1)) {
+    throw nodeError(node, 'dilations = (1, 1)', window.dilation);
   }
   const same = stringAttribute(node, 'auto_pad', 'NOTSET').startsWith('SAME');
   const ceil = intAttribute(node, 'ceil_mode', 0) !== 0 && !same;
   const countIncludePad = intAttribute(node, 'count_include_pad', 0) !== 0;
   const sizes = outputSizes(node, window, [H, W], ceil);
   const copies = [...kernel, ...window.stride].every((size) => size === 1);
-  if (copies) return x;
-  return {
+  if (copies) return plain(x, batch);
+  const value = context.emit({
     op: { kind, ceil, countIncludePad, ...window },
     inputs: [x],
     shape: [C, ...sizes],
     field: fieldAfter(x.field, window),
-  };
+  });
+  return plain(value, batch);
 }
 
-function globalAverage(context: NodeContext): Draft {
-  const { x, C, H, W } = mapsInput(context, 0);
-  const window: Window = { kernel: [H, W], stride: [1, 1], pad: [0, 0, 0, 0] };
-  return {
-    op: { kind: 'avgpool', ceil: false, countIncludePad: false, ...window },
-    inputs: [x],
-    shape: [C, 1, 1],
-    field: fieldAfter(x.field, window),
-  };
-}
-
-/** The mean over height and width, as `x.mean([2, 3])` is exported. */
-function lowerReduceMean(context: NodeContext): Draft {
-  const { node } = context;
-  const rank = valueInput(context, 0).shape.length + 1;
-  const axes = axesOf(node, context.constant(1))?.map((axis) => axisOf(node, axis, rank));
-  if (rank !== 4 || axes?.length !== 2 || !axes.includes(2) || !axes.includes(3)) {
-    throw nodeError(node, 'the mean over the axes 2 and 3 of maps (N, C, H, W)', axes);
-  }
-  const draft = globalAverage(context);
-  const keeps = intAttribute(node, 'keepdims', 1) !== 0;
-  return keeps ? draft : { ...draft, shape: draft.shape.slice(0, 1), field: undefined };
+/** Cells that a window spans, the gaps of its dilation among them. */
+function extent({ kernel, dilation }: Pick<Window, 'kernel' | 'dilation'>): YX {
+  return [(kernel[0] - 1) * dilation[0] + 1, (kernel[1] - 1) * dilation[1] + 1];
 }
 
 /** kernel, stride and padding of a node over maps of `size` [H, W]. */
 function windowOf(node: OnnxNode, kernel: YX, size: YX): Window {
-  const dilations = pairAttribute(node, 'dilations', [1, 1]);
-  if (dilations.some((dilation) => dilation !== 1)) {
-    throw nodeError(node, 'dilations = (1, 1)', dilations);
-  }
+  const dilation = pairAttribute(node, 'dilations', [1, 1]);
   const stride = pairAttribute(node, 'strides', [1, 1]);
-  return { kernel, stride, pad: padOf(node, kernel, stride, size) };
+  const pad = padOf(node, extent({ kernel, dilation }), stride, size);
+  return { kernel, stride, pad, dilation };
 }
 
 function padOf(node: OnnxNode, kernel: YX, stride: YX, size: YX): Sides {
@@ -142,12 +130,9 @@ function pairAttribute(node: OnnxNode, name: string, fallback: YX | undefined): 
   throw nodeError(node, `two ${name} >= 1`, given);
 }
 
-function outputSizes(
-  node: OnnxNode,
-  { kernel, stride, pad }: Window,
-  [H, W]: YX,
-  ceil: boolean,
-): YX {
+function outputSizes(node: OnnxNode, window: Window, [H, W]: YX, ceil: boolean): YX {
+  const { stride, pad } = window;
+  const kernel = extent(window);
   const [top, left, bottom, right] = pad;
   const P = windowCount({
     size: H,
@@ -170,8 +155,10 @@ function outputSizes(
 }
 
 /** The receptive field of the cells behind a window. */
-function fieldAfter(field: NetValue['field'], { kernel, stride, pad }: Window): NetValue['field'] {
+export function fieldAfter(field: NetValue['field'], window: Window): NetValue['field'] {
   if (!field) return undefined;
+  const { stride, pad } = window;
+  const kernel = extent(window);
   const axis = (before: Field, size: number, step: number, start: number): Field => ({
     stride: before.stride * step,
     first: before.first - start * before.stride,

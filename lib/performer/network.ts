@@ -1,5 +1,6 @@
 import type { Shape } from '../engine/tensor.js';
 import type { NodeRef } from './onnx_error.js';
+import type { View } from './view.js';
 
 /** [vertical, horizontal]. */
 export type YX = readonly [number, number];
@@ -11,6 +12,7 @@ export interface Window {
   readonly kernel: YX;
   readonly stride: YX;
   readonly pad: Sides;
+  readonly dilation: YX;
 }
 
 export interface PoolOp extends Window {
@@ -21,11 +23,13 @@ export interface PoolOp extends Window {
 
 export interface ConvOp extends Window {
   readonly kind: 'conv';
-  /** (O, C, R, S). */
+  /** (O, C / groups, R, S). */
   readonly weight: Float32Array;
   readonly weightShape: readonly [number, number, number, number];
   /** (O). */
   readonly bias: Float32Array | undefined;
+  /** 1 to C. */
+  readonly groups: number;
 }
 
 export interface LinearOp {
@@ -44,18 +48,124 @@ export interface AffineOp {
   readonly shift: Float32Array;
 }
 
+/** Functions of one number, in the terms of the engine's `activation`. */
+export type ActivationKind = ActivationOp['name'];
+
+export interface ActivationOp {
+  readonly kind: 'activation';
+  readonly name:
+    | 'sigmoid'
+    | 'tanh'
+    | 'hard_sigmoid'
+    | 'hard_swish'
+    | 'silu'
+    | 'gelu'
+    | 'gelu_tanh'
+    | 'leaky_relu'
+    | 'elu'
+    | 'celu'
+    | 'selu'
+    | 'softplus'
+    | 'softsign'
+    | 'mish'
+    | 'exp'
+    | 'log'
+    | 'sqrt'
+    | 'reciprocal'
+    | 'abs'
+    | 'neg'
+    | 'erf'
+    | 'square'
+    | 'power';
+  readonly alpha?: number;
+  readonly beta?: number;
+}
+
+export type BinaryKind = 'add' | 'sub' | 'mul' | 'div' | 'max' | 'min' | 'pow';
+
+/** Two values, of which either may have size 1 where the other has more. */
+export interface BinaryOp {
+  readonly kind: 'binary';
+  readonly name: BinaryKind;
+}
+
+/** A value and numbers stored in the model, of size 1 or that of the value on each axis. */
+export interface BinaryConstantOp {
+  readonly kind: 'binary_constant';
+  readonly name: BinaryKind;
+  /** The stored numbers are the first operand. */
+  readonly constantFirst: boolean;
+  /** [C, H, W]. */
+  readonly shape: readonly [number, number, number];
+  readonly data: Float32Array;
+}
+
+export interface PadOp {
+  readonly kind: 'pad';
+  readonly pad: Sides;
+  readonly mode: 'constant' | 'reflect' | 'edge' | 'wrap';
+  readonly value: number;
+}
+
+/** `count` indices of an axis from `first` on, `step` apart (also negative). */
+export interface Range {
+  readonly first: number;
+  readonly step: number;
+  readonly count: number;
+}
+
+export interface SliceOp {
+  readonly kind: 'slice';
+  readonly channels: Range;
+  readonly rows: Range;
+  readonly columns: Range;
+}
+
+/** For each cell of one axis: y = (1 - share) x[low] + share x[high]. */
+export interface ResizeTable {
+  readonly low: Int32Array;
+  readonly high: Int32Array;
+  readonly share: Float32Array;
+}
+
+export interface ResizeOp {
+  readonly kind: 'resize';
+  readonly rows: ResizeTable;
+  readonly columns: ResizeTable;
+}
+
 /**
  * What a step computes, without the batch: every step treats the images of a batch alike. A step
- * over maps whose value has the shape [F] ends in a flattening.
+ * over maps whose value has the shape [F] ends in a flattening; `gather`, `slice`, `binary` and `concat`
+ * take rows as maps of one cell.
  */
 export type StepOp =
   | ConvOp
   | LinearOp
   | AffineOp
   | PoolOp
+  | ActivationOp
+  | BinaryOp
+  | BinaryConstantOp
+  | PadOp
+  | SliceOp
+  | ResizeOp
   | { readonly kind: 'clip'; readonly lo: number; readonly hi: number }
   | { readonly kind: 'lrn'; size: number; alpha: number; beta: number; k: number }
-  | { readonly kind: 'relu' | 'add' | 'concat' | 'flatten' | 'softmax' };
+  /** One slope, or one for each channel. */
+  | { readonly kind: 'prelu'; readonly slope: Float32Array }
+  /** Channel k is the input's channel index[k]. */
+  | { readonly kind: 'gather'; readonly index: Int32Array }
+  /** Each cell's channels (a row's features) to mean 0 and variance 1. */
+  | { readonly kind: 'channel_norm'; readonly epsilon: number }
+  /** Each image's groups of channels with all their cells to mean 0 and variance 1. */
+  | { readonly kind: 'group_norm'; readonly groups: number; readonly epsilon: number }
+  | BareOp<'relu' | 'add' | 'concat' | 'flatten' | 'softmax'>
+  /** Rows as maps of one cell. */
+  | BareOp<'as_maps'>;
+
+/** Ops that need no more than their inputs. */
+type BareOp<K extends string> = K extends string ? { readonly kind: K } : never;
 
 /**
  * Which pixels of the network's input the cells of a map see, along one axis: cell i sees the pixels
@@ -76,6 +186,13 @@ export interface NetValue {
   readonly step: Step | undefined;
   /** Receptive field [vertical, horizontal]; undefined for rows. */
   readonly field: readonly [Field, Field] | undefined;
+  /**
+   * How the tensor of that name lies in the file: its axes as the value's own, 0 the images, 1 the
+   * channels or features, 2 rows, 3 columns; [0, 1, 2, 3] is channels first, [0, 2, 3, 1] channels
+   * last. Undefined where the tensor joins, splits or leaves out axes, and for values that the file
+   * does not name.
+   */
+  readonly axes: readonly number[] | undefined;
 }
 
 /** One layer, after constants are folded and what does nothing at inference is dropped. */
@@ -91,8 +208,13 @@ export interface Network {
   readonly input: NetValue;
   /** Computed values in topological order. */
   readonly values: readonly NetValue[];
-  /** Every value name of the file that is known here, also those of dropped nodes, and node names. */
+  /**
+   * Every value name of the file that is known here, also those of dropped nodes (reshaped, transposed:
+   * the value as it lies here), and node names.
+   */
   readonly names: ReadonlyMap<string, NetValue>;
+  /** What the tensor of each name in `names` but those of nodes is made of. */
+  readonly views: ReadonlyMap<string, View>;
   /** Graph outputs that were asked for. */
   readonly outputs: readonly NetValue[];
   /** sha256 (hex) of the model's bytes with its external data. */
@@ -108,6 +230,17 @@ export function isMaps(value: NetValue): boolean {
 /** Number of features or of map elements of one image. */
 export function elements(value: NetValue): number {
   return value.shape.reduce((product, size) => product * size, 1);
+}
+
+/** True where no element can be negative because a rectifier made it. */
+export function isNonNegative({ step }: NetValue): boolean {
+  if (!step) return false;
+  const { op, inputs } = step;
+  if (op.kind === 'relu') return true;
+  if (op.kind === 'clip') return op.lo >= 0;
+  if (op.kind === 'activation') return op.name === 'sigmoid' || op.name === 'hard_sigmoid';
+  const passes = ['flatten', 'as_maps', 'maxpool', 'concat', 'gather', 'slice', 'resize'];
+  return passes.includes(op.kind) && inputs.every(isNonNegative);
 }
 
 /** The values that read `value` directly. */

@@ -9,8 +9,8 @@ import { PartlensError } from '../errors.js';
 
 /*
  * The part of onnx.proto (proto2) that a feed-forward network needs. Fields left out (doc strings,
- * sub-graphs, functions, sequence types) are kept as unknown fields when a model is written again,
- * and keep decoding free of recursion.
+ * sequence types) are kept as unknown fields when a model is written again. Graphs nest through
+ * attributes: `decodeModel` bounds the depth.
  */
 
 /** A line of the schema: `[repeated|packed] type name number`. */
@@ -21,10 +21,12 @@ const MESSAGES: Readonly<Record<string, readonly string[]>> = {
     'int64 i 3',
     'bytes s 4',
     'TensorProto t 5',
+    'GraphProto g 6',
     'repeated float floats 7',
     'repeated int64 ints 8',
     'repeated bytes strings 9',
     'int32 type 20',
+    'string ref_attr_name 21',
   ],
   ValueInfoProto: ['string name 1', 'TypeProto type 2'],
   NodeProto: [
@@ -34,6 +36,7 @@ const MESSAGES: Readonly<Record<string, readonly string[]>> = {
     'string op_type 4',
     'repeated AttributeProto attribute 5',
     'string domain 7',
+    'string overload 8',
   ],
   ModelProto: [
     'int64 ir_version 1',
@@ -42,6 +45,18 @@ const MESSAGES: Readonly<Record<string, readonly string[]>> = {
     'GraphProto graph 7',
     'repeated OperatorSetIdProto opset_import 8',
     'repeated StringStringEntryProto metadata_props 14',
+    'repeated FunctionProto functions 25',
+  ],
+  FunctionProto: [
+    'string name 1',
+    'repeated string input 4',
+    'repeated string output 5',
+    'repeated string attribute 6',
+    'repeated NodeProto node 7',
+    'repeated OperatorSetIdProto opset_import 9',
+    'string domain 10',
+    'repeated AttributeProto attribute_proto 11',
+    'string overload 13',
   ],
   StringStringEntryProto: ['string key 1', 'string value 2'],
   GraphProto: [
@@ -141,10 +156,14 @@ export type AttributeProto = Message<'onnx.AttributeProto'> & {
   i: bigint;
   s: Uint8Array;
   t?: TensorProto;
+  /** A branch of an If. */
+  g?: GraphProto;
   floats: number[];
   ints: bigint[];
   strings: Uint8Array[];
   type: number;
+  /** In a function: the attribute of the call that this one stands for. */
+  refAttrName: string;
 };
 
 export type NodeProto = Message<'onnx.NodeProto'> & {
@@ -154,6 +173,7 @@ export type NodeProto = Message<'onnx.NodeProto'> & {
   opType: string;
   attribute: AttributeProto[];
   domain: string;
+  overload: string;
 };
 
 export type DimensionProto = Message<'onnx.DimensionProto'> & {
@@ -186,6 +206,18 @@ export type GraphProto = Message<'onnx.GraphProto'> & {
   valueInfo: ValueInfoProto[];
 };
 
+export type FunctionProto = Message<'onnx.FunctionProto'> & {
+  name: string;
+  domain: string;
+  overload: string;
+  input: string[];
+  output: string[];
+  attribute: string[];
+  attributeProto: AttributeProto[];
+  node: NodeProto[];
+  opsetImport: OperatorSetIdProto[];
+};
+
 export type ModelProto = Message<'onnx.ModelProto'> & {
   irVersion: bigint;
   producerName: string;
@@ -193,6 +225,8 @@ export type ModelProto = Message<'onnx.ModelProto'> & {
   graph?: GraphProto;
   opsetImport: OperatorSetIdProto[];
   metadataProps: StringStringEntryProto[];
+  /** Functions that nodes call by domain and name. */
+  functions: FunctionProto[];
 };
 
 export const ModelSchema = schemaOf<ModelProto>('onnx.ModelProto');
@@ -200,6 +234,8 @@ export const GraphSchema = schemaOf<GraphProto>('onnx.GraphProto');
 export const NodeSchema = schemaOf<NodeProto>('onnx.NodeProto');
 export const AttributeSchema = schemaOf<AttributeProto>('onnx.AttributeProto');
 export const TensorSchema = schemaOf<TensorProto>('onnx.TensorProto');
+export const FunctionSchema = schemaOf<FunctionProto>('onnx.FunctionProto');
+export const OperatorSetIdSchema = schemaOf<OperatorSetIdProto>('onnx.OperatorSetIdProto');
 export const ValueInfoSchema = schemaOf<ValueInfoProto>('onnx.ValueInfoProto');
 export const DimensionSchema = schemaOf<DimensionProto>('onnx.DimensionProto');
 
@@ -227,6 +263,7 @@ export const AttributeType = {
   INT: 2,
   STRING: 3,
   TENSOR: 4,
+  GRAPH: 5,
   FLOATS: 6,
   INTS: 7,
   STRINGS: 8,

@@ -4,13 +4,18 @@ import { setImmediate } from 'node:timers/promises';
 import { isFieldSet } from '@bufbuild/protobuf';
 import { isSystemError, PartlensError, show } from '../errors.js';
 import { inlineExternalData } from './external_data.js';
+import { domainOf, flattenGraph } from './normalise/inline.js';
+import { normalise } from './normalise/normalise.js';
 import { modelError, type NodeRef } from './onnx_error.js';
 import { DimensionSchema, type AttributeProto, type GraphProto } from './onnx_proto.js';
-import type { ModelProto, TensorProto, ValueInfoProto } from './onnx_proto.js';
+import type { ModelProto, OperatorSetIdProto, TensorProto, ValueInfoProto } from './onnx_proto.js';
 import { decodeModel } from './onnx_wire.js';
 
 /** Opsets of the default domain that are read. */
-export const OPSETS = { first: 7, last: 21 } as const;
+export const OPSETS = { first: 7, last: 26 } as const;
+
+/** Last version of the file format that is read. */
+const LAST_IR = 13;
 
 /** A node with its attributes by name. */
 export interface OnnxNode extends NodeRef {
@@ -18,6 +23,14 @@ export interface OnnxNode extends NodeRef {
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
   readonly attributes: ReadonlyMap<string, AttributeProto>;
+  /** Of an If; its inputs are the condition and what the branches read from outside. */
+  readonly branches?: { readonly then: OnnxBranch; readonly else: OnnxBranch };
+}
+
+/** One side of an If; names are unique in the model, stored tensors lie with the model's. */
+export interface OnnxBranch {
+  readonly nodes: readonly OnnxNode[];
+  readonly outputs: readonly string[];
 }
 
 /** A dimension: its size, or undefined where the model leaves it open (`'N'`, -1, missing). */
@@ -31,7 +44,10 @@ export interface OnnxInput {
   readonly dims: readonly Dimension[] | undefined;
 }
 
-/** A decoded and checked ONNX file: names are unique, tensors decodable, external data inlined. */
+/**
+ * A decoded and checked ONNX file: names are unique, tensors decodable, external data and functions
+ * inlined, spellings of one thing made the same (`normalise`).
+ */
 export interface OnnxModel {
   /** Where it came from, for messages. */
   readonly path: string;
@@ -39,22 +55,24 @@ export interface OnnxModel {
   /** Graph inputs that are no initializers. */
   readonly inputs: readonly OnnxInput[];
   readonly outputs: readonly string[];
-  /** In the order of the file. */
+  /** In the order of the file; functions are inlined. */
   readonly nodes: readonly OnnxNode[];
   readonly initializers: ReadonlyMap<string, TensorProto>;
   /** sha256 (hex) of the model's bytes, followed by the bytes of its external tensors. */
   readonly fingerprint: string;
+  /** What a user should know of how the model is read, in sentences. */
+  readonly notes: readonly string[];
 }
 
 /**
- * Reads an ONNX file, opset 7 to 21, with its external data. Throws `E_FILE` when the file cannot be
+ * Reads an ONNX file, opset 7 to 26, with its external data. Throws `E_FILE` when the file cannot be
  * read and `E_ONNX` when it is no model that this package understands.
  */
 export async function readOnnx(path: string): Promise<OnnxModel> {
   const bytes = await readModelFile(path);
   const proto = decodeModel(bytes, path);
   const graph = graphOf(proto);
-  const external = await inlineExternalData(graph, path);
+  const external = await inlineExternalData(proto, graph, path);
   const print = await sha256([bytes, ...external.map(({ rawData }) => rawData)]);
   return parseModel(proto, path, print);
 }
@@ -92,29 +110,27 @@ async function readModelFile(path: string): Promise<Uint8Array> {
 /** Checks a decoded model. `fingerprint` is what the caller knows of its bytes. */
 export function parseModel(proto: ModelProto, path: string, fingerprint: string): OnnxModel {
   const graph = graphOf(proto);
-  const opset = opsetOf(proto, path);
-  const initializers = new Map(graph.initializer.map((tensor) => [tensor.name, tensor]));
-  if (initializers.size !== graph.initializer.length || initializers.has('')) {
+  if (proto.irVersion > BigInt(LAST_IR)) {
+    throw modelError(`IR version 3 to ${String(LAST_IR)}`, path, Number(proto.irVersion), {
+      remedy: 'Export the model again with an older release of onnx.',
+    });
+  }
+  const opset = opsetOf(proto.opsetImport, path);
+  const stored = new Set(graph.initializer.map((tensor) => tensor.name));
+  if (stored.size !== graph.initializer.length || stored.has('')) {
     throw modelError('initializers of different names', path, 'a name twice or none');
   }
-  const given = graph.input.filter(({ name }) => !initializers.has(name));
-  return {
+  const { nodes, initializers } = flattenGraph(proto, graph, opset, opsetOf);
+  return normalise({
     path,
     opset,
-    inputs: given.map(parseInput),
+    inputs: graph.input.filter(({ name }) => !stored.has(name)).map(parseInput),
     outputs: graph.output.map(({ name }) => name),
-    nodes: graph.node.map((node, index) => ({
-      name: node.name === '' ? `${node.opType}_${String(index)}` : node.name,
-      opType: node.opType,
-      opset,
-      domain: node.domain === 'ai.onnx' ? '' : node.domain,
-      inputs: node.input,
-      outputs: node.output,
-      attributes: new Map(node.attribute.map((attribute) => [attribute.name, attribute])),
-    })),
+    nodes,
     initializers,
     fingerprint,
-  };
+    notes: [],
+  });
 }
 
 function graphOf(proto: ModelProto): GraphProto {
@@ -122,12 +138,12 @@ function graphOf(proto: ModelProto): GraphProto {
   throw modelError('a graph', 'the model', undefined);
 }
 
-function opsetOf(proto: ModelProto, path: string): number {
+function opsetOf(imports: readonly OperatorSetIdProto[], name: string): number {
   const { first, last } = OPSETS;
-  const standard = proto.opsetImport.find(({ domain }) => domain === '' || domain === 'ai.onnx');
+  const standard = imports.find(({ domain }) => domainOf(domain) === '');
   const version = standard === undefined ? undefined : Number(standard.version);
   if (version !== undefined && version >= first && version <= last) return version;
-  throw modelError(`opset ${String(first)} to ${String(last)}`, path, version, {
+  throw modelError(`opset ${String(first)} to ${String(last)}`, name, version, {
     remedy: 'Export the model again with another opset_version.',
   });
 }

@@ -9,7 +9,13 @@ import { DataType, type TensorProto } from './onnx_proto.js';
  */
 export type Constant =
   | { readonly kind: 'float'; readonly dims: Shape; readonly data: Float32Array }
-  | { readonly kind: 'int'; readonly dims: Shape; readonly data: Float64Array };
+  | {
+      readonly kind: 'int';
+      readonly dims: Shape;
+      readonly data: Float64Array;
+      /** `TensorProto.DataType`, where it is known: it bounds what quantised values can be. */
+      readonly type?: number;
+    };
 
 type Decode = (bytes: DataView, count: number) => Float32Array | Float64Array;
 
@@ -66,10 +72,11 @@ export function readTensor(tensor: TensorProto, name = tensor.name): Constant {
   const count = sizeOf(dims);
   const element = elementOf(tensor, name);
   const bytes = tensor.rawData;
-  if (bytes.length === 0) return constant(element.kind, dims, typedData(tensor, name, count));
+  if (bytes.length === 0)
+    return constant(element.kind, dims, typedData(tensor, name, count), tensor.dataType);
   if (bytes.length !== count * element.bytes) throw lengthError(name, dims, bytes.length, 'bytes');
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  return constant(element.kind, dims, element.raw(view, count));
+  return constant(element.kind, dims, element.raw(view, count), tensor.dataType);
 }
 
 /** Bytes that the elements of a tensor need; the same checks as `readTensor`. */
@@ -89,11 +96,18 @@ export function intConstant(values: readonly number[], dims: Shape = [values.len
   return { kind: 'int', dims, data: Float64Array.from(values) };
 }
 
-/** Pairs data with its dims. */
-export function constant(kind: Constant['kind'], dims: Shape, data: ArrayLike<number>): Constant {
-  return kind === 'float'
-    ? { kind, dims, data: data instanceof Float32Array ? data : Float32Array.from(data) }
-    : { kind, dims, data: data instanceof Float64Array ? data : Float64Array.from(data) };
+/** Pairs data with its dims; `type` is kept for integers. */
+export function constant(
+  kind: Constant['kind'],
+  dims: Shape,
+  data: ArrayLike<number>,
+  type?: number,
+): Constant {
+  if (kind === 'float') {
+    return { kind, dims, data: data instanceof Float32Array ? data : Float32Array.from(data) };
+  }
+  const whole = data instanceof Float64Array ? data : Float64Array.from(data);
+  return type === undefined ? { kind, dims, data: whole } : { kind, dims, data: whole, type };
 }
 
 function elementOf(tensor: TensorProto, name: string): ElementType {

@@ -6,6 +6,9 @@ import { ModelSchema, type ModelProto } from './onnx_proto.js';
 /** Records of the wire format that a model may hold: each costs about 150 bytes when decoded. */
 const MAX_RECORDS = 2_000_000;
 
+/** Messages inside messages; a branch inside a branch takes three of them. */
+const MAX_DEPTH = 100;
+
 /** Decodes a model. Tensors are views of `bytes`. Throws `E_ONNX` for anything but a whole model. */
 export function decodeModel(bytes: Uint8Array, name: string): ModelProto {
   let model: ModelProto;
@@ -33,6 +36,7 @@ export function decodeModel(bytes: Uint8Array, name: string): ModelProto {
 class WireCheck {
   #position = 0;
   #records = 0;
+  #depth = 0;
 
   constructor(readonly bytes: Uint8Array) {}
 
@@ -59,7 +63,12 @@ class WireCheck {
       const start = this.#position;
       this.#skip(length, end);
       if (!schema) return;
+      this.#depth += 1;
+      if (this.#depth > MAX_DEPTH) {
+        throw new Error(`messages nested more than ${String(MAX_DEPTH)} deep`);
+      }
       this.message(schema, start, start + length);
+      this.#depth -= 1;
       this.#position = start + length;
     } else throw new Error(`wire type ${String(wireType)} at byte ${String(this.#position)}`);
     if (schema && wireType !== 2) throw new Error(`a message of wire type ${String(wireType)}`);

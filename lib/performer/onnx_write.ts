@@ -106,7 +106,8 @@ function tensorOf(name: string, { dims, data }: TensorSpec): TensorProto {
   });
 }
 
-function attributeOf(name: string, value: AttributeValue): AttributeProto {
+/** An attribute of a node. */
+export function attributeOf(name: string, value: AttributeValue): AttributeProto {
   const make = (rest: MessageInitShape<typeof AttributeSchema>): AttributeProto =>
     create(AttributeSchema, { name, ...rest });
   if (typeof value === 'string') {

@@ -1,6 +1,8 @@
 import { Graph, type Value } from '../engine/graph.js';
 import type { NetValue, Network } from './network.js';
-import { Fusion, GraphBuilder } from './to_ops.js';
+import type { TensorData } from '../engine/tensor.js';
+import { Fusion } from './fusion.js';
+import { GraphBuilder } from './to_ops.js';
 
 /** One program: what is given, and what is computed from it, by the names of a session's run. */
 export interface ProgramSpec {
@@ -15,7 +17,7 @@ export interface ProgramSpec {
  */
 export class NetworkParts {
   /** Values of the weights that parts so far need, row-major, by name. */
-  readonly weights: Record<string, Float32Array> = {};
+  readonly weights: Record<string, TensorData> = {};
   readonly #network: Network;
   readonly #fusion: Fusion;
   readonly #types = new Map<NetValue, Value>();

@@ -1,5 +1,6 @@
 import type { Graph, Value } from '../engine/graph.js';
 import { flatten } from '../engine/ops/index.js';
+import type { TensorData } from '../engine/tensor.js';
 import type { NetValue, Network } from './network.js';
 import { NetworkParts } from './parts.js';
 
@@ -37,7 +38,7 @@ export class TailPart {
   }
 
   /** Values of the frozen weights that `append` has asked for, by name: to be written to the session. */
-  get weights(): Readonly<Record<string, Float32Array>> {
+  get weights(): Readonly<Record<string, TensorData>> {
     return this.#parts.weights;
   }
 

@@ -1,4 +1,4 @@
-import { mkdir, symlink, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { toBinary } from '@bufbuild/protobuf';
 import { expect } from 'chai';
@@ -74,6 +74,28 @@ describe('performer: external data', () => {
         const file = await writeExternal(folder, { ...GOOD, location });
         await failure('E_ONNX', /a link that leaves it/, () => readOnnx(file));
       }
+    });
+  });
+
+  it("reads data beside the model's own file where the path is a link to it", async () => {
+    await inFolder(async (folder) => {
+      const file = await writeExternal(folder, { ...GOOD, location: 'fc.bin' });
+      const [blobs, snapshot] = ['blobs', 'snapshot'].map((name) => path.join(folder, name));
+      if (blobs === undefined || snapshot === undefined) throw new Error('no folders');
+      await mkdir(blobs);
+      await mkdir(snapshot);
+      await rename(file, path.join(blobs, 'aaaa'));
+      await rename(path.join(folder, 'models', 'weights', 'fc.bin'), path.join(blobs, 'bbbb'));
+      await symlink('../blobs/aaaa', path.join(snapshot, 'model.onnx'));
+      await symlink('../blobs/bbbb', path.join(snapshot, 'fc.bin'));
+      const model = await readOnnx(path.join(snapshot, 'model.onnx'));
+      expect(model.initializers.get('fc.w')?.rawData.length).to.equal(1536);
+
+      await rm(path.join(snapshot, 'fc.bin'));
+      await symlink('../outside.bin', path.join(snapshot, 'fc.bin'));
+      await failure('E_ONNX', /a link that leaves it/, () =>
+        readOnnx(path.join(snapshot, 'model.onnx')),
+      );
     });
   });
 

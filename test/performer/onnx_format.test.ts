@@ -172,15 +172,19 @@ describe('performer: broken ONNX files', () => {
     );
     await broken(
       changed((model) => ((model.opsetImport[0] as { version: bigint }).version = 6n)),
-      /opset 7 to 21/,
+      /opset 7 to 26/,
     );
     await broken(
-      changed((model) => ((model.opsetImport[0] as { version: bigint }).version = 22n)),
-      /opset 7 to 21.*22/,
+      changed((model) => ((model.opsetImport[0] as { version: bigint }).version = 27n)),
+      /opset 7 to 26.*27/,
     );
     await broken(
       changed((model) => model.opsetImport.splice(0)),
-      /opset 7 to 21/,
+      /opset 7 to 26/,
+    );
+    await broken(
+      changed((model) => (model.irVersion = 14n)),
+      /IR version 3 to 13 .*14.*older release/s,
     );
   });
 
@@ -209,8 +213,8 @@ describe('performer: broken ONNX files', () => {
       [['N', 3, -8, 8], /sizes from 1 to 2\^31/],
       [['N', 3, 2 ** 31, 8], /sizes from 1 to 2\^31/],
       [['N', 3, 2 ** 20, 2 ** 20], /fewer than 2\^31 elements/],
-      [['N', 1, 8, 8], /images \(N, 3, H, W\)/],
-      [[3, 8, 8], /images \(N, 3, H, W\)/],
+      [['N', 2, 8, 8], /images \(N, C, H, W\) or .* C = 1, 3 or 4/],
+      [[3, 8, 8], /images \(N, C, H, W\)/],
     ] as const) {
       const spec = { ...smallNet().spec('logits'), inputs: [{ name: 'image', dims: sizes }] };
       await withModel(encodeModel(spec), async (file) => {
