@@ -49,7 +49,7 @@ function product(sizes: Record<string, number>, letters: string): number {
 function operationsOf({ kernel, slots }: PlannedOp, sizes: Record<string, number>): number {
   if (kernel.endsWith('bias')) return 0;
   if (kernel.startsWith('conv2d_')) return 2 * product(sizes, 'NOPQCRS');
-  if (kernel.startsWith('filter_loss_')) return 2 * product(sizes, 'NDTnn');
+  if (kernel.startsWith('filter_loss_')) return 2 * product(sizes, 'NDTnm');
   if (!kernel.startsWith('linear_')) return 0;
   const both = kernel.endsWith('_step') && slots.at(-1) !== -1; // weight and data
   return (both ? 4 : 2) * product(sizes, 'NFO');
