@@ -1,9 +1,13 @@
 import { gradient, type Seed } from '../../lib/engine/grad.js';
 import { Graph, type Value } from '../../lib/engine/graph.js';
 import {
+  activation,
   add,
+  affine,
+  asMaps,
   avgpool2d,
   balanceGradient,
+  binary,
   clip,
   concat,
   contributionLoss,
@@ -20,6 +24,7 @@ import {
   mixTracks,
   normLayer,
   overlap,
+  prelu,
   projectNorm,
   relu,
   scale,
@@ -89,7 +94,8 @@ function encoder(graph: Graph, x: Value, seed: Value): { a: Value; y: Value; wP:
   const { y: masked } = maskLayer(a, { beta: 3 });
   const pool = { kernel: 3, stride: 2, ceil: true };
   const pooled = maxpool2d(lrn(masked, { size: 3 }), pool);
-  const mixed = dropout(convolution(graph, 'conv2', x, 6, 2), seed, { rate: 0.1, salt: 1 });
+  const second = elementwise(graph, convolution(graph, 'conv2', x, 6, 2));
+  const mixed = dropout(second, seed, { rate: 0.1, salt: 1 });
   const averaged = avgpool2d(concat(mixed, clip(mixed, { lo: -2, hi: 2 })), {
     kernel: 3,
     stride: 1,
@@ -103,6 +109,14 @@ function encoder(graph: Graph, x: Value, seed: Value): { a: Value; y: Value; wP:
   const fetched = norm('alpha_3', maxpool2d(maskLayer(a, { beta: 2 }).y, pool));
   graph.output('norm', fetched); // keeps this norm_layer and its mix_tracks apart
   return { a, y: mixTracks(fetched, y, wP).y, wP };
+}
+
+/** Maps that are scaled by a gate made of them, each value through a function of its own. */
+function elementwise(graph: Graph, x: Value): Value {
+  const values = (name: string): Value => graph.state(name, [6], { fill: 0.5 });
+  const moved = affine(x, values('scale'), values('shift'), { relu: true });
+  const gate = activation(flatten(avgpool2d(x, { kernel: 6, stride: 6 })), 'sigmoid');
+  return prelu(binary(moved, asMaps(gate), 'mul'), values('slope'));
 }
 
 function convolution(graph: Graph, name: string, x: Value, filters: number, stride = 1): Value {
