@@ -2,6 +2,7 @@
 // per kernel.
 #pragma once
 #include "device.h"
+#include "device/padding.h"
 #include "device/reduce.h"
 #include "device/vec.h"
 #include "launch.h"

@@ -36,6 +36,17 @@ constexpr struct {
 #undef KERNEL
 };
 
+#define ACTIVATION(name) +1
+constexpr int32_t ACTIVATIONS = 0
+#include "kinds.def"
+    ;
+#undef ACTIVATION
+#define BINARY(name) +1
+constexpr int32_t BINARIES = 0
+#include "kinds.def"
+    ;
+#undef BINARY
+
 constexpr int32_t MAX_SIDE = 1 << 16;  // of padded maps, in cells: sums of sizes fit an int
 constexpr int64_t MAX_OFFSET = int64_t{1} << 31;  // kernels keep offsets inside an image as int
 
@@ -114,6 +125,14 @@ class OpCheck {
       const int32_t size = read<LrnAttrs>().size;
       require(size >= 1 && size <= MAX_SIDE, "has a wrong window");
     }
+    if (name == "ActivationAttrs") kind(read<ActivationAttrs>().kind, ACTIVATIONS);
+    if (name == "BinaryAttrs") {
+      kind(read<BinaryAttrs>().kind, BINARIES);
+      broadcast(strcmp(op_.kernel->name, "binary_forward") ? "g" : "y");
+    }
+    const std::string op = op_.kernel->name;
+    if (op == "affine_forward" || op == "affine_backward") value_per_channel(false);
+    if (op == "prelu_forward" || op == "prelu_backward") value_per_channel(true);
     if (!strcmp(op_.kernel->name, "concat_forward")) {
       require(size("C") == int64_t{1} * size("A") + size("B"), "has another sum of channels");
     }
@@ -209,6 +228,37 @@ class OpCheck {
   // P windows that reach over R cells, a stride apart, from `pad` before the first cell of a side.
   int64_t span(const char* count, int32_t stride, int64_t window, int32_t pad) const {
     require(stride >= 1 && stride <= MAX_SIDE && pad >= 0 && pad <= MAX_SIDE,
+  void kind(int32_t kind, int32_t count) const {
+    require(kind >= 0 && kind < count, "has an unknown kind");
+  }
+
+  // C values, or one, for the channels of maps or the features of rows.
+  void value_per_channel(bool or_one) const {
+    const PlTensor& x = arguments_[0].tensor;
+    const int32_t channels = x.rank == 0 ? 1 : x.dims[x.layout == PL_MAPS ? 1 : x.rank - 1];
+    require((x.layout == PL_MAPS || x.layout == PL_ROWS) &&
+                (size("C") == channels || (or_one && size("C") == 1)),
+            "has another number of channels");
+  }
+
+  // Each axis of `whole` is the longer of those of a and b, the other the same or 1.
+  void broadcast(const char* whole) const {
+    const PlTensor &y = argument(whole).tensor, &a = argument("a").tensor,
+                   &b = argument("b").tensor;
+    for (int axis = 0; axis < 4; axis++) {
+      const int32_t size = y.dims[axis];
+      require((a.dims[axis] == size || a.dims[axis] == 1) &&
+                  (b.dims[axis] == size || b.dims[axis] == 1) &&
+                  std::max(a.dims[axis], b.dims[axis]) == size,
+              "has axes that do not broadcast");
+    }
+    // CUDA counts groups of 4 as int
+    require(backend_.bytes_of(&y) / 16 < MAX_OFFSET, "has maps that are too large");
+  }
+
+  // P windows of R cells, a stride apart, from `pad` before the first cell of a side of H.
+  int64_t span(const char* count, int32_t stride, int32_t window, int32_t pad) const {
+    require(stride >= 1 && stride <= MAX_SIDE && window >= 1 && pad >= 0 && pad <= MAX_SIDE,
             "has a wrong stride or padding");
     const int64_t cells = (size(count) - int64_t{1}) * stride + window;
     require(cells <= MAX_SIDE, "reaches too far");

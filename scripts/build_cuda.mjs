@@ -14,6 +14,7 @@ export function buildCuda() {
     'native/backend.h',
     'native/kernels.def',
     'native/attrs.def',
+    'native/kinds.def',
     'CMakeLists.txt',
   );
   if (isStamped(STAMP, stamp) && existsSync(join(root, 'build/cuda/libpartlens_cuda.so')))

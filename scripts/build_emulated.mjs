@@ -21,6 +21,7 @@ const INPUTS = [
   'native/backend_table.inc',
   'native/kernels.def',
   'native/attrs.def',
+  'native/kinds.def',
   'scripts/build_emulated.mjs',
 ];
 const COMMON = ['-std=c++17', '-fPIC', '-Wall', '-Wextra', '-Wno-unknown-pragmas', '-pthread'];

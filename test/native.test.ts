@@ -9,7 +9,7 @@ import {
   type NativeSession,
 } from '../lib/engine/binding.js';
 import { Graph, registry } from '../lib/engine/graph.js';
-import { maxpool2d, relu, scale } from '../lib/engine/ops/index.js';
+import { ACTIVATIONS, BINARIES, maxpool2d, relu, scale } from '../lib/engine/ops/index.js';
 import { type PlannedOp, type Program } from '../lib/engine/plan.js';
 import { createSession } from '../lib/engine/session.js';
 import { everyOp } from './support/every_op.js';
@@ -26,6 +26,17 @@ async function refuses(session: NativeSession, words: Int32Array, text: RegExp):
 }
 
 describe('native: description', () => {
+  it('kinds.def has the functions in the order of lib/engine/ops', () => {
+    const text = readFileSync(
+      fileURLToPath(new URL('../native/kinds.def', import.meta.url)),
+      'utf8',
+    );
+    const names = (list: string): (string | undefined)[] =>
+      [...text.matchAll(new RegExp(`^${list}\\((\\w+)\\)$`, 'gm'))].map(([, name]) => name);
+    expect(names('ACTIVATION')).to.deep.equal([...ACTIVATIONS]);
+    expect(names('BINARY')).to.deep.equal([...BINARIES]);
+  });
+
   it('signatures.def says what lib/engine/ops says, for every kernel', () => {
     const file = fileURLToPath(new URL('../native/signatures.def', import.meta.url));
     const lines = readFileSync(file, 'utf8').matchAll(/^SIGNATURE\((\w+), "(.*)"\)$/gm);

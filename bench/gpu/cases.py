@@ -4,7 +4,7 @@ from __future__ import annotations
 from itertools import product
 from typing import Iterator, Mapping
 
-from .kernels import KERNELS, TensorType
+from .kernels import ACTIVATIONS, BINARIES, KERNELS, TensorType
 from .program import Call, Value
 
 Chw = Mapping[str, tuple[int, int, int]]
@@ -143,6 +143,21 @@ def _pointwise() -> Iterator[Call]:
         yield case('clip_norm_scale', any_=any_, attrs=dict(most=0.5))
         yield case('adam_step', any_=any_, attrs=ADAM)
         yield case('sgd_step', any_=any_, attrs=SGD)
+    for any_, kind in product(ANY, range(len(ACTIVATIONS))):
+        attrs = dict(kind=kind, alpha=0.7, beta=0.4)
+        yield case('activation_forward', any_=any_, attrs=attrs)
+        yield case('activation_backward', any_=any_, attrs=attrs)
+    for any_ in ANY:
+        if any_.layout in ('rows', 'maps') and any_.shape:
+            C = any_.shape[1 if any_.layout == 'maps' else -1]
+            for relu in (0, 1):
+                yield case('affine_forward', dict(C=C), any_=any_, attrs=dict(relu=relu))
+            for absent in ((), ('y',)):
+                yield case('affine_backward', dict(C=C), any_=any_, absent=absent)
+            for values in (C, 1):
+                yield case('prelu_forward', dict(C=values), any_=any_)
+                yield case('prelu_backward', dict(C=values), any_=any_)
+    yield from _binaries()
     for any_, (lo, hi) in product(ANY[1:], ((-0.5, 0.75), (0.25, 2.0), (-2.0, -0.25))):
         yield case('clip_forward', any_=any_, attrs=dict(lo=lo, hi=hi))
     for any_ in MAPS:
@@ -155,6 +170,17 @@ def _pointwise() -> Iterator[Call]:
             attrs = dict(size=size, alpha=0.3, beta=beta, k=2.0)
             yield case('lrn_forward', sizes, attrs=attrs)
             yield case('lrn_backward', sizes, attrs=attrs)
+
+
+def _binaries() -> Iterator[Call]:
+    for kind, (a, b) in product(range(len(BINARIES)), (
+            ((2, 5, 3, 4), (2, 5, 3, 4)), ((3, 36, 6, 5), (3, 36, 1, 1)), ((1, 7, 1, 1), (2, 7, 3, 4)),
+            ((2, 1, 3, 4), (2, 37, 3, 4)), ((2, 5, 3, 4), (1, 1, 1, 1)), ((2, 1, 3, 1), (1, 19, 1, 4)))):
+        sizes = dict(zip(('N', 'C', 'H', 'W'), map(max, a, b)))
+        sizes.update(zip(('Na', 'Ca', 'Ha', 'Wa', 'Nb', 'Cb', 'Hb', 'Wb'), a + b))
+        yield case('binary_forward', sizes, attrs=dict(kind=kind))
+        for absent in ((), ('da',), ('db',)):
+            yield case('binary_backward', sizes, attrs=dict(kind=kind), absent=absent)
 
 
 def _pools() -> Iterator[Call]:

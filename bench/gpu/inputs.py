@@ -7,6 +7,7 @@ from typing import Callable
 import numpy as np
 
 from . import reference_ops
+from .kernels import ACTIVATIONS, BINARIES
 from .program import Call
 
 Inputs = dict[str, np.ndarray]
@@ -81,6 +82,13 @@ def _hyper(*_: object) -> np.ndarray:
     return np.array([0.3, 1 / (1 - 0.9 ** 3), 1 / (1 - 0.999 ** 3)])
 
 
+def _of_kind(rng: np.random.Generator, shape: Shape, call: Call, _: Inputs) -> np.ndarray:
+    """Positive where a function has no other values, or a pole at 0."""
+    kind = (ACTIVATIONS if call.kernel.attrs == 'ActivationAttrs' else BINARIES)[int(call.attrs['kind'])]
+    positive = kind in ('log', 'sqrt', 'reciprocal', 'power', 'div', 'pow')
+    return (_positive if positive else _normal)(rng, shape)
+
+
 SPECIAL: dict[tuple[str, str], Draw] = {
     ('conv2d_forward', 'x'): _maps,
     ('conv2d_backward_data', 'g'): _maps,
@@ -91,6 +99,14 @@ SPECIAL: dict[tuple[str, str], Draw] = {
     ('softmax_cross_entropy_forward', 'labels'): _labels,
     ('softmax_cross_entropy_backward', 'probabilities'): _softmax,
     ('softmax_cross_entropy_backward', 'labels'): _labels,
+    ('activation_forward', 'x'): _of_kind,
+    ('activation_backward', 'x'): _of_kind,
+    ('binary_forward', 'a'): _of_kind,
+    ('binary_forward', 'b'): _of_kind,
+    ('binary_backward', 'g'): _positive,  # else sums cancel
+    ('binary_backward', 'a'): _of_kind,
+    ('binary_backward', 'b'): _of_kind,
+    ('affine_backward', 'y'): _relu,
     ('dropout_forward', 'seed'): lambda rng, shape, *_: rng.integers(-2**31, 2**31, shape),
     ('relu_backward', 'y'): _relu,
     ('mask_layer_forward', 'x'): lambda *given: np.maximum(_coarse(*given), 0),

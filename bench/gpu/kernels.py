@@ -122,7 +122,13 @@ def _read() -> dict[str, Kernel]:
                 (native / 'kernels.def').read_text(), re.M)}
 
 
+def _kinds(of: str) -> tuple[str, ...]:
+    """The functions of `activation` or `binary`; a place here is the attribute `kind`."""
+    return tuple(re.findall(rf'^{of}\((\w+)\)$', (ROOT / 'native/kinds.def').read_text(), re.M))
+
+
 KERNELS = _read()
+ACTIVATIONS, BINARIES = _kinds('ACTIVATION'), _kinds('BINARY')
 # Matrix products at the device's precision; everything else is float32 whatever the precision.
 PRODUCTS = frozenset({'conv2d_forward', 'conv2d_backward_data', 'conv2d_backward_weight',
                       'linear_forward', 'linear_backward_data', 'linear_backward_weight',

@@ -16,12 +16,8 @@ struct Clip {
     return above > hi ? hi : above;
   }
   __device__ void operator()(long i) const {
-    const int pitch = axes.pitch(), c = (int)(i * 4 % pitch);
-    float4 v = map4(load4(x + i * 4), *this);
-    if (c + 1 >= axes.channels) v.y = 0;  // padding stays 0 even where lo > 0 or hi < 0
-    if (c + 2 >= axes.channels) v.z = 0;
-    if (c + 3 >= axes.channels) v.w = 0;
-    store4(y + i * 4, v);
+    // padding stays 0 even where lo > 0 or hi < 0
+    store4(y + i * 4, without_padding(map4(load4(x + i * 4), *this), axes, i));
   }
 };
 

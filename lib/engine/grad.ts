@@ -1,6 +1,6 @@
 import { expected, PartlensError } from '../errors.js';
 import { outputOf, type Node, type Value } from './graph.js';
-import { add, addScaled, flatten, unflatten } from './ops/index.js';
+import { add, addScaled, viewLike } from './ops/index.js';
 
 /** Where a gradient starts: d(total)/d(of) = gradient, times the scalar `scale`. */
 export interface Seed {
@@ -65,8 +65,8 @@ function plant(adjoints: Map<Value, Value>, { of, gradient: given, scale }: Seed
 /** Pairs of (input, thunk of its gradient). */
 function inputGradients(node: Node, grad: Value): [Value | undefined, () => Value][] {
   if (node.kind === 'view') {
-    const thunk = (): Value => (grad.layout === 'rows' ? unflatten(grad) : flatten(grad));
-    return [[node.inputs[0], thunk]];
+    const [input] = node.inputs;
+    return input ? [[input, (): Value => viewLike(grad, input)]] : [];
   }
   const { op } = node;
   if (!op) return [];

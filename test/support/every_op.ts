@@ -1,9 +1,13 @@
 import { gradient, type Seed } from '../../lib/engine/grad.js';
 import { Graph, type Value } from '../../lib/engine/graph.js';
 import {
+  activation,
   add,
+  affine,
+  asMaps,
   avgpool2d,
   balanceGradient,
+  binary,
   clip,
   concat,
   contributionLoss,
@@ -23,6 +27,7 @@ import {
   mixTracks,
   normLayer,
   overlap,
+  prelu,
   projectNorm,
   relu,
   scale,
@@ -96,7 +101,8 @@ function encoder(graph: Graph, x: Value, seed: Value): { a: Value; y: Value; wP:
   const { y: masked } = maskLayer(a, { beta: 3 });
   const pool = { kernel: 3, stride: 2, ceil: true };
   const pooled = maxpool2d(lrn(masked, { size: 3 }), pool);
-  const mixed = dropout(convolution(graph, 'conv2', x, 6, 2), seed, { rate: 0.1, salt: 1 });
+  const second = elementwise(graph, convolution(graph, 'conv2', x, 6, 2));
+  const mixed = dropout(second, seed, { rate: 0.1, salt: 1 });
   const averaged = avgpool2d(concat(mixed, clip(mixed, { lo: -2, hi: 2 })), {
     kernel: 3,
     stride: 1,
@@ -117,6 +123,12 @@ function inGroups(graph: Graph, x: Value): Value {
   const weight = (shape: Shape): Value => graph.constant(0.1, shape, { layout: 'conv_weight' });
   const y = groupedConv2d(x, weight([6, 3, 1, 1]), undefined, { groups: 2 });
   return depthwiseConv2d(y, weight([6, 1, 3, 3]), graph.constant(0.1, [6]), { pad: 1 });
+/** Maps that are scaled by a gate made of them, each value through a function of its own. */
+function elementwise(graph: Graph, x: Value): Value {
+  const values = (name: string): Value => graph.state(name, [6], { fill: 0.5 });
+  const moved = affine(x, values('scale'), values('shift'), { relu: true });
+  const gate = activation(flatten(avgpool2d(x, { kernel: 6, stride: 6 })), 'sigmoid');
+  return prelu(binary(moved, asMaps(gate), 'mul'), values('slope'));
 }
 
 function convolution(graph: Graph, name: string, x: Value, filters: number, stride = 1): Value {

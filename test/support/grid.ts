@@ -49,6 +49,13 @@ export class Grid {
   }
 }
 
+/** Element `i` of values that belong to the channels of maps or to the features of rows. */
+export function ofChannel(values: Grid, x: Grid, i: number): number {
+  if (values.data.length === 1) return values.at();
+  const [, C = 1, H = 1, W = 1] = x.shape.length === 1 ? [1, ...x.shape] : x.shape;
+  return values.at(Math.floor(i / (H * W)) % C);
+}
+
 /** Rounds an intermediate result: `Math.fround` makes the reference a naive float32 loop. */
 export type Round = (value: number) => number;
 /** No rounding: the reference proper. */

@@ -1,6 +1,6 @@
 import { expected } from '../../errors.js';
 import { outputOf, type Value } from '../graph.js';
-import { sizeOf } from '../tensor.js';
+import { showShape, sizeOf } from '../tensor.js';
 
 /**
  * Maps (N, C, H, W) as rows (N, C * H * W), in C, H, W order: a view, no kernel. Rows pass through.
@@ -15,6 +15,32 @@ export function flatten(x: Value): Value {
     shape: [N, sizeOf([C, H, W])],
     layout: 'rows',
     chw: [C, H, W],
+  });
+}
+
+/**
+ * Rows (N, F) or (F) as maps (N, F, 1, 1), those flattened from maps as these maps: a view, no kernel.
+ * Maps pass through. What `binary` takes beside maps.
+ */
+export function asMaps(x: Value): Value {
+  if (x.layout === 'maps') return x;
+  if (x.layout !== 'rows' || x.shape.length === 0) {
+    throw expected('rows (N, F) or (F)', 'x', `${showShape(x.shape)} in layout ${x.layout}`, {
+      op: 'asMaps',
+      code: 'E_SHAPE',
+    });
+  }
+  const [N = 1, F = 1] = x.shape.length === 1 ? [1, ...x.shape] : x.shape;
+  const chw = x.chw ?? [F, 1, 1];
+  return view('as_maps', x, { shape: [N, ...chw], layout: 'maps', chw: undefined });
+}
+
+/** The gradient of a view of `x`: `grad` in the shape of x. */
+export function viewLike(grad: Value, { shape, layout, chw }: Value): Value {
+  return view(`like ${showShape(shape)} ${layout} ${chw?.join(',') ?? ''}`, grad, {
+    shape,
+    layout,
+    chw,
   });
 }
 

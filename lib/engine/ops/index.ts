@@ -1,7 +1,10 @@
+export * from './activation.js';
 export * from './adam.js';
 export * from './add.js';
+export * from './affine.js';
 export * from './avgpool2d.js';
 export * from './balance_gradient.js';
+export * from './binary.js';
 export * from './clip.js';
 export * from './clip_norm.js';
 export * from './concat.js';
@@ -26,6 +29,7 @@ export * from './mix_tracks.js';
 export * from './norm_layer.js';
 import './norm_mix.js';
 export * from './overlap.js';
+export * from './prelu.js';
 export * from './project_norm.js';
 export * from './relu.js';
 export * from './scale.js';
