@@ -225,9 +225,6 @@ class OpCheck {
     return (int64_t{1} * window - 1) * dilation + 1;
   }
 
-  // P windows that reach over R cells, a stride apart, from `pad` before the first cell of a side.
-  int64_t span(const char* count, int32_t stride, int64_t window, int32_t pad) const {
-    require(stride >= 1 && stride <= MAX_SIDE && pad >= 0 && pad <= MAX_SIDE,
   void kind(int32_t kind, int32_t count) const {
     require(kind >= 0 && kind < count, "has an unknown kind");
   }
@@ -256,9 +253,9 @@ class OpCheck {
     require(backend_.bytes_of(&y) / 16 < MAX_OFFSET, "has maps that are too large");
   }
 
-  // P windows of R cells, a stride apart, from `pad` before the first cell of a side of H.
-  int64_t span(const char* count, int32_t stride, int32_t window, int32_t pad) const {
-    require(stride >= 1 && stride <= MAX_SIDE && window >= 1 && pad >= 0 && pad <= MAX_SIDE,
+  // P windows that reach over R cells, a stride apart, from `pad` before the first cell of a side.
+  int64_t span(const char* count, int32_t stride, int64_t window, int32_t pad) const {
+    require(stride >= 1 && stride <= MAX_SIDE && pad >= 0 && pad <= MAX_SIDE,
             "has a wrong stride or padding");
     const int64_t cells = (size(count) - int64_t{1}) * stride + window;
     require(cells <= MAX_SIDE, "reaches too far");

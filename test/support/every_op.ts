@@ -123,6 +123,8 @@ function inGroups(graph: Graph, x: Value): Value {
   const weight = (shape: Shape): Value => graph.constant(0.1, shape, { layout: 'conv_weight' });
   const y = groupedConv2d(x, weight([6, 3, 1, 1]), undefined, { groups: 2 });
   return depthwiseConv2d(y, weight([6, 1, 3, 3]), graph.constant(0.1, [6]), { pad: 1 });
+}
+
 /** Maps that are scaled by a gate made of them, each value through a function of its own. */
 function elementwise(graph: Graph, x: Value): Value {
   const values = (name: string): Value => graph.state(name, [6], { fill: 0.5 });
