@@ -27,6 +27,11 @@ describe('explainer: ablations', () => {
     '16-bit features': { features: 'float16' },
     'no mirrored images': { mirror: false },
     'no validation images': { validation: 0 },
+    'the ordinary track alone': { tracks: 'ordinary' },
+    'a decoder of 3 x 3': { decoderKernel: 3 },
+    'no divergence of the classes': { lambdaKl: 0 },
+    'the decoder learned': { decoder: 'learned' },
+    'the decoder learned, the ordinary track alone': { decoder: 'learned', tracks: 'ordinary' },
   };
   const targets: Record<string, [string[], boolean]> = {
     'one target': [['fc1_relu'], true],
@@ -48,15 +53,17 @@ describe('explainer: ablations', () => {
       const out = join(folder(), 'run');
       const options = { ...QUICK, epochs: 1, performer, images: tiny.images, out, ...given };
       const explainer = await trainExplainer(options);
+      const site = performer.site.name;
+      const rebuilt = given.decoder === 'learned' ? names_ : [site, ...names_];
       const metrics = await readMetrics(out);
       expect(metrics.length).to.be.at.least(1);
       for (const { loss, rec } of metrics) {
         expect(Number.isFinite(loss), `loss ${String(loss)}`).to.equal(true);
-        expect(rec).to.have.length(names_.length);
+        expect(rec).to.have.length(rebuilt.length);
       }
       const { reconstruction, head } = await explainer.evaluate({ landmarks: tiny.landmarks });
       explainer.dispose();
-      expect(Object.keys(reconstruction)).to.deep.equal(names_);
+      expect(Object.keys(reconstruction)).to.deep.equal(rebuilt);
       if (given.validation === 0) expect(head.images).to.equal(0);
       else expect(Object.values(reconstruction).every(Number.isFinite)).to.equal(true);
     } finally {
@@ -68,6 +75,9 @@ describe('explainer: ablations', () => {
     it(`${name}: trains with finite losses`, () => twoSteps(given, ['fc1_relu', 'fc2_relu'], true));
   }
   for (const [name, [list, pool]] of Object.entries(targets)) {
-    it(`${name}: trains with finite losses`, () => twoSteps({}, list, pool));
+    for (const decoder of ['own', 'learned'] as const) {
+      it(`${name}, decoder ${decoder}: trains with finite losses`, () =>
+        twoSteps({ decoder }, list, pool));
+    }
   }
 });

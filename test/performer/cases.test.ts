@@ -76,7 +76,8 @@ async function errorOf(file: string, { input, outputs, maps }: Case): Promise<nu
       const total = sumAbs === 0 ? sum : Math.abs(sum - sumAbs) / sumAbs;
       worst = Math.max(worst, near, total);
     };
-    for (const name of wanted) compare(name, outputs[name]?.values ?? [], outputs[name]?.sumAbs ?? 0);
+    for (const name of wanted)
+      compare(name, outputs[name]?.values ?? [], outputs[name]?.sumAbs ?? 0);
     if (known) compare(known.name, known.first, known.sumAbs);
   }
   return worst;

@@ -7,7 +7,7 @@ import { OnnxBuilder } from '../../lib/performer/onnx_builder.js';
 import { decodeModel } from '../../lib/performer/onnx_wire.js';
 import { parseModel } from '../../lib/performer/onnx_read.js';
 import { encodeModel, type NodeSpec } from '../../lib/performer/onnx_write.js';
-import { buildGraphs } from '../../lib/performer/to_ops.js';
+import { NetworkParts } from '../../lib/performer/parts.js';
 import { writeNetwork } from '../../lib/performer/to_onnx.js';
 import { inFileOrder } from '../../lib/performer/view.js';
 import { loadOnnxRuntime } from './onnxruntime.js';
@@ -39,10 +39,12 @@ export async function runEngine(
   const outputs = names.map((name) => ({ name, value: valueOf(network, name) }));
   const given = { name: 'x', value: network.input };
   const computed = outputs.filter(({ value }) => value !== network.input);
-  const { graphs, weights } = buildGraphs(network, { all: { from: given, outputs: computed } }, count);
-  const session = await createSession({ programs: graphs, backend: 'cpu', threads: 1 });
+  const kept = [network.input, ...computed.map(({ value }) => value)];
+  const parts = new NetworkParts(network, kept);
+  const all = parts.program({ from: [given], outputs: computed }, count);
+  const session = await createSession({ programs: { all }, backend: 'cpu', threads: 1 });
   try {
-    await session.write(weights);
+    await session.write(parts.weights);
     const results = await session.run('all', {
       inputs: { x: images },
       fetch: computed.map(({ name }) => name),
@@ -138,7 +140,8 @@ export function furthest(
     for (const name of outputs) {
       const [a, b] = [got[name], wanted[name]];
       if (!b) continue;
-      const difference = a?.length === b.length ? b.map((value, i) => value - (a[i] ?? NaN)) : [NaN];
+      const difference =
+        a?.length === b.length ? b.map((value, i) => value - (a[i] ?? NaN)) : [NaN];
       const error = largest(difference) / Math.max(largest(b), read / 1000);
       if (!(error <= worst.error)) worst = { name: `${name} (${opType})`, error };
     }
