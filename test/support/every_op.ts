@@ -4,6 +4,7 @@ import {
   add,
   avgpool2d,
   balanceGradient,
+  channelNorm,
   clip,
   concat,
   contributionLoss,
@@ -11,6 +12,8 @@ import {
   dropout,
   filterLoss,
   flatten,
+  gatherChannels,
+  groupNorm,
   linear,
   lrn,
   maskLayer,
@@ -20,9 +23,12 @@ import {
   mixTracks,
   normLayer,
   overlap,
+  pad2d,
   projectNorm,
   relu,
+  resize2d,
   scale,
+  sliceMaps,
   softmax,
   softmaxCrossEntropy,
 } from '../../lib/engine/ops/index.js';
@@ -95,7 +101,7 @@ function encoder(graph: Graph, x: Value, seed: Value): { a: Value; y: Value; wP:
     stride: 1,
     pad: 1,
   });
-  const joined = convolution(graph, 'conv3', averaged, 6);
+  const joined = convolution(graph, 'conv3', add(averaged, moved(graph, averaged)), 6);
   const norm = (name: string, maps: Value): Value =>
     normLayer(maps, graph.state(name, [6], { fill: -1 }), { training: true });
   const wP = graph.parameter('w_p', []);
@@ -103,6 +109,21 @@ function encoder(graph: Graph, x: Value, seed: Value): { a: Value; y: Value; wP:
   const fetched = norm('alpha_3', maxpool2d(maskLayer(a, { beta: 2 }).y, pool));
   graph.output('norm', fetched); // keeps this norm_layer and its mix_tracks apart
   return { a, y: mixTracks(fetched, y, wP).y, wP };
+}
+
+/** Ops that move and normalise maps; tables are constants, so that the inputs stay few. */
+function moved(graph: Graph, x: Value): Value {
+  const [, C = 1, H = 1, W = 1] = x.shape;
+  const table = (size: number): { low: Value; high: Value; share: Value } => ({
+    low: graph.constant(1, [size], { dtype: 'i32' }),
+    high: graph.constant(2, [size], { dtype: 'i32' }),
+    share: graph.constant(0.25, [size]),
+  });
+  const framed = pad2d(x, { pad: [1, 2, 0, 1], mode: 'reflect' });
+  const part = sliceMaps(framed, { columns: { first: W + 1, step: -1, count: W } });
+  const resized = resize2d(part, { rows: table(H), columns: table(W) });
+  const normal = groupNorm(channelNorm(resized), { groups: 2 });
+  return gatherChannels(normal, graph.constant(1, [C], { dtype: 'i32' }));
 }
 
 function convolution(graph: Graph, name: string, x: Value, filters: number, stride = 1): Value {
