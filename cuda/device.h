@@ -124,7 +124,8 @@ enum ScratchSlot {
   TEMPLATE_SLOT = 3,    // part templates
   STATISTICS_SLOT = 4,  // log Z, log p(x), KL of the filter loss
   OPERAND_SLOT = 5,     // maps and weights as wgmma reads them
-  PEAKS_SLOT = 6        // peaks that a convolution leaves for the next call
+  PEAKS_SLOT = 6,       // peaks that a convolution leaves for the next call
+  INDEX_SLOT = 7        // tables of indices turned for a backward pass
 };
 
 // Pinned host memory, kept for the next that wants as much: pinning takes a millisecond.

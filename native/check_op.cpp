@@ -121,6 +121,17 @@ class OpCheck {
     if (name == "GroupedConv2dAttrs") groups(read<GroupedConv2dAttrs>());
     if (name == "Pool2dAttrs") pooling(read<Pool2dAttrs>(), "H", "W");
     if (name == "MaskPoolAttrs") pooling(read<MaskPoolAttrs>(), "n", "m");
+    if (name == "PadAttrs") padding(read<PadAttrs>());
+    if (name == "SliceAttrs") slicing(read<SliceAttrs>());
+    if (name == "EpsilonAttrs") {
+      const PlTensor& x = argument("x").tensor;
+      require(x.layout == PL_MAPS || (x.layout == PL_ROWS && x.chw[0] == 0),
+              "normalises neither maps nor rows");
+    }
+    if (name == "GroupNormAttrs") {
+      const int32_t groups = read<GroupNormAttrs>().groups;
+      require(groups >= 1 && size("C") % groups == 0, "has groups of unequal size");
+    }
     if (name == "LrnAttrs") {
       const int32_t size = read<LrnAttrs>().size;
       require(size >= 1 && size <= MAX_SIDE, "has a wrong window");
@@ -305,6 +316,38 @@ class OpCheck {
             "has a wrong stride or padding");
     const bool mean = !strncmp(op_.kernel->name, "avgpool2d", 9);
     require(!mean || (a.dilation_h == 1 && a.dilation_w == 1), "has a wrong dilation");
+  }
+
+  // A margin of `before` and `after` cells makes `to` cells of `from`.
+  void margin(int32_t mode, int32_t before, int32_t after, const char* from, const char* to) const {
+    require(before >= 0 && before <= MAX_SIDE && after >= 0 && after <= MAX_SIDE &&
+                size(to) == int64_t{1} * size(from) + before + after && size(to) <= MAX_SIDE,
+            "has a wrong padding");
+    const int32_t most = size(from) - (mode == 1 ? 1 : 0);  // reflect, wrap
+    require((mode != 1 && mode != 3) || (before <= most && after <= most),
+            "pads more than there is to repeat");
+  }
+
+  void padding(const PadAttrs& a) const {
+    require(a.mode >= 0 && a.mode <= 3, "has no such mode");
+    margin(a.mode, a.pad_top, a.pad_bottom, "H", "P");
+    margin(a.mode, a.pad_left, a.pad_right, "W", "Q");
+    const int64_t cells = int64_t{1} * size("P") * size("Q");
+    require(cells < MAX_OFFSET / (size("C") + int64_t{15}), "has maps that are too large");
+  }
+
+  // `count` cells from `first`, a step apart, lie on a side of `whole`.
+  void stretch(int32_t first, int32_t step, const char* count, const char* whole) const {
+    const int64_t last = first + int64_t{1} * step * (size(count) - 1);
+    require(step != 0 && step != INT32_MIN && first >= 0 && first < size(whole) && last >= 0 &&
+                last < size(whole),
+            "takes what is not there");
+  }
+
+  void slicing(const SliceAttrs& a) const {
+    stretch(a.channel_first, a.channel_step, "A", "C");
+    stretch(a.row_first, a.row_step, "P", "H");
+    stretch(a.column_first, a.column_step, "Q", "W");
   }
 
   // concat_backward: g (N, A + B, H, W)

@@ -209,6 +209,27 @@ def _pools() -> Iterator[Call]:
             yield case('avgpool2d_backward', sizes, attrs=attrs)
 
 
+def _spatial() -> Iterator[Call]:
+    for maps in MAPS:
+        N, C, H, W = maps.shape
+        sizes = dict(N=N, C=C, H=H, W=W, K=C + 7, A=2, P=2, Q=W)
+        both = 'forward', 'backward'
+        for mode, way in product(range(4), both):
+            attrs = dict(pad_top=1, pad_left=2, pad_bottom=2, pad_right=0, mode=mode, value=0.7)
+            yield case(f'pad2d_{way}', {**sizes, 'P': H + 3, 'Q': W + 2}, attrs=attrs)
+        for way in both:
+            attrs = dict(channel_first=C - 1, channel_step=-3, row_first=0, row_step=2,
+                         column_first=W - 1, column_step=-1)
+            yield case(f'slice_maps_{way}', sizes, attrs=attrs)
+            yield case(f'gather_channels_{way}', sizes)
+            yield case(f'resize2d_{way}', {**sizes, 'P': 2 * H + 1, 'Q': 3})
+            yield case(f'channel_norm_{way}', any_=maps, attrs=dict(epsilon=1e-3))
+            yield case(f'channel_norm_{way}', any_=TensorType('rows', (3, 70)),
+                       attrs=dict(epsilon=1e-3))
+            for groups in (1, C, 12 if C % 12 == 0 else 1):
+                yield case(f'group_norm_{way}', sizes, attrs=dict(groups=groups, epsilon=1e-3))
+
+
 def _mask_pools(sizes: Mapping[str, int], attrs: Mapping[str, float]) -> Iterator[Call]:
     yield case('mask_pool_forward', sizes, attrs=attrs)
     yield case('mask_pool_forward', sizes, attrs=attrs, absent=('index',))
@@ -271,4 +292,4 @@ def _explainer() -> Iterator[Call]:
 
 def small_cases() -> list[Call]:
     """Edge shapes of every kernel: one image, odd sizes, tails of tiles, absent operands."""
-    return [*_products(), *_pointwise(), *_pools(), *_rows(), *_explainer()]
+    return [*_products(), *_pointwise(), *_pools(), *_spatial(), *_rows(), *_explainer()]

@@ -70,6 +70,17 @@ def _lrn_output(_: np.random.Generator, shape: Shape, call: Call, found: Inputs)
     return reference_ops.lrn_forward(Names(x=found['x'].astype(np.float64)), attrs, {})['y']
 
 
+def _share(rng: np.random.Generator, shape: Shape, *_: object) -> np.ndarray:
+    return np.where(rng.random(shape) < 0.3, 0, rng.random(shape))
+
+
+def _table(rng: np.random.Generator, shape: Shape, call: Call, _: Inputs) -> np.ndarray:
+    """Indices in no order, some outside, which count as the nearest inside."""
+    maps = call.inputs[0] if call.kernel.name.endswith('forward') else call.outputs[0]
+    most = max(maps.type.shape[1:]) if maps else 1
+    return rng.integers(-1, most + 1, shape)
+
+
 def _gram(rng: np.random.Generator, shape: Shape, *_: object) -> np.ndarray:
     """Products of maps with each other; the second filter is nearly silent."""
     strength = np.where(np.arange(shape[0]) == 1, 0.01, 1)
@@ -95,6 +106,11 @@ SPECIAL: dict[tuple[str, str], Draw] = {
     ('maxpool2d_forward', 'x'): _coarse,
     ('maxpool2d_backward', 'index'): _pool_index,
     ('lrn_backward', 'y'): _lrn_output,
+    **{(f'gather_channels_{way}', 'index'): _table for way in ('forward', 'backward')},
+    **{(f'resize2d_{way}', f'{axis}_{end}'): _table for way in ('forward', 'backward')
+       for axis in ('row', 'column') for end in ('low', 'high')},
+    **{(f'resize2d_{way}', f'{axis}_share'): _share for way in ('forward', 'backward')
+       for axis in ('row', 'column')},
     ('softmax_backward', 'y'): _softmax,
     ('softmax_cross_entropy_forward', 'labels'): _labels,
     ('softmax_cross_entropy_backward', 'probabilities'): _softmax,

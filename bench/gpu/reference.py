@@ -6,15 +6,17 @@ from typing import Mapping
 
 import numpy as np
 
-from . import reference_elementwise, reference_explainer, reference_ops
+from . import reference_elementwise, reference_explainer, reference_ops, reference_spatial
 from .program import Call, Program, Value
+
+
+REFERENCES = reference_ops, reference_elementwise, reference_explainer, reference_spatial
 
 
 def reference_of(call: Call, inputs: list[np.ndarray | None]) -> dict[str, np.ndarray]:
     """The outputs of one call by name, those that are absent left out."""
     name = call.kernel.name
-    homes = reference_ops, reference_elementwise, reference_explainer
-    function = next(getattr(home, name) for home in homes if hasattr(home, name))
+    function = next(getattr(module, name) for module in REFERENCES if hasattr(module, name))
     exact = [x.astype(np.float64) if x is not None and x.dtype.kind == 'f' else x for x in inputs]
     outputs = dict(zip(call.kernel.outputs, call.outputs))
     shapes = {key: value.type.shape for key, value in outputs.items() if value}

@@ -8,6 +8,7 @@ import {
   avgpool2d,
   balanceGradient,
   binary,
+  channelNorm,
   clip,
   concat,
   contributionLoss,
@@ -18,6 +19,8 @@ import {
   flatten,
   klDivergence,
   groupedConv2d,
+  gatherChannels,
+  groupNorm,
   linear,
   lrn,
   maskLayer,
@@ -28,9 +31,12 @@ import {
   normLayer,
   overlap,
   prelu,
+  pad2d,
   projectNorm,
   relu,
+  resize2d,
   scale,
+  sliceMaps,
   softmax,
   softmaxCrossEntropy,
 } from '../../lib/engine/ops/index.js';
@@ -108,7 +114,8 @@ function encoder(graph: Graph, x: Value, seed: Value): { a: Value; y: Value; wP:
     stride: 1,
     pad: 1,
   });
-  const joined = inGroups(graph, convolution(graph, 'conv3', averaged, 6));
+  const around = add(averaged, moved(graph, averaged));
+  const joined = inGroups(graph, convolution(graph, 'conv3', around, 6));
   const norm = (name: string, maps: Value): Value =>
     normLayer(maps, graph.state(name, [6], { fill: -1 }), { training: true });
   const wP = graph.parameter('w_p', []);
@@ -131,6 +138,21 @@ function elementwise(graph: Graph, x: Value): Value {
   const moved = affine(x, values('scale'), values('shift'), { relu: true });
   const gate = activation(flatten(avgpool2d(x, { kernel: 6, stride: 6 })), 'sigmoid');
   return prelu(binary(moved, asMaps(gate), 'mul'), values('slope'));
+}
+
+/** Ops that move and normalise maps; tables are constants, so that the inputs stay few. */
+function moved(graph: Graph, x: Value): Value {
+  const [, C = 1, H = 1, W = 1] = x.shape;
+  const table = (size: number): { low: Value; high: Value; share: Value } => ({
+    low: graph.constant(1, [size], { dtype: 'i32' }),
+    high: graph.constant(2, [size], { dtype: 'i32' }),
+    share: graph.constant(0.25, [size]),
+  });
+  const framed = pad2d(x, { pad: [1, 2, 0, 1], mode: 'reflect' });
+  const part = sliceMaps(framed, { columns: { first: W + 1, step: -1, count: W } });
+  const resized = resize2d(part, { rows: table(H), columns: table(W) });
+  const normal = groupNorm(channelNorm(resized), { groups: 2 });
+  return gatherChannels(normal, graph.constant(1, [C], { dtype: 'i32' }));
 }
 
 function convolution(graph: Graph, name: string, x: Value, filters: number, stride = 1): Value {
