@@ -61,7 +61,12 @@ export function writeActivation(
       };
       const factor = number('factor', exact ? Math.SQRT1_2 : Math.sqrt(2 / Math.PI));
       const inner = node('Mul', 'inner', exact ? x : cubic(), factor);
-      const gate = node('Add', 'gate', node(exact ? 'Erf' : 'Tanh', 'curve', inner), number('one', 1));
+      const gate = node(
+        'Add',
+        'gate',
+        node(exact ? 'Erf' : 'Tanh', 'curve', inner),
+        number('one', 1),
+      );
       return builder.node('Mul', name, [node('Mul', 'half', x, number('share', 0.5)), gate]);
     }
   }

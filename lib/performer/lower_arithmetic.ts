@@ -3,7 +3,6 @@ import {
   apply,
   asMaps,
   cellsOf,
-
   mergedField,
   shownDims,
   tryMaps,
@@ -65,7 +64,9 @@ function lowerSum(context: NodeContext): View {
   const views = Array.from({ length: context.inputCount }, (_, index) => context.view(index));
   const [first] = views;
   const all = views.flatMap((view) => (view ? [cellsOf(view, context.batch)] : []));
-  const same = all.every((view) => first !== undefined && alike(view, cellsOf(first, context.batch)));
+  const same = all.every(
+    (view) => first !== undefined && alike(view, cellsOf(first, context.batch)),
+  );
   if (all.length < views.length || !same || !first) return lowerMany(context, 'add');
   if (all.length === 1) return first;
   const inputs = all.map(({ value }) => value);
@@ -110,9 +111,15 @@ function aligned(context: NodeContext, kind: BinaryKind, a: View, b: View): View
   const fitting = axes.flatMap((axis) => (axis ? [axis] : []));
   if (fitting.length < rank) return undefined;
   const bothRows = a.value.shape.length === 1 && b.value.shape.length === 1;
-  const threes = [a, b].map(({ value }) => [value.shape[0] ?? 1, value.shape[1] ?? 1, value.shape[2] ?? 1]);
+  const threes = [a, b].map(({ value }) => [
+    value.shape[0] ?? 1,
+    value.shape[1] ?? 1,
+    value.shape[2] ?? 1,
+  ]);
   const sizes = [0, 1, 2].map((i) => Math.max(...threes.map((shape) => shape[i] ?? 1)));
-  const broadcasts = threes.every((shape) => shape.every((size, i) => size === 1 || size === sizes[i]));
+  const broadcasts = threes.every((shape) =>
+    shape.every((size, i) => size === 1 || size === sizes[i]),
+  );
   if (!broadcasts || lengthOf(fitting.flat()) !== context.batch * sizeOf(sizes)) return undefined;
   const shape = bothRows ? sizes.slice(0, 1) : sizes;
   const inputs = [a, b].map(({ value }) => (bothRows ? value : asMaps(context, value)));
@@ -149,12 +156,17 @@ export function withConstant(
 }
 
 /** The tensor with the axes of size 1 that the constant makes larger, and then the new shape. */
-function enlarged(context: NodeContext, view: View, { dims }: Constant): { view: View; shape?: number[] } {
+function enlarged(
+  context: NodeContext,
+  view: View,
+  { dims }: Constant,
+): { view: View; shape?: number[] } {
   const rank = Math.max(view.axes.length, dims.length);
   const missing = rank - view.axes.length;
   const axes = [...Array.from({ length: missing }, () => []), ...view.axes];
   const sizes = axes.map((_, i) => dims[i - rank + dims.length] ?? 1);
-  if (!axes.some((axis, i) => axis.length === 0 && sizes[i] !== 1)) return { view: { ...view, axes } };
+  if (!axes.some((axis, i) => axis.length === 0 && sizes[i] !== 1))
+    return { view: { ...view, axes } };
   const order = missing === 0 ? permutationOf(view) : undefined;
   const shape = [0, 1, 2].map((i) => view.value.shape[i] ?? 1);
   const larger = axes.map((axis, i) => {
@@ -177,7 +189,8 @@ function spread(
   const at = axes.map((_, i) => dims[i - axes.length + dims.length] ?? 1);
   const used = axes.filter((_, i) => at[i] !== 1);
   const fits = axes.every((axis, i) => at[i] === 1 || at[i] === lengthOf(axis));
-  if (!fits || used.flat().some(({ axis }) => axis === 0)) throw unfit(context, { value, axes }, dims);
+  if (!fits || used.flat().some(({ axis }) => axis === 0))
+    throw unfit(context, { value, axes }, dims);
   const sizes = (axis: number): number => {
     const atoms = axes.flat().filter((atom) => atom.axis === axis);
     const varies = used.flat().some((atom) => atom.axis === axis);
@@ -215,7 +228,10 @@ function channelOp(
   const [number = 0] = data;
   const numbers = data.length === C ? data : new Float32Array(C).fill(number);
   const uniform = data.every((one) => one === number);
-  const affine = (scale: (c: number) => number, shift: (c: number) => number): StepOp | 'nothing' => {
+  const affine = (
+    scale: (c: number) => number,
+    shift: (c: number) => number,
+  ): StepOp | 'nothing' => {
     const [scales, shifts] = [numbers.map(scale), numbers.map(shift)];
     const idle = scales.every((one) => one === 1) && shifts.every((one) => one === 0);
     return idle ? 'nothing' : { kind: 'affine', scale: scales, shift: shifts };
@@ -223,7 +239,13 @@ function channelOp(
   const none = (): number => 0;
   const one = (): number => 1;
   if (kind === 'add') return affine(one, (c) => c);
-  if (kind === 'sub') return first ? affine(() => -1, (c) => c) : affine(one, (c) => -c);
+  if (kind === 'sub')
+    return first
+      ? affine(
+          () => -1,
+          (c) => c,
+        )
+      : affine(one, (c) => -c);
   if (kind === 'mul') return affine((c) => c, none);
   if (kind === 'div' && !first) return affine((c) => 1 / c, none);
   if (!uniform) return undefined;
@@ -276,4 +298,3 @@ export function scaleAndShift(
   const scaled = withConstant(context, 'mul', x, { kind: 'float', dims, data: scale });
   return withConstant(context, 'add', scaled, { kind: 'float', dims, data: shift });
 }
-

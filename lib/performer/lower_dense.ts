@@ -1,6 +1,12 @@
 import { sizeOf } from '../engine/tensor.js';
 import { floatAttribute, intAttribute } from './attributes.js';
-import { shownDims, viewInput, weightInput, type Lower, type NodeContext } from './lower_context.js';
+import {
+  shownDims,
+  viewInput,
+  weightInput,
+  type Lower,
+  type NodeContext,
+} from './lower_context.js';
 import { WHOLE_AXIS } from './lower_window.js';
 import type { NetValue } from './network.js';
 import { nodeError } from './onnx_error.js';
@@ -55,7 +61,10 @@ function dense(context: NodeContext, options: DenseOptions): View {
     const input = context.flatten(x.value);
     const weight = ordered(given, { outSize, inSize }, last, x.value);
     const op = { kind: 'linear', weight, outSize, inSize, bias } as const;
-    return { value: context.emit({ op, inputs: [input], shape: [outSize], field: undefined }), axes };
+    return {
+      value: context.emit({ op, inputs: [input], shape: [outSize], field: undefined }),
+      axes,
+    };
   }
   if (ofImage && inSize === C && last.every(({ axis }) => axis === 1) && x.axes.length > 1) {
     const weight = ordered(given, { outSize, inSize }, last, x.value);
@@ -65,7 +74,11 @@ function dense(context: NodeContext, options: DenseOptions): View {
     const shape = [outSize, H, W];
     return { value: context.emit({ op, inputs: [x.value], shape, field: x.value.field }), axes };
   }
-  throw nodeError(node, 'feature vectors (N, F), or channels along the last axis', shownDims(context, x));
+  throw nodeError(
+    node,
+    'feature vectors (N, F), or channels along the last axis',
+    shownDims(context, x),
+  );
 }
 
 /** alpha W as (out, in). */
@@ -99,7 +112,8 @@ function ordered(
   if (from.every((column, i) => column === i)) return weight;
   const result = new Float32Array(weight.length);
   for (let o = 0; o < outSize; o++) {
-    for (let i = 0; i < inSize; i++) result[o * inSize + i] = weight[o * inSize + (from[i] ?? 0)] ?? 0;
+    for (let i = 0; i < inSize; i++)
+      result[o * inSize + i] = weight[o * inSize + (from[i] ?? 0)] ?? 0;
   }
   return result;
 }

@@ -38,14 +38,13 @@ function lowerGatherNd(context: NodeContext): View {
   if (!isGrid(indices, lists)) {
     throw nodeError(node, 'a grid of rows and columns', indices.dims);
   }
-  const value = lists.reduce(
-    (from, { axis, list }) => select(context, from, axis, list),
-    x.value,
-  );
+  const value = lists.reduce((from, { axis, list }) => select(context, from, axis, list), x.value);
   const atoms = lists.map(({ axis, along }) =>
     restrided(along.map((size) => ({ axis, size, stride: 1 }))),
   );
-  const front = grid.map((_, d) => atoms.flatMap((list) => list[d] ?? []).filter(({ size }) => size > 1));
+  const front = grid.map((_, d) =>
+    atoms.flatMap((list) => list[d] ?? []).filter(({ size }) => size > 1),
+  );
   return { value, axes: [...front, ...x.axes.slice(count)] };
 }
 
@@ -107,10 +106,15 @@ function lowerWhere(context: NodeContext): View {
       throw nodeError(node, 'a single number beside a computed value', given.dims);
     }
     const [number = 0] = given.data;
-    return constant('float', mask.dims, keep.map((bit) => (bit === 1 ? number : 0)));
+    return constant(
+      'float',
+      mask.dims,
+      keep.map((bit) => (bit === 1 ? number : 0)),
+    );
   };
   const [x, y] = [part(1, true), part(2, false)];
-  if ('axes' in x) return 'axes' in y ? binary(context, 'add', x, y) : withConstant(context, 'add', x, y);
+  if ('axes' in x)
+    return 'axes' in y ? binary(context, 'add', x, y) : withConstant(context, 'add', x, y);
   if ('axes' in y) return withConstant(context, 'add', y, x);
   throw nodeError(node, 'a computed value', 'constants');
 }

@@ -1,4 +1,3 @@
-
 import { floatAttribute, intAttribute, intsAttribute, stringAttribute } from './attributes.js';
 import { axisOf } from './fold.js';
 import {
@@ -57,7 +56,10 @@ function lowerConcat(context: NodeContext): View {
     return { value, axes: plain(value, batch).axes.slice(0, 2) };
   }
   const what = 'maps or vectors that differ along the joined axis alone';
-  throw nodeError(node, what, [views.map((view) => shownDims(context, view)), `axis ${String(axis)}`]);
+  throw nodeError(node, what, [
+    views.map((view) => shownDims(context, view)),
+    `axis ${String(axis)}`,
+  ]);
 }
 
 /** A vector (N, F) as maps of one cell. */
@@ -78,7 +80,9 @@ function joined(
   const shape = [...(inputs[0]?.shape ?? [])];
   shape[own - 1] = inputs.reduce((sum, input) => sum + (input.shape[own - 1] ?? 1), 0);
   const fits = views.every((view, i) => {
-    const others = view.axes.every((atoms, k) => k === axis || sameAtoms(atoms, first.axes[k] ?? []));
+    const others = view.axes.every(
+      (atoms, k) => k === axis || sameAtoms(atoms, first.axes[k] ?? []),
+    );
     const rest = inputs[i]?.shape.every((size, k) => k === own - 1 || size === shape[k]);
     const along = isWhole(view, view.axes[axis] ?? [], own);
     return view.axes.length === first.axes.length && others && rest === true && along;
@@ -123,7 +127,11 @@ function lowerPad(context: NodeContext): View {
   }
   const x = cellsOf(viewInput(context, 0), context.batch);
   const rank = x.axes.length;
-  const pads = listInput(context, 1, intsAttribute(node, 'pads') ?? intsAttribute(node, 'paddings'));
+  const pads = listInput(
+    context,
+    1,
+    intsAttribute(node, 'pads') ?? intsAttribute(node, 'paddings'),
+  );
   const given = listInput(context, 3, undefined);
   const axes = given?.map((axis) => axisOf(node, axis, rank)) ?? [...x.axes.keys()];
   const value = node.opset < 11 ? floatAttribute(node, 'value', 0) : number(context, 2);
@@ -141,7 +149,12 @@ function lowerPad(context: NodeContext): View {
     const size = lengthOf(view.axes[axis] ?? []);
     const [start, end] = [Math.max(-before, 0), size - Math.max(-after, 0)];
     const length = Math.max(end - start, 0);
-    return take(context, view, axis, Array.from({ length }, (_, i) => start + i));
+    return take(
+      context,
+      view,
+      axis,
+      Array.from({ length }, (_, i) => start + i),
+    );
   }, x);
   return around
     .filter(({ before, after }) => before > 0 || after > 0)
@@ -174,7 +187,9 @@ function padded(
     throw nodeError(node, `pads up to ${String(most)}, as the size allows`, [before, after]);
   }
   const shape = x.shape.map((one, i) => (i === own - 1 ? one + before + after : one));
-  const axes = view.axes.map((atoms, k) => (k === axis ? whole(own, size + before + after) : atoms));
+  const axes = view.axes.map((atoms, k) =>
+    k === axis ? whole(own, size + before + after) : atoms,
+  );
   if (own === 1) {
     if (mode !== 'constant') throw nodeError(node, 'mode = constant for channels', mode);
     return { value: moreChannels(context, x, before, shape, value), axes };

@@ -21,8 +21,12 @@ export const LOWER_POINTWISE: Readonly<Record<string, Lower>> = {
   Gelu: lowerGelu,
   Swish: lowerSwish,
   HardSigmoid: (context) =>
-    activated(context, 'hard_sigmoid', { alpha: number(context, 'alpha', 0.2), beta: number(context, 'beta', 0.5) }),
-  LeakyRelu: (context) => activated(context, 'leaky_relu', { alpha: number(context, 'alpha', 0.01) }),
+    activated(context, 'hard_sigmoid', {
+      alpha: number(context, 'alpha', 0.2),
+      beta: number(context, 'beta', 0.5),
+    }),
+  LeakyRelu: (context) =>
+    activated(context, 'leaky_relu', { alpha: number(context, 'alpha', 0.01) }),
   Elu: (context) => activated(context, 'elu', { alpha: number(context, 'alpha', 1) }),
   Celu: (context) => activated(context, 'celu', { alpha: number(context, 'alpha', 1) }),
   Selu: (context) =>

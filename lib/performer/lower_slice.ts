@@ -11,7 +11,16 @@ import {
 } from './lower_context.js';
 import type { Field, NetValue, Range, StepOp } from './network.js';
 import { nodeError } from './onnx_error.js';
-import { coalesce, indexAlong, lengthOf, ownAxis, regroup, whole, type Atom, type View } from './view.js';
+import {
+  coalesce,
+  indexAlong,
+  lengthOf,
+  ownAxis,
+  regroup,
+  whole,
+  type Atom,
+  type View,
+} from './view.js';
 
 /** Nodes that take some indices of axes. */
 export const LOWER_SLICE: Readonly<Record<string, Lower>> = {
@@ -65,8 +74,7 @@ function lowerSplit(context: NodeContext): View[] {
   const count = given?.length ?? intAttribute(node, 'num_outputs', node.outputs.length);
   const each = Math.ceil(size / count);
   const sizes =
-    given ??
-    Array.from({ length: count }, (_, i) => Math.min(each, Math.max(size - i * each, 0)));
+    given ?? Array.from({ length: count }, (_, i) => Math.min(each, Math.max(size - i * each, 0)));
   const total = sizes.reduce((sum, one) => sum + one, 0);
   if (total !== size || sizes.length < node.outputs.length || sizes.some((one) => one < 1)) {
     throw nodeError(node, `sizes >= 1 that add up to ${String(size)}`, sizes);
@@ -88,7 +96,12 @@ function lowerGather(context: NodeContext): View {
   // Exporters write a tensor taken as it is with other sizes (as_strided) as indices 0, 1, 2 ...
   const dims = x.axes.map(lengthOf);
   const asItIs = indices?.data.length === size && indices.data.every((index, i) => index === i);
-  const grouped = asItIs && regroup(x.axes, dims.flatMap((n, i) => (i === axis ? indices.dims : n)));
+  const grouped =
+    asItIs &&
+    regroup(
+      x.axes,
+      dims.flatMap((n, i) => (i === axis ? indices.dims : n)),
+    );
   if (grouped) return { ...x, axes: grouped };
   if (!indices || indices.dims.length > 1) {
     throw nodeError(node, 'an index or a list of them known at load', indices?.dims);

@@ -130,12 +130,7 @@ function pairAttribute(node: OnnxNode, name: string, fallback: YX | undefined): 
   throw nodeError(node, `two ${name} >= 1`, given);
 }
 
-function outputSizes(
-  node: OnnxNode,
-  window: Window,
-  [H, W]: YX,
-  ceil: boolean,
-): YX {
+function outputSizes(node: OnnxNode, window: Window, [H, W]: YX, ceil: boolean): YX {
   const { stride, pad } = window;
   const kernel = extent(window);
   const [top, left, bottom, right] = pad;

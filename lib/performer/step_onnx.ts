@@ -83,7 +83,11 @@ function write(w: Writing, op: StepOp): string {
     case 'concat':
       return builder.node('Concat', name, inputs, { axis: 1 });
     case 'resize':
-      return stretch({ ...w, x: stretch({ ...w, name: `${name}.tall` }, 2, op.rows) }, 3, op.columns);
+      return stretch(
+        { ...w, x: stretch({ ...w, name: `${name}.tall` }, 2, op.rows) },
+        3,
+        op.columns,
+      );
     case 'pad':
       return writePad(w, op);
     case 'slice':
@@ -190,15 +194,25 @@ function stretch({ builder, name, x }: Writing, axis: 2 | 3, table: ResizeTable)
   const dims = axis === 2 ? [1, 1, table.low.length, 1] : [1, 1, 1, table.low.length];
   const part = (which: 'low' | 'high', shares: Float32Array): string => {
     const weight = builder.weight(`${stem}.${which}.share`, dims, shares);
-    return builder.node('Mul', `${stem}.${which}.part`, [cells(which, `${stem}.${which}.cells`), weight]);
+    return builder.node('Mul', `${stem}.${which}.part`, [
+      cells(which, `${stem}.${which}.cells`),
+      weight,
+    ]);
   };
-  const parts = [part('low', table.share.map((share) => 1 - share)), part('high', table.share)];
+  const parts = [
+    part(
+      'low',
+      table.share.map((share) => 1 - share),
+    ),
+    part('high', table.share),
+  ];
   return builder.node('Add', name, parts);
 }
 
 function writePad(w: Writing, { pad, mode, value }: PadOp): string {
   const { builder, name, x } = w;
-  if (mode === 'wrap') return wrapped({ ...w, x: wrapped({ ...w, name: `${name}.tall` }, 2, pad) }, 3, pad);
+  if (mode === 'wrap')
+    return wrapped({ ...w, x: wrapped({ ...w, name: `${name}.tall` }, 2, pad) }, 3, pad);
   const [top, left, bottom, right] = pad;
   const pads = builder.ints(`${name}.pads`, [0, 0, top, left, 0, 0, bottom, right]);
   const number = builder.weight(`${name}.value`, [], Float32Array.of(value));

@@ -161,9 +161,7 @@ function addLinear(x: Value, op: LinearOp, rectified: boolean, parameter: Parame
 function addConstant(x: Value, op: BinaryConstantOp, parameter: Parameter): Value {
   const constant = parameter('constant', [1, ...op.shape], op.data, { layout: 'maps' });
   const value = maps(x);
-  return op.constantFirst
-    ? binary(constant, value, op.name)
-    : binary(value, constant, op.name);
+  return op.constantFirst ? binary(constant, value, op.name) : binary(value, constant, op.name);
 }
 
 function addTable(

@@ -54,7 +54,7 @@ async function errorOf(file: string, { input, outputs, maps }: Case): Promise<nu
   const wanted = Object.keys(outputs).filter((name) => name !== UNREAD[file]);
   const size = SIZES[file];
   const network = lowerModel(model, {
-    ...(wanted.length > 0 ? { wanted } : {}),
+    wanted: wanted.length > 0 || !maps ? wanted : [maps.name],
     ...(size === undefined ? {} : { size }),
   });
   const length = input.shape.reduce((product, one) => product * one, 1);
@@ -76,7 +76,8 @@ async function errorOf(file: string, { input, outputs, maps }: Case): Promise<nu
       const total = sumAbs === 0 ? sum : Math.abs(sum - sumAbs) / sumAbs;
       worst = Math.max(worst, near, total);
     };
-    for (const name of wanted) compare(name, outputs[name]?.values ?? [], outputs[name]?.sumAbs ?? 0);
+    for (const name of wanted)
+      compare(name, outputs[name]?.values ?? [], outputs[name]?.sumAbs ?? 0);
     if (known) compare(known.name, known.first, known.sumAbs);
   }
   return worst;

@@ -208,7 +208,7 @@ describe('performer: names as views of values', () => {
     const mix = new NetBuilder({ size: 8 });
     const joined = mix.node('Reshape', 'joined', ['image', mix.ints('shape', [3, -1])]);
     mix.node('MatMul', 'z', [joined, mix.weight('w', [128, 4])]);
-    await failure("E_ONNX", /node "joined_node"/, () => lower(mix.spec("z")));
+    await failure('E_ONNX', /node "joined_node"/, () => lower(mix.spec('z')));
   });
 
   it('reads a batch of 1 that the exporter baked into a shape', () => {

@@ -1,71 +1,6 @@
 import type { ModelSpec } from '../../lib/performer/onnx_write.js';
-import { NetBuilder, randomNumbers } from './onnx_models.js';
-
-/** Maps under way: (N, C, H, W). */
-interface Maps {
-  name: string;
-  C: number;
-  H: number;
-  W: number;
-}
-
-/** Random choices and the network that they make. */
-class Draw {
-  readonly net: NetBuilder;
-  readonly next: () => number;
-  #count = 0;
-
-  constructor(
-    seed: number,
-    readonly opset: number,
-    size: number,
-  ) {
-    this.next = randomNumbers(seed * 7919 + 13);
-    this.net = new NetBuilder({ size, opset, seed: seed + 1 });
-  }
-
-  int(low: number, high: number): number {
-    return low + Math.floor(this.next() * (high - low + 1));
-  }
-
-  of<T>(choices: readonly T[]): T {
-    const chosen = choices[this.int(0, choices.length - 1)];
-    if (chosen === undefined) throw new Error('nothing to choose from');
-    return chosen;
-  }
-
-  name(stem: string): string {
-    return `${stem}${String(this.#count++)}`;
-  }
-
-  node(opType: string, inputs: string[], attributes: Parameters<NetBuilder['node']>[3] = {}): string {
-    return this.net.node(opType, this.name(opType.toLowerCase()), inputs, attributes);
-  }
-
-  weight(dims: readonly number[], scale = 1, offset = 0): string {
-    return this.net.weight(this.name('w'), dims, () => offset + scale * this.net.normal());
-  }
-
-  ints(values: readonly number[]): string {
-    return this.net.ints(this.name('i'), values);
-  }
-
-  /** ReduceMean and its kin: axes are an attribute before opset 18. */
-  reduce(opType: string, x: string, axes: number[], keepdims: number): string {
-    const asInput = this.opset >= 18 || opType === 'ReduceSum';
-    return asInput
-      ? this.node(opType, [x, this.ints(axes)], { keepdims })
-      : this.node(opType, [x], { axes, keepdims });
-  }
-
-  conv(x: Maps, O: number, k: number, groups = 1): Maps {
-    const w = this.weight([O, x.C / groups, k, k], Math.sqrt(2 / ((x.C / groups) * k * k)));
-    const pad = (k - 1) / 2;
-    const attributes = { pads: [pad, pad, pad, pad], group: groups, kernel_shape: [k, k] };
-    const inputs = this.next() < 0.5 ? [x.name, w, this.weight([O], 0.1)] : [x.name, w];
-    return { ...x, C: O, name: this.node('Conv', inputs, attributes) };
-  }
-}
+import { Draw, type Maps } from './random_draw.js';
+import { randomNumbers } from './onnx_models.js';
 
 type Block = (draw: Draw, x: Maps) => Maps | undefined;
 
@@ -98,7 +33,12 @@ const windowed: Block = (draw, x) => {
 const grouped: Block = (draw, x) => {
   const divisors = [2, 3, 4, x.C].filter((groups) => x.C % groups === 0);
   const groups = draw.of(divisors);
-  return draw.conv(x, groups === x.C && draw.next() < 0.6 ? x.C : groups * draw.int(1, 3), 3, groups);
+  return draw.conv(
+    x,
+    groups === x.C && draw.next() < 0.6 ? x.C : groups * draw.int(1, 3),
+    3,
+    groups,
+  );
 };
 
 const activated: Block = (draw, x) => {
@@ -111,8 +51,10 @@ const activated: Block = (draw, x) => {
   ]);
   const alpha = { alpha: { float: 0.25 + draw.next() } };
   const inputs = [x.name];
-  if (opType === 'PRelu') inputs.push(draw.weight(draw.of([[x.C, 1, 1], [1], [x.C, x.H, x.W]]), 0.3));
-  if (opType === 'Clip') inputs.push(draw.weight([], 0, -0.5), draw.of([draw.weight([], 0, 1), '']));
+  if (opType === 'PRelu')
+    inputs.push(draw.weight(draw.of([[x.C, 1, 1], [1], [x.C, x.H, x.W]]), 0.3));
+  if (opType === 'Clip')
+    inputs.push(draw.weight([], 0, -0.5), draw.of([draw.weight([], 0, 1), '']));
   if (opType === 'Max' || opType === 'Min') inputs.push(draw.weight([], 0, draw.of([0, 0.5])));
   const takesAlpha = ['HardSigmoid', 'LeakyRelu', 'Elu', 'Celu'].includes(opType);
   const attributes = takesAlpha ? alpha : {};
@@ -128,7 +70,17 @@ const powers: Block = (draw, x) => {
 };
 
 const withConstant: Block = (draw, { C, H, W, name }) => {
-  const shapes = [[], [1], [C, 1, 1], [1, C, 1, 1], [1, 1, H, W], [C, H, W], [H, 1], [W], [1, C, H, 1]];
+  const shapes = [
+    [],
+    [1],
+    [C, 1, 1],
+    [1, C, 1, 1],
+    [1, 1, H, W],
+    [C, H, W],
+    [H, 1],
+    [W],
+    [1, C, H, 1],
+  ];
   const opType = draw.of(['Add', 'Sub', 'Mul', 'Div', 'Max', 'Min']);
   const far = opType === 'Div' ? 3 : 0;
   const inputs = [name, draw.weight(draw.of(shapes), 0.5, far)];
@@ -140,7 +92,16 @@ const branches: Block = (draw, x) => {
   const other = draw.conv(x, x.C, draw.of([1, 3]));
   const opType = draw.of(['Add', 'Sub', 'Mul', 'Max', 'Min', 'Sum', 'Mean']);
   const more = opType === 'Sum' || opType === 'Max' || opType === 'Mean' ? [x.name] : [];
-  return { ...x, name: draw.node(opType, [...draw.of([[x.name, other.name], [other.name, x.name]]), ...more]) };
+  return {
+    ...x,
+    name: draw.node(opType, [
+      ...draw.of([
+        [x.name, other.name],
+        [other.name, x.name],
+      ]),
+      ...more,
+    ]),
+  };
 };
 
 const excited: Block = (draw, x) => {
@@ -152,7 +113,16 @@ const excited: Block = (draw, x) => {
   const narrow = draw.conv(cell, draw.int(1, 4), 1);
   const wide = draw.conv({ ...narrow, name: draw.node('Relu', [narrow.name]) }, x.C, 1);
   const gate = draw.node(draw.of(['Sigmoid', 'HardSigmoid']), [wide.name]);
-  return { ...x, name: draw.node('Mul', draw.of([[x.name, gate], [gate, x.name]])) };
+  return {
+    ...x,
+    name: draw.node(
+      'Mul',
+      draw.of([
+        [x.name, gate],
+        [gate, x.name],
+      ]),
+    ),
+  };
 };
 
 const attended: Block = (draw, x) => {
@@ -176,7 +146,13 @@ const bordered: Block = (draw, x) => {
 
 const normalised: Block = (draw, x) => {
   if (x.H * x.W < 4 || x.C < 2) return undefined;
-  const kind = draw.of(['batch', 'lrn', 'instance', 'group', ...(draw.opset >= 17 ? ['last', 'all'] : [])]);
+  const kind = draw.of([
+    'batch',
+    'lrn',
+    'instance',
+    'group',
+    ...(draw.opset >= 17 ? ['last', 'all'] : []),
+  ]);
   if (kind === 'batch') return { ...x, name: draw.net.batchNorm(x.name, draw.name('bn'), x.C) };
   if (kind === 'lrn') return { ...x, name: draw.node('LRN', [x.name], { size: 3, alpha: 0.1 }) };
   const numbers = (dims: number[]): string[] => [draw.weight(dims, 0.3, 1), draw.weight(dims, 0.3)];
@@ -184,7 +160,15 @@ const normalised: Block = (draw, x) => {
     return { ...x, name: draw.node('InstanceNormalization', [x.name, ...numbers([x.C])]) };
   }
   if (kind === 'all') {
-    const inputs = [x.name, ...numbers(draw.of([[x.C, x.H, x.W], [x.C, 1, 1]]))];
+    const inputs = [
+      x.name,
+      ...numbers(
+        draw.of([
+          [x.C, x.H, x.W],
+          [x.C, 1, 1],
+        ]),
+      ),
+    ];
     return { ...x, name: draw.node('LayerNormalization', inputs, { axis: draw.of([1, -3]) }) };
   }
   if (kind === 'last') {
@@ -205,10 +189,18 @@ const cut: Block = (draw, x) => {
     const first = draw.int(1, x.C - 1);
     const names = [draw.name('part'), draw.name('part')] as const;
     const inputs = [x.name, draw.ints([first, x.C - first])];
-    const made = { opType: 'Split', name: names[0], inputs, outputs: names, attributes: { axis: 1 } };
+    const made = {
+      opType: 'Split',
+      name: names[0],
+      inputs,
+      outputs: names,
+      attributes: { axis: 1 },
+    };
     draw.net.nodes.push(made);
     const other = draw.conv({ ...x, name: names[0], C: first }, 3, 1);
-    const joined = draw.node('Concat', [names[1], other.name, names[1]], { axis: draw.of([1, -3]) });
+    const joined = draw.node('Concat', [names[1], other.name, names[1]], {
+      axis: draw.of([1, -3]),
+    });
     return { ...x, C: 2 * (x.C - first) + 3, name: joined };
   }
   const range = (start: number[], end: number[], axes: number[], steps: number[]): string =>
@@ -300,7 +292,14 @@ function head(draw: Draw, x: Maps): string {
     () => [draw.node('Squeeze', [pooled(), draw.ints([2, 3])]), x.C],
     () => {
       const parts = ['GlobalAveragePool', 'GlobalMaxPool'].map((op) => draw.node(op, [x.name]));
-      return [draw.node('Concat', parts.map((part) => draw.node('Flatten', [part])), { axis: 1 }), 2 * x.C];
+      return [
+        draw.node(
+          'Concat',
+          parts.map((part) => draw.node('Flatten', [part])),
+          { axis: 1 },
+        ),
+        2 * x.C,
+      ];
     },
   ])();
   const weight = draw.weight([F, 7], Math.sqrt(1 / F));
@@ -310,7 +309,9 @@ function head(draw: Draw, x: Maps): string {
   ])();
   const active = draw.node(draw.of(['Relu', 'Tanh', 'LeakyRelu', 'Elu']), [product]);
   const twice = draw.next() < 0.3 ? draw.node('Mul', [active, product]) : active;
-  const logits = draw.node('Gemm', [twice, draw.weight([5, 7], 0.4), draw.weight([5])], { transB: 1 });
+  const logits = draw.node('Gemm', [twice, draw.weight([5, 7], 0.4), draw.weight([5])], {
+    transB: 1,
+  });
   return draw.next() < 0.4 ? draw.node('Softmax', [logits], { axis: draw.of([1, -1]) }) : logits;
 }
 
@@ -322,7 +323,7 @@ export function randomGraph(seed: number): { spec: ModelSpec; size: number; name
   const size = 8 + Math.floor(first() * 8);
   const draw = new Draw(seed, opset, size);
   let x: Maps = { name: 'image', C: 3, H: size, W: size };
-  for (let steps = draw.int(4, 9); steps > 0; ) {
+  for (let steps = draw.int(4, 9); steps > 0;) {
     const next = draw.of(BLOCKS)(draw, x);
     if (!next) continue;
     x = next;
