@@ -1,5 +1,4 @@
 import { expected, show } from '../errors.js';
-import { sizeOf } from '../engine/tensor.js';
 import { foldNode, shapeOf } from './fold.js';
 import { LOWER_ARITHMETIC } from './lower_arithmetic.js';
 import type { Lower, NodeContext } from './lower_context.js';

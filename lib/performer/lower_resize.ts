@@ -3,19 +3,22 @@ import { axisOf } from './fold.js';
 import {
   cellsOf,
   listInput,
+  mapsInput,
   shownDims,
   viewInput,
   type Lower,
   type NodeContext,
 } from './lower_context.js';
+import { WHOLE_AXIS } from './lower_window.js';
 import type { Field, NetValue, ResizeTable } from './network.js';
 import { nodeError } from './onnx_error.js';
-import { isWhole, lengthOf, whole, type View } from './view.js';
+import { isWhole, lengthOf, plain, whole, type View } from './view.js';
 
 /** Nodes that stretch or shrink maps. */
 export const LOWER_RESIZE: Readonly<Record<string, Lower>> = {
   Resize: lowerResize,
   Upsample: lowerResize,
+  WindowMean: lowerWindowMean,
 };
 
 /** How an axis of `size` cells becomes `count` of them. */
@@ -175,4 +178,54 @@ function seen(field: Field, { low, high }: ResizeTable, size: number): Field {
     last = Math.max(last, field.last + (high[i] ?? at) * field.stride - i * stride);
   });
   return { stride, first, last };
+}
+
+/**
+ * Means over windows of rows and columns (adaptive pooling; `rows` and `columns` hold first and count
+ * of each): every cell as often as makes all windows one size, then a plain average.
+ */
+function lowerWindowMean(context: NodeContext): View {
+  const { node, batch } = context;
+  const { x, C } = mapsInput(context, 0);
+  const [rows, columns] = ['rows', 'columns'].map((name) => intsAttribute(node, name) ?? []);
+  const [tall, wide] = [spreadWindows(rows ?? []), spreadWindows(columns ?? [])];
+  if (tall.length * wide.length === 0)
+    throw nodeError(node, 'windows of few sizes', [rows, columns]);
+  const table = (low: Int32Array): ResizeTable => ({
+    low,
+    high: low,
+    share: new Float32Array(low.length),
+  });
+  const [P, Q] = [(rows?.length ?? 0) / 2, (columns?.length ?? 0) / 2];
+  const spread = context.emit({
+    op: { kind: 'resize', rows: table(tall), columns: table(wide) },
+    inputs: [x],
+    shape: [C, tall.length, wide.length],
+    field: undefined,
+  });
+  const kernel = [tall.length / P, wide.length / Q] as const;
+  const window = { ...WHOLE_AXIS, kernel, stride: kernel };
+  const value = context.emit({
+    op: { kind: 'avgpool', ceil: false, countIncludePad: false, ...window },
+    inputs: [spread],
+    shape: [C, P, Q],
+    field: undefined,
+  });
+  return plain(value, batch);
+}
+
+/** Most places of a window. */
+const MAX_WINDOW = 128;
+
+/** Cells of windows, repeated to the least common multiple of their sizes; empty where that is large. */
+function spreadWindows(windows: readonly number[]): Int32Array {
+  const divisor = (a: number, b: number): number => (b === 0 ? a : divisor(b, a % b));
+  const counts = windows.filter((_, i) => i % 2 === 1);
+  const length = counts.reduce((all, n) => (all / divisor(all, n)) * n, 1);
+  if (!(length >= 1 && length <= MAX_WINDOW)) return new Int32Array(0);
+  return Int32Array.from({ length: counts.length * length }, (_, i) => {
+    const window = Math.floor(i / length);
+    const place = Math.floor(((i % length) * (counts[window] ?? 1)) / length);
+    return (windows[2 * window] ?? 0) + place;
+  });
 }

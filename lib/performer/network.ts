@@ -1,6 +1,5 @@
 import type { Shape } from '../engine/tensor.js';
 import type { NodeRef } from './onnx_error.js';
-import type { View } from './view.js';
 
 /** [vertical, horizontal]. */
 export type YX = readonly [number, number];
@@ -200,6 +199,26 @@ export interface Step {
   readonly op: StepOp;
   readonly inputs: readonly NetValue[];
   readonly node: NodeRef;
+}
+
+/**
+ * A factor of one axis of a value: the index along that axis is the sum of `stride` times the index of
+ * each of its factors. Axis 0 is the images, 1 channels or features, 2 rows, 3 columns.
+ */
+export interface Atom {
+  readonly axis: number;
+  readonly size: number;
+  readonly stride: number;
+}
+
+/**
+ * What a tensor of the file is: a value, and for each axis of the tensor the factors of the value's
+ * axes that make it, the outermost first. A Reshape regroups factors, a Transpose permutes axes, and
+ * neither costs anything; factors of size 1 are left out, so an axis of size 1 is an empty list.
+ */
+export interface View {
+  readonly value: NetValue;
+  readonly axes: readonly (readonly Atom[])[];
 }
 
 /** A feed-forward network read from ONNX. */

@@ -1,25 +1,7 @@
 import { sizeOf, type Shape } from '../engine/tensor.js';
-import type { NetValue } from './network.js';
+import type { Atom, NetValue, View } from './network.js';
 
-/**
- * A factor of one axis of a value: the index along that axis is the sum of `stride` times the index of
- * each of its factors. Axis 0 is the images, 1 channels or features, 2 rows, 3 columns.
- */
-export interface Atom {
-  readonly axis: number;
-  readonly size: number;
-  readonly stride: number;
-}
-
-/**
- * What a tensor of the file is: a value, and for each axis of the tensor the factors of the value's
- * axes that make it, the outermost first. A Reshape regroups factors, a Transpose permutes axes, and
- * neither costs anything; factors of size 1 are left out, so an axis of size 1 is an empty list.
- */
-export interface View {
-  readonly value: NetValue;
-  readonly axes: readonly (readonly Atom[])[];
-}
+export type { Atom, View };
 
 /** The axes of a value as it is: (N, C, H, W) or (N, F). */
 export function plain(value: NetValue, batch: number): View {

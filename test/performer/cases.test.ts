@@ -54,7 +54,7 @@ async function errorOf(file: string, { input, outputs, maps }: Case): Promise<nu
   const wanted = Object.keys(outputs).filter((name) => name !== UNREAD[file]);
   const size = SIZES[file];
   const network = lowerModel(model, {
-    ...(wanted.length > 0 ? { wanted } : {}),
+    wanted: wanted.length > 0 || !maps ? wanted : [maps.name],
     ...(size === undefined ? {} : { size }),
   });
   const length = input.shape.reduce((product, one) => product * one, 1);

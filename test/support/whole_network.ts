@@ -125,6 +125,9 @@ function ordered(network: Network, name: string, data: Float32Array, count: numb
   return view ? inFileOrder(view, data, count) : data;
 }
 
+/** Below it the other runtime's own sigmoid and tanh are off by more than 1e-4 of their values. */
+const FLOOR = 1e-3;
+
 /**
  * The tensor that differs most. Differences count relative to the largest value of the tensor, or to a
  * thousandth of the largest that its node reads: what cancels to zero is noise.
@@ -142,7 +145,7 @@ export function furthest(
       if (!b) continue;
       const difference =
         a?.length === b.length ? b.map((value, i) => value - (a[i] ?? NaN)) : [NaN];
-      const error = largest(difference) / Math.max(largest(b), read / 1000);
+      const error = largest(difference) / Math.max(largest(b), read / 1000, FLOOR);
       if (!(error <= worst.error)) worst = { name: `${name} (${opType})`, error };
     }
   }
