@@ -7,7 +7,7 @@ import { inlineExternalData } from './external_data.js';
 import { domainOf, flattenGraph } from './normalise/inline.js';
 import { normalise } from './normalise/normalise.js';
 import { modelError, type NodeRef } from './onnx_error.js';
-import { DimensionSchema, type AttributeProto, type GraphProto } from './onnx_proto.js';
+import { DataType, DimensionSchema, type AttributeProto, type GraphProto } from './onnx_proto.js';
 import type { ModelProto, OperatorSetIdProto, TensorProto, ValueInfoProto } from './onnx_proto.js';
 import { decodeModel } from './onnx_wire.js';
 
@@ -121,15 +121,18 @@ export function parseModel(proto: ModelProto, path: string, fingerprint: string)
     throw modelError('initializers of different names', path, 'a name twice or none');
   }
   const { nodes, initializers } = flattenGraph(proto, graph, opset, opsetOf);
+  const inputs = graph.input.filter(({ name }) => !stored.has(name)).map(parseInput);
   return normalise({
     path,
     opset,
-    inputs: graph.input.filter(({ name }) => !stored.has(name)).map(parseInput),
+    inputs,
     outputs: graph.output.map(({ name }) => name),
     nodes,
     initializers,
     fingerprint,
-    notes: [],
+    notes: inputs
+      .filter(({ elementType }) => elementType === DataType.UINT8)
+      .map(({ name }) => `Input ${show(name)} takes bytes: scale 1, mean 0 and std 1 fit it.`),
   });
 }
 

@@ -16,6 +16,7 @@ function input(dims: ValueSpec['dims'], { type = 1, opType = 'Cast', size = 0 } 
   const tensor = proto.graph?.input[0]?.type?.tensorType;
   if (tensor) tensor.elemType = type;
   const model = parseModel(proto, 'test.onnx', '');
+  expect(model.notes.length).to.equal(type === DataType.UINT8 ? 1 : 0);
   const { value, ...rest } = imageInput(model, model.nodes, size === 0 ? undefined : size);
   return { shape: value.shape, ...rest };
 }

@@ -51,7 +51,7 @@ describe('performer: nodes of other domains', () => {
     );
     const parsed = read(proto);
     expect(parsed.notes).to.deep.equal([
-      '1 quantised activations are computed in float, without their rounding.',
+      '1 quantised activation is computed in float, without the rounding.',
     ]);
     const { op: clip } = lowerModel(parsed).outputs[0]?.step ?? {};
     if (clip?.kind !== 'clip') throw new Error('not clipped');

@@ -283,6 +283,19 @@ describe('performer: graphs that cannot be read', () => {
     await refused(/training_mode/, one('BatchNormalization', { training_mode: 1 }));
   });
 
+  it('refuses batch normalisation of a network in training', async () => {
+    const net = new NetBuilder({ size: 8 });
+    net.batchNorm(net.conv('image', 'x', [4, 3, 3]), 'y', 4);
+    const spec = net.spec('y');
+    const nodes = spec.nodes.map((node) =>
+      node.opType === 'BatchNormalization'
+        ? { ...node, outputs: ['y', 'mean', 'var', 'm', 'v'] }
+        : node,
+    );
+    await refused(/one output for node "y_node".*model\.eval\(\)/s, { ...spec, nodes });
+    expect(lower(spec).outputs[0]?.step?.op.kind).to.equal('affine');
+  });
+
   it('refuses transA, which would mix the images', async () => {
     const net = new NetBuilder({ size: 8 });
     net.gemm(net.node('Flatten', 'flat', ['image']), 'y', [4, 192], { transA: 1 });

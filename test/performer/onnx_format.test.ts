@@ -3,7 +3,10 @@ import { create, toBinary, type MessageInitShape } from '@bufbuild/protobuf';
 import { expect } from 'chai';
 import { lowerModel } from '../../lib/performer/lower.js';
 import {
+  AttributeSchema,
+  AttributeType,
   DataType,
+  GraphSchema,
   ModelSchema,
   TensorSchema,
   type ModelProto,
@@ -159,6 +162,19 @@ describe('performer: broken ONNX files', () => {
       /more than 2000000/,
     );
     expect(process.memoryUsage().rss - start).to.be.lessThan(300e6);
+  });
+
+  it('refuses graphs nested without end', async () => {
+    const { GRAPH } = AttributeType;
+    const inside = changed((model) => {
+      for (let i = 0; i < 40; i++) {
+        const g = model.graph;
+        if (!g) return;
+        const attribute = [create(AttributeSchema, { name: 'then_branch', type: GRAPH, g })];
+        model.graph = create(GraphSchema, { node: [{ opType: 'If', attribute }] });
+      }
+    });
+    await broken(inside, /nested more than 100 deep/);
   });
 
   it('refuses models without graph, nodes or a known opset', async () => {

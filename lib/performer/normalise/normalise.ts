@@ -16,8 +16,9 @@ export function normalise(model: OnnxModel): OnnxModel {
   let result = replaced(model, vendor(model.nodes));
   const dequantised = quantised(new GraphView(result), result.nodes);
   if (dequantised.size > 0) {
-    const count = String(dequantised.size);
-    const note = `${count} quantised activations are computed in float, without their rounding.`;
+    const many = dequantised.size > 1 ? 's are' : ' is';
+    const count = `${String(dequantised.size)} quantised activation${many}`;
+    const note = `${count} computed in float, without the rounding.`;
     result = { ...replaced(result, dequantised), notes: [...result.notes, note] };
   }
   const view = new GraphView(result);
