@@ -82,9 +82,9 @@ function firstVector(way: readonly NetValue[]): NetValue | undefined {
 }
 
 /**
- * The default: a middle layer near the end. Of the layers with at least 10 cells a side (a fourth of a
- * small image), or else of all, the last that nothing bypasses and that is rectified, or else the last
- * that nothing bypasses, or the last.
+ * The default: a middle layer near the end. Of the layers in the later half of the network with at least
+ * 10 cells a side (a fourth of a small image), or else of all, the last that nothing bypasses and that is
+ * rectified, or else the last that nothing bypasses.
  */
 export function propose(network: Network, output: NetValue): Proposal | undefined {
   const layers = explainableLayers(network, output).filter(
@@ -92,12 +92,23 @@ export function propose(network: Network, output: NetValue): Proposal | undefine
   );
   const [, height = 1, width = 1] = network.input.shape;
   const side = Math.min(MIDDLE_SIDE, Math.floor(Math.min(height, width) / 4));
-  const middle = layers.filter(({ shape: [, h = 1, w = 1] }) => Math.min(h, w) >= side);
+  const late = laterHalf(network, output);
+  const middle = layers.filter(
+    (layer) => late.has(layer) && Math.min(...layer.shape.slice(1)) >= side,
+  );
   const layer =
     middle.findLast(isRectified) ?? middle.at(-1) ?? layers.findLast(isRectified) ?? layers.at(-1);
   if (!layer) return undefined;
   const targets = proposeTargets(network, layer, output);
   return { layer, targets, reason: reasonOf(layer, targets) };
+}
+
+/** What follows the first half of the layers with weights. */
+function laterHalf(network: Network, output: NetValue): Set<NetValue> {
+  const used = [...sources(network, [output])];
+  const weighted = used.filter(({ step }) => step && 'weight' in step.op);
+  const middle = weighted[Math.floor((weighted.length - 1) / 2)];
+  return new Set(used.slice(middle ? used.indexOf(middle) : 0));
 }
 
 function isPooled({ step }: NetValue): boolean {

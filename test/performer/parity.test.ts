@@ -36,7 +36,7 @@ async function compare(file: string, bytes: Uint8Array, parity: Parity): Promise
     const images = randomImages(count, size);
     const got = await performer.features(images, count);
     const { layer, targets, output } = performer;
-    const names = [layer.name, ...targets.map(({ name }) => name), output.name];
+    const names = [...new Set([layer.name, ...targets.map(({ name }) => name), output.name])];
     const wanted = await runOnnxRuntime(bytes, images, { count, size, batch: fixedBatch, names });
     const near = (name: string, values: ArrayLike<number> | undefined): void => {
       const error = relativeError(values ?? [], wanted[name] ?? [1]);
