@@ -103,7 +103,9 @@ export class Trainer {
       ...deviceOptions(options),
     });
     if (tail) {
-      await session.write(tail.weights).catch((error: unknown) => {
+      const kept = session.persistent(['frozen']);
+      const used = Object.entries(tail.weights).filter(([name]) => kept.has(name));
+      await session.write(Object.fromEntries(used)).catch((error: unknown) => {
         session.dispose();
         throw error;
       });

@@ -168,7 +168,13 @@ describe('explainer: evaluate', () => {
   afterEach(() => performer.dispose());
 
   const use = <T>(work: (explainer: Explainer) => Promise<T>): Promise<T> =>
-    withExplainer({ performer, images: tiny.images, out: join(folder(), 'run'), filters: 7 }, work);
+    withExplainer(
+      {
+        ...{ performer, images: tiny.images, out: join(folder(), 'run') },
+        ...{ filters: 7, decoder: 'learned' },
+      },
+      work,
+    );
 
   for (const split of [undefined, 'all', 'train', 'validation'] as const) {
     it(`split ${split ?? 'by default'}: agrees with the definitions, key by key`, async () => {

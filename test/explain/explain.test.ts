@@ -30,7 +30,8 @@ describe('explain: one prediction', () => {
     run = join(folder(), 'run');
     photo = join(tiny.images, 'dark', '003.png');
     ({ landmarks } = tiny);
-    const options = { performer, images: tiny.images, out: run, filters: C };
+    const decoder = 'learned' as const;
+    const options = { performer, images: tiny.images, out: run, filters: C, decoder };
     await withExplainer(options, () => undefined);
   });
   afterEach(() => performer.dispose());

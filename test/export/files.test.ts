@@ -88,7 +88,13 @@ describe('export: files of a run', () => {
   afterEach(() => performer.dispose());
 
   const use = <T>(body: (explainer: Explainer) => Promise<T>): Promise<T> =>
-    withExplainer({ performer, images: tiny.images, out: join(folder(), 'run'), filters: 5 }, body);
+    withExplainer(
+      {
+        ...{ performer, images: tiny.images, out: join(folder(), 'run') },
+        ...{ filters: 5, decoder: 'learned' },
+      },
+      body,
+    );
 
   it('safetensors: the names that the documents list, with their shapes', async () => {
     await use(async (explainer) => {

@@ -65,7 +65,7 @@ describe('export: ONNX against onnxruntime', function () {
     options: TrainOptionsInput & { pool?: boolean },
     body: (explainer: Explainer, images: Float32Array, count: number) => Promise<void>,
   ): Promise<void> {
-    const { pool = true, ...rest } = options;
+    const { pool = true, ...rest } = { decoder: 'learned' as const, ...options };
     const tiny = await writeTiny(folder(), { pool });
     const performer = await tinyPerformer(tiny.model);
     const list = (await listImages(tiny.images)).images.slice(0, 5);
@@ -145,6 +145,23 @@ describe('export: ONNX against onnxruntime', function () {
     });
   });
 
+  for (const decoderKernel of [1, 3] as const) {
+    it(`decoder own, kernel ${decoderKernel}: the maps that the later layers read`, async () => {
+      await use({ decoder: 'own', decoderKernel }, async (explainer, images, count) => {
+        const path = join(folder(), 'own.onnx');
+        const { outputs } = await exportOnnx(explainer, path);
+        const { name, channels, height, width } = explainer.performer.site;
+        expect(name).to.equal('pool2');
+        const last = outputs.at(-1);
+        expect(last).to.deep.equal({ name: 'rebuilt_maps', dims: ['N', channels, height, width] });
+        const { layer } = await explainer.performer.features(images, count);
+        const got = await runModel(path, layer, [count, C, N, N]);
+        const { rebuilt } = await explainer.maps(layer, count);
+        expect(relativeError(got['rebuilt_maps']!.data, rebuilt[0]!)).to.be.below(TOLERANCE);
+      });
+    });
+  }
+
   it('is opset 17, tells where it comes from, and gives the same bytes twice', async () => {
     await use({}, async (explainer) => {
       const [a, b] = ['a.onnx', 'b.onnx'].map((name) => join(folder(), name));
@@ -162,7 +179,11 @@ describe('export: ONNX against onnxruntime', function () {
       expect(metadata.get('layer')).to.equal('conv2_relu');
       expect(JSON.parse(metadata.get('targets') ?? '')).to.deep.equal(['fc1_relu', 'fc2_relu']);
       expect(Number(metadata.get('p'))).to.equal(explainer.p);
-      expect(JSON.parse(metadata.get('network') ?? '')).to.deep.include({ side: N, channels: C });
+      expect(JSON.parse(metadata.get('network') ?? '')).to.deep.include({
+        height: N,
+        width: N,
+        channels: C,
+      });
     });
   });
 

@@ -169,7 +169,6 @@ describe('performer: cuts that are refused', () => {
       ...{ decoder, layer: 'block1_a_bn_relu', targets: ['flat'] },
     });
   });
-  });
 
   it('with the decoder learned: refuses a second pooling', async () => {
     const net = new NetBuilder({ size: 16 });

@@ -41,7 +41,7 @@ describe('report: of a tiny run', () => {
       ]);
       expect(data.explainer).to.have.length(6);
       expect(data.performer).to.have.length(6);
-      expect(data.curves.map(({ lines }) => lines.length)).to.deep.equal([2, 2, 2, 1, 1]);
+      expect(data.curves.map(({ lines }) => lines.length)).to.deep.equal([3, 2, 2, 1, 1]);
       const alive = data.explainer.find(({ dead }) => !dead);
       expect(alive?.spots).to.have.length(8);
       const strengths = alive?.spots.map(({ activation }) => activation) ?? [];
