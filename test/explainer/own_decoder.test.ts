@@ -15,7 +15,10 @@ import { CLASSES, SIDE, tinyPerformer, withExplainer, writeTiny } from './tiny.j
 const SAME = { pads: [1, 1, 1, 1] };
 
 /** Stem, a residual block, a stage of half the size, pooled vector, logits. */
-async function writeResidual(path: string, [H, W] = [SIDE, SIDE]): Promise<string> {
+async function writeResidual(
+  path: string,
+  [H, W]: readonly [number, number] = [SIDE, SIDE],
+): Promise<string> {
   const net = new NetBuilder({ size: SIDE, seed: 4 });
   const stem = net.relu(net.conv('image', 'stem', [6, 3, 3], { ...SAME, strides: [2, 2] }));
   const inner = net.relu(net.conv(stem, 'inner', [8, 6, 3], SAME));
@@ -25,7 +28,7 @@ async function writeResidual(path: string, [H, W] = [SIDE, SIDE]): Promise<strin
   const pooled = net.node('GlobalAveragePool', 'pooled', [last]);
   net.gemm(net.node('Flatten', 'flat', [pooled]), 'logits', [2, 10]);
   const spec = net.spec('logits');
-  const inputs = [{ name: 'image', dims: ['N', 3, H ?? SIDE, W ?? SIDE] }];
+  const inputs = [{ name: 'image', dims: ['N', 3, H, W] }];
   await writeFile(path, encodeModel({ ...spec, inputs }));
   const numbers = { mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25], scale: 1 / 255 };
   const sidecar = { size: SIDE, ...numbers, channels: 'RGB', classes: CLASSES };
