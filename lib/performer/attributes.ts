@@ -1,6 +1,6 @@
 import { nodeError } from './onnx_error.js';
 import { AttributeType, type AttributeProto } from './onnx_proto.js';
-import type { OnnxNode } from './onnx_read.js';
+import type { OnnxNode } from './onnx_model.js';
 import { readTensor, type Constant } from './onnx_tensor.js';
 
 /** The attribute, checked to be of `type` (0 in models older than IR 2: any). */

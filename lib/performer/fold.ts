@@ -2,7 +2,7 @@ import { ELEMENTWISE } from './fold/elementwise.js';
 import { MAKES } from './fold/make.js';
 import { MOVES } from './fold/move.js';
 import type { Fold, Inputs } from './fold/walk.js';
-import type { OnnxNode } from './onnx_read.js';
+import type { OnnxNode } from './onnx_model.js';
 import type { Constant } from './onnx_tensor.js';
 
 export {

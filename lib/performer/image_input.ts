@@ -3,7 +3,7 @@ import { sizeOf, type Shape } from '../engine/tensor.js';
 import type { NetValue } from './network.js';
 import { modelError } from './onnx_error.js';
 import { DataType } from './onnx_proto.js';
-import type { Dimension, OnnxInput, OnnxModel, OnnxNode } from './onnx_read.js';
+import type { Dimension, OnnxInput, OnnxModel, OnnxNode } from './onnx_model.js';
 import { isFloatType } from './onnx_tensor.js';
 
 /** Grey, colour, and colour with a fourth channel. */

@@ -20,7 +20,7 @@ import { branchNodes } from './normalise/inline.js';
 import { modelError, nodeError } from './onnx_error.js';
 import { orderNodes } from './onnx_graph.js';
 import { readTensor, storedLength, type Constant } from './onnx_tensor.js';
-import type { OnnxModel, OnnxNode } from './onnx_read.js';
+import type { OnnxModel, OnnxNode } from './onnx_model.js';
 import { dimsOf, plain, type View } from './view.js';
 
 const LOWER: Readonly<Record<string, Lower>> = {

@@ -2,7 +2,7 @@ import { sizeOf } from '../engine/tensor.js';
 import type { Draft } from './lower_context.js';
 import type { NetValue, Step } from './network.js';
 import { nodeError } from './onnx_error.js';
-import type { OnnxNode } from './onnx_read.js';
+import type { OnnxNode } from './onnx_model.js';
 import { isVector, lengthOf, permutationOf, plain, sameAtoms, type View } from './view.js';
 
 /** A value whose name is known when its node is done. */

@@ -9,7 +9,7 @@ import {
 } from './lower_context.js';
 import type { Field, NetValue, PoolOp, Sides, Window, YX } from './network.js';
 import { nodeError } from './onnx_error.js';
-import type { OnnxNode } from './onnx_read.js';
+import type { OnnxNode } from './onnx_model.js';
 import { plain, type View } from './view.js';
 
 /** Conv and pooling nodes. */

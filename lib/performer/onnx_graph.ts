@@ -1,6 +1,6 @@
 import { show } from '../errors.js';
 import { modelError, nodeError } from './onnx_error.js';
-import type { OnnxModel, OnnxNode } from './onnx_read.js';
+import type { OnnxModel, OnnxNode } from './onnx_model.js';
 
 /**
  * The nodes that `wanted` values need, each after its inputs. A value that nobody computes, a value

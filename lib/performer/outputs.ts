@@ -1,7 +1,7 @@
 import { PartlensError } from '../errors.js';
 import { lowerModel, type LowerOptions } from './lower.js';
 import { modelError } from './onnx_error.js';
-import type { OnnxModel } from './onnx_read.js';
+import type { OnnxModel } from './onnx_model.js';
 
 /** Nodes between an output and a value that can be read in its stead. */
 const MAX_STEPS = 16;

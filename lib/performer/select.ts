@@ -1,7 +1,7 @@
 import { expected, PartlensError, show } from '../errors.js';
 import { bridge, features } from './cut.js';
 import { ancestors, isMaps, type NetValue, type Network, type PoolOp } from './network.js';
-import type { OnnxModel } from './onnx_read.js';
+import type { OnnxModel } from './onnx_model.js';
 import {
   explainableLayers,
   mapsProblem,

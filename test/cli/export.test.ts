@@ -29,7 +29,7 @@ describe('partlens: export', () => {
     const onnx = await write('a.onnx');
     expect(onnx).to.include({ code: 0, stderr: '' });
     expect(onnx.stdout).to.match(/a\.onnx: 0\.0 MB\n {2}from features \(N, 6, 8, 8\)\n {2}to /);
-    expect(onnx.stdout).to.include('x_enc (N, 5, 4, 4), rebuilt_1 (N, 12), rebuilt_2 (N, 10)\n');
+    expect(onnx.stdout).to.include('x_enc (N, 5, 4, 4), rebuilt_maps (N, 6, 4, 4)\n');
     const fused = await write('b.onnx', '--fused');
     expect(fused.stdout).to.match(
       /from image \(N, 3, 16, 16\)\n {2}to .*masked_maps \(N, 5, 8, 8\)\n$/,
@@ -41,7 +41,7 @@ describe('partlens: export', () => {
       const model = decodeModel(await readFile(join(folder(), name)), name);
       expect(model.graph?.input.map((value) => value.name)).to.deep.equal([input]);
     }
-    expect((await write('c.safetensors')).stdout).to.match(/c\.safetensors: 13 tensors\n$/);
+    expect((await write('c.safetensors')).stdout).to.match(/c\.safetensors: 11 tensors\n$/);
     const { tensors } = await readSafetensors(join(folder(), 'c.safetensors'));
     expect(tensors).to.include.keys('conv_interp_2.weight', 'mix.w_p');
     const npz = await write('d.npz', '--images', join(tiny.images, 'dark'), tiny.images);

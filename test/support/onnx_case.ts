@@ -2,7 +2,7 @@ import { create, toBinary, type MessageInitShape } from '@bufbuild/protobuf';
 import type { AttributeProto, TensorProto } from '../../lib/performer/onnx_proto.js';
 import { DataType, ModelSchema, TensorSchema } from '../../lib/performer/onnx_proto.js';
 import { orderNodes } from '../../lib/performer/onnx_graph.js';
-import type { OnnxModel, OnnxNode } from '../../lib/performer/onnx_read.js';
+import type { OnnxModel, OnnxNode } from '../../lib/performer/onnx_model.js';
 import type { Constant } from '../../lib/performer/onnx_tensor.js';
 import { attributeOf, type AttributeValue } from '../../lib/performer/onnx_write.js';
 import { loadOnnxRuntime } from './onnxruntime.js';

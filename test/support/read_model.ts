@@ -1,7 +1,8 @@
 import { toBinary } from '@bufbuild/protobuf';
 import { expect } from 'chai';
 import { ModelSchema, type ModelProto } from '../../lib/performer/onnx_proto.js';
-import { parseModel, type OnnxModel } from '../../lib/performer/onnx_read.js';
+import { parseModel } from '../../lib/performer/onnx_read.js';
+import type { OnnxModel } from '../../lib/performer/onnx_model.js';
 import { buildModel } from '../../lib/performer/onnx_write.js';
 import { run, writeRead } from './onnx_case.js';
 import { NetBuilder, randomNumbers } from './onnx_models.js';

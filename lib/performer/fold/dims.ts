@@ -1,7 +1,7 @@
 import { sizeOf, type Shape } from '../../engine/tensor.js';
 import { intAttribute, intsAttribute } from '../attributes.js';
 import { nodeError } from '../onnx_error.js';
-import type { OnnxNode } from '../onnx_read.js';
+import type { OnnxNode } from '../onnx_model.js';
 import { intConstant, type Constant } from '../onnx_tensor.js';
 
 /** The Shape op over sizes `dims`, with `start` and `end` of opset 15. */

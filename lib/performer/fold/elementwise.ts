@@ -1,7 +1,7 @@
 import { sameShape, type Shape } from '../../engine/tensor.js';
 import { floatAttribute, intAttribute } from '../attributes.js';
 import { DataType } from '../onnx_proto.js';
-import type { OnnxNode } from '../onnx_read.js';
+import type { OnnxNode } from '../onnx_model.js';
 import { constant, isFloatType, type Constant } from '../onnx_tensor.js';
 import { broadcastDims } from './dims.js';
 import { broadcastTables, checkSize, like, need, walk, type Fold, type Inputs } from './walk.js';

@@ -8,7 +8,7 @@ import {
 } from '../attributes.js';
 import { nodeError } from '../onnx_error.js';
 import { DataType } from '../onnx_proto.js';
-import type { OnnxNode } from '../onnx_read.js';
+import type { OnnxNode } from '../onnx_model.js';
 import { constant, intConstant, type Constant } from '../onnx_tensor.js';
 import { axesOf, axisOf, shapeOf } from './dims.js';
 import { roundHalfEven } from './elementwise.js';

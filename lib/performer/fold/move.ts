@@ -1,7 +1,7 @@
 import { sizeOf } from '../../engine/tensor.js';
 import { floatAttribute, intAttribute, intsAttribute, stringAttribute } from '../attributes.js';
 import { nodeError } from '../onnx_error.js';
-import type { OnnxNode } from '../onnx_read.js';
+import type { OnnxNode } from '../onnx_model.js';
 import type { Constant } from '../onnx_tensor.js';
 import {
   axesOf,

@@ -1,6 +1,6 @@
 import { sizeOf, type Shape } from '../../engine/tensor.js';
 import { nodeError } from '../onnx_error.js';
-import type { OnnxNode } from '../onnx_read.js';
+import type { OnnxNode } from '../onnx_model.js';
 import { constant, type Constant } from '../onnx_tensor.js';
 
 export type Inputs = readonly (Constant | undefined)[];

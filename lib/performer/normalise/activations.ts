@@ -1,5 +1,5 @@
 import { floatAttribute } from '../attributes.js';
-import type { OnnxNode } from '../onnx_read.js';
+import type { OnnxNode } from '../onnx_model.js';
 import { hasFactors, multiplesOf, productOf } from './product.js';
 import { near, otherInput, replacement, type GraphView, type Replacements } from './view.js';
 

@@ -2,7 +2,7 @@ import { show } from '../../errors.js';
 import { modelError, nodeError } from '../onnx_error.js';
 import type { AttributeProto, FunctionProto, GraphProto, ModelProto } from '../onnx_proto.js';
 import type { NodeProto, OperatorSetIdProto, TensorProto } from '../onnx_proto.js';
-import type { OnnxBranch, OnnxNode } from '../onnx_read.js';
+import type { OnnxBranch, OnnxNode } from '../onnx_model.js';
 
 /** Nodes that calls and branches may come to: functions that call one twice double themselves. */
 const MAX_NODES = 2 ** 18;

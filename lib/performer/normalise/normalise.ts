@@ -1,4 +1,4 @@
-import type { OnnxModel } from '../onnx_read.js';
+import type { OnnxModel } from '../onnx_model.js';
 import { activations } from './activations.js';
 import { norms } from './norms.js';
 import { quantised } from './quantised.js';

@@ -1,5 +1,5 @@
 import { floatAttribute, intAttribute, intsAttribute } from '../attributes.js';
-import type { OnnxNode } from '../onnx_read.js';
+import type { OnnxNode } from '../onnx_model.js';
 import { hasFactors, productOf } from './product.js';
 import { otherInput, replacement, type GraphView, type Replacements } from './view.js';
 

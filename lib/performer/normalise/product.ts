@@ -1,4 +1,4 @@
-import type { OnnxNode } from '../onnx_read.js';
+import type { OnnxNode } from '../onnx_model.js';
 import type { GraphView } from './view.js';
 
 /** scale * factors[0] * factors[1] * ... */

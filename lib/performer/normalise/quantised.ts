@@ -1,7 +1,7 @@
 import { intAttribute } from '../attributes.js';
 import { QUANTISED } from '../fold/make.js';
 import { DataType } from '../onnx_proto.js';
-import type { OnnxNode } from '../onnx_read.js';
+import type { OnnxNode } from '../onnx_model.js';
 import { replacement, type GraphView, type Replacements } from './view.js';
 
 /**

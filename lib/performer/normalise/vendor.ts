@@ -1,6 +1,6 @@
 import { floatAttribute, floatsAttribute, stringAttribute } from '../attributes.js';
 import { nodeError } from '../onnx_error.js';
-import type { OnnxNode } from '../onnx_read.js';
+import type { OnnxNode } from '../onnx_model.js';
 import type { AttributeValue } from '../onnx_write.js';
 import { replacement, type Replacements } from './view.js';
 

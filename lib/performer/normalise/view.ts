@@ -1,7 +1,7 @@
 import { PartlensError } from '../../errors.js';
 import { sizeOf } from '../../engine/tensor.js';
 import { foldNode } from '../fold.js';
-import type { OnnxModel, OnnxNode } from '../onnx_read.js';
+import type { OnnxModel, OnnxNode } from '../onnx_model.js';
 import { readTensor, storedLength, type Constant } from '../onnx_tensor.js';
 import { attributeOf, type AttributeValue } from '../onnx_write.js';
 

@@ -1,6 +1,6 @@
 import { intAttribute, intsAttribute } from '../attributes.js';
 import { broadcastTables, upTo, walk } from '../fold/walk.js';
-import type { OnnxNode } from '../onnx_read.js';
+import type { OnnxNode } from '../onnx_model.js';
 import type { Constant } from '../onnx_tensor.js';
 import { replacement, type GraphView, type Replacements } from './view.js';
 
