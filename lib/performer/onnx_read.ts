@@ -1,4 +1,4 @@
-import type { Dimension, OnnxBranch, OnnxInput, OnnxModel, OnnxNode } from './onnx_model.js';
+import type { Dimension, OnnxInput, OnnxModel } from './onnx_model.js';
 import { createHash } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
 import { setImmediate } from 'node:timers/promises';
@@ -7,9 +7,9 @@ import { isSystemError, PartlensError, show } from '../errors.js';
 import { inlineExternalData } from './external_data.js';
 import { domainOf, flattenGraph } from './normalise/inline.js';
 import { normalise } from './normalise/normalise.js';
-import { modelError, type NodeRef } from './onnx_error.js';
-import { DataType, DimensionSchema, type AttributeProto, type GraphProto } from './onnx_proto.js';
-import type { ModelProto, OperatorSetIdProto, TensorProto, ValueInfoProto } from './onnx_proto.js';
+import { modelError } from './onnx_error.js';
+import { DataType, DimensionSchema, type GraphProto } from './onnx_proto.js';
+import type { ModelProto, OperatorSetIdProto, ValueInfoProto } from './onnx_proto.js';
 import { decodeModel } from './onnx_wire.js';
 
 /** Opsets of the default domain that are read. */

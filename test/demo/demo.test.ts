@@ -41,7 +41,8 @@ async function scores(result: DemoResult): Promise<void> {
 
 /** The exported network in the engine and in onnxruntime, on drawn pictures. */
 async function parity({ model, pictures }: DemoResult): Promise<Record<string, number>> {
-  const performer = await loadPerformer(model, { ...DEVICE });
+  const targets = ['fc5_relu', 'fc6_relu'];
+  const performer = await loadPerformer(model, { ...DEVICE, targets });
   try {
     const { images } = await listImages(pictures);
     const some = images.filter((_, i) => i % 25 === 0);
@@ -53,8 +54,8 @@ async function parity({ model, pictures }: DemoResult): Promise<Record<string, n
         ...options,
         names: wanted,
       });
-      const { layer, targets, output } = await performer.features(batch.pixels, some.length);
-      [layer, ...targets, output].forEach((ours, i) => {
+      const got = await performer.features(batch.pixels, some.length);
+      [got.layer, ...got.targets, got.output].forEach((ours, i) => {
         const name = wanted[i] ?? '';
         errors[name] = relativeError(ours, theirs[name] ?? new Float32Array(0));
       });

@@ -213,7 +213,9 @@ describe('session: refusals', () => {
       await failure('E_ARGUMENT', /\[run\] Expected input x for main but received "nothing"/, () =>
         session.run('main', { fetch: ['y'] }),
       );
-      await failure('E_ARGUMENT', /parameter or state .* received "x"/, () => session.read(['x']));
+      await failure('E_ARGUMENT', /parameter, state or frozen tensor .* received "x"/, () =>
+        session.read(['x']),
+      );
       await failure('E_ARGUMENT', /parameter or state .* received "v"/, () =>
         session.write({ v: inputs.x }),
       );

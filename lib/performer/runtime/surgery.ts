@@ -228,6 +228,7 @@ function modelOf({ model, graph }: ModelIndex, parts: Parts): ModelProto {
     producerVersion: model.producerVersion,
     metadataProps: model.metadataProps,
     opsetImport: model.opsetImport,
+    functions: model.functions,
     graph: create(GraphSchema, {
       name: graph.name === '' ? 'graph' : graph.name,
       node: [...parts.nodes],
