@@ -216,7 +216,7 @@ describe('session: refusals', () => {
       await failure('E_ARGUMENT', /parameter, state or frozen tensor .* received "x"/, () =>
         session.read(['x']),
       );
-      await failure('E_ARGUMENT', /parameter or state .* received "v"/, () =>
+      await failure('E_ARGUMENT', /parameter, state or frozen tensor .* received "v"/, () =>
         session.write({ v: inputs.x }),
       );
       await failure('E_ARGUMENT', /other/, () => session.profile('other'));
