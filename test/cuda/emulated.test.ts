@@ -55,7 +55,7 @@ function skipWithout(context: Mocha.Context): void {
 }
 
 describe('CUDA kernels, emulated', function () {
-  this.timeout(600_000);
+  this.timeout(1_200_000);
 
   it('op tests, golden fixtures, fusion and determinism on the CUDA backend', async function () {
     skipWithout(this);
@@ -139,7 +139,7 @@ async function searched(bug: PlantedBug): Promise<() => string> {
 }
 
 describe('planted bugs in CUDA kernels are found', function () {
-  this.timeout(600_000);
+  this.timeout(1_200_000);
   const searches: Promise<() => string>[] = [];
 
   before(async () => {
