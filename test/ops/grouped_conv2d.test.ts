@@ -62,7 +62,8 @@ describe('ops: groupedConv2d', () => {
         pad: [5, 1, 4, 6],
         dilation: [6, 4],
       }),
-      of([2, 32, 20, 20], [32, 3, 3], { groups: 8, pad, relu: true }, { large: true, samples: 3 }),
+      // without ReLU: of so many outputs one lies nearer to its kink than the differences' step
+      of([2, 32, 20, 20], [32, 3, 3], { groups: 8, pad }, { large: true, samples: 3 }),
     ],
   );
 });
