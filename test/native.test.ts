@@ -145,6 +145,7 @@ describe('native: programs', () => {
       ['fewer attributes', /too few attributes for conv2d_forward/, (_, conv) => conv.attrs.pop()],
       ['no stride', /conv2d_forward has a wrong stride/, (_, conv) => setAttr(conv, 0, 0)],
       ['an endless stride', /conv2d_forward reaches too far/, (_, conv) => setAttr(conv, 0, 65536)],
+      ['an unknown end', /conv2d_forward ends in an unknown function/, (_, conv) => setAttr(conv, 7, 99)],
       ['negative padding', /conv2d_forward has a wrong stride/, (_, conv) => setAttr(conv, 2, -1)],
       [
         'a window beside the map',
@@ -186,7 +187,7 @@ describe('native: programs', () => {
         'an output over its input',
         /conv2d_forward y overlaps x/,
         (program, conv) => {
-          const [x, y] = [program.slots[conv.slots[0] ?? -1], program.slots[conv.slots[3] ?? -1]];
+          const [x, y] = [program.slots[conv.slots[0] ?? -1], program.slots[conv.slots[4] ?? -1]];
           if (x && y) y.offset = x.offset;
         },
       ],

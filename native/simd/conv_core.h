@@ -1,6 +1,7 @@
 // Convolution as an implicit matrix product: each tap of the window is an offset into the maps, or
 // into a copy with borders. Forward, backward-data and backward-weight share it.
 #pragma once
+#include "../ops/epilogue.h"
 #include "gemm.h"
 
 namespace partlens {
@@ -210,8 +211,10 @@ static inline Strips strips_of(const Outputs& o, int values) {
 // w in L1.
 static inline void multiply_windows(Device& device, const float* x, long image, int count,
                                     const Window& window, const float* w, const float* bias,
-                                    bool relu, const Outputs& outputs, float* y) {
+                                    bool relu, const Outputs& outputs, float* y,
+                                    const Epilogue& epilogue = {}) {
   const Outputs o = outputs;
+  const Epilogue last_act = epilogue;
   const Window v = window;
   const int fit = 576 / v.lanes;  // blocks whose panels stay in L2
   const int step = fit < 1 ? 1 : fit, together = v.blocks() < step ? v.blocks() : step;
@@ -252,6 +255,11 @@ static inline void multiply_windows(Device& device, const float* x, long image, 
           tile.c =
               y + ((long)n * o.panels + panel) * o.map + o.start + p * o.line + q0 * o.pixel;
           tile_rows(tile, columns, wide);
+        }
+        if (!end) continue;
+        for (int i = 0; i < wide; i++) {
+          last_act.end(y + ((long)n * o.panels + panel + i) * o.map + p0 * o.line + q0 * o.pixel,
+                       ((p1 - p0 - 1) * (long)o.Q + columns) * BLOCK);
         }
       }
     }
