@@ -50,9 +50,9 @@ void end_convolution(Device& device, const PlTensor& y, const PlTensor& residual
   if (activation == 1) return end_with(device, y, residual, Positive{});
   if (activation == 2) return end_with(device, y, residual, Between{alpha, beta});
   switch (activation - 3) {
-#define ACTIVATION(name)                                                         \
-  case ACTIVATION_##name:                                                        \
-    end_with(device, y, residual, Function<ACTIVATION_##name>{alpha, beta});     \
+#define ACTIVATION(name)                                                     \
+  case ACTIVATION_##name:                                                    \
+    end_with(device, y, residual, Function<ACTIVATION_##name>{alpha, beta}); \
     break;
 #include "kinds.def"
 #undef ACTIVATION

@@ -18,9 +18,10 @@ __device__ inline float block_max(float v) {
   return top;
 }
 
-// y = softmax(x), padding 0, of `length` lanes: `channels` of each `pitch` hold features; returns log sum exp(x) to every thread.
+// y = softmax(x), padding 0, of `length` lanes: `channels` of each `pitch` hold features; returns
+// log sum exp(x) to every thread.
 __device__ inline double softmax_row(const float* x, float* y, int length, int channels,
-                                      int pitch) {
+                                     int pitch) {
   float top = -INFINITY;
   for (int f = threadIdx.x; f < length; f += SUM_THREADS) {
     if (f % pitch < channels) top = fmaxf(top, x[f]);

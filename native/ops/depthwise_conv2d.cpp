@@ -107,13 +107,20 @@ template <int STRIDE, int TAPS>
 static void row_kernel(const Row& t, int q, int end) {
   for (; q + PIXELS <= end; q += PIXELS) tile_row<PIXELS, STRIDE, TAPS>(t, q);
   switch (end - q) {
-    case 7: return tile_row<7, STRIDE, TAPS>(t, q);
-    case 6: return tile_row<6, STRIDE, TAPS>(t, q);
-    case 5: return tile_row<5, STRIDE, TAPS>(t, q);
-    case 4: return tile_row<4, STRIDE, TAPS>(t, q);
-    case 3: return tile_row<3, STRIDE, TAPS>(t, q);
-    case 2: return tile_row<2, STRIDE, TAPS>(t, q);
-    case 1: return tile_row<1, STRIDE, TAPS>(t, q);
+    case 7:
+      return tile_row<7, STRIDE, TAPS>(t, q);
+    case 6:
+      return tile_row<6, STRIDE, TAPS>(t, q);
+    case 5:
+      return tile_row<5, STRIDE, TAPS>(t, q);
+    case 4:
+      return tile_row<4, STRIDE, TAPS>(t, q);
+    case 3:
+      return tile_row<3, STRIDE, TAPS>(t, q);
+    case 2:
+      return tile_row<2, STRIDE, TAPS>(t, q);
+    case 1:
+      return tile_row<1, STRIDE, TAPS>(t, q);
   }
 }
 

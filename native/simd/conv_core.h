@@ -207,8 +207,8 @@ static inline Strips strips_of(const Outputs& o, int values) {
 }
 
 // Outputs of `count` images, y: sum of blocks of windows times panels w
-// [panels][blocks][lanes][16]. A task's windows stay in L2 from panel to panel, a panel's stretch of
-// w in L1.
+// [panels][blocks][lanes][16]. A task's windows stay in L2 from panel to panel, a panel's stretch
+// of w in L1.
 static inline void multiply_windows(Device& device, const float* x, long image, int count,
                                     const Window& window, const float* w, const float* bias,
                                     bool relu, const Outputs& outputs, float* y,
@@ -252,8 +252,7 @@ static inline void multiply_windows(Device& device, const float* x, long image, 
         tile.bias = end && bias ? bias + panel * BLOCK : nullptr;
         for (int p = p0; p < p1; p++) {
           tile.a = x + n * image + p * v.line + q0 * v.pixel;
-          tile.c =
-              y + ((long)n * o.panels + panel) * o.map + o.start + p * o.line + q0 * o.pixel;
+          tile.c = y + ((long)n * o.panels + panel) * o.map + o.start + p * o.line + q0 * o.pixel;
           tile_rows(tile, columns, wide);
         }
         if (!end) continue;

@@ -112,7 +112,10 @@ describe('fusion: the end of a convolution', () => {
     }
   }
 
-  const sizes = CONVOLUTIONS['three by three, few channels'] ?? { x: [1, 1, 1, 1], w: [1, 1, 1, 1] };
+  const sizes = CONVOLUTIONS['three by three, few channels'] ?? {
+    x: [1, 1, 1, 1],
+    w: [1, 1, 1, 1],
+  };
   const STAY: Record<string, (x: Value) => Value> = {
     'a function that moves 0': (x) => activation(x, 'sigmoid'),
     'a range without 0': (x) => clip(x, { lo: 1, hi: 2 }),
