@@ -153,9 +153,8 @@ static float* pack_filters(Device& device, const PlTensor& t) {
 struct Frame {
   int first, width;
 };
-static Frame frame_of(const Axis& a) {
-  const int ends[] = {a.at(0, 0), a.at(0, a.taps - 1), a.at(a.count - 1, 0),
-                      a.at(a.count - 1, a.taps - 1)};
+static Frame frame_of(const Axis& a, int q0, int q1) {
+  const int ends[] = {a.at(q0, 0), a.at(q0, a.taps - 1), a.at(q1 - 1, 0), a.at(q1 - 1, a.taps - 1)};
   int low = ends[0], high = ends[0];
   for (const int end : ends) {
     low = end < low ? end : low;
@@ -163,6 +162,43 @@ static Frame frame_of(const Axis& a) {
   }
   return {low, high - low + 1};
 }
+
+// The outputs q0..q1-1 of a row, from a frame that is copied or from the map itself.
+struct Stretch {
+  int q0, q1;
+  bool copied;
+  Frame frame;
+};
+
+constexpr int NARROW_ROW = 40;  // outputs: such rows are copied whole, of others the sides alone
+
+struct Stretches {
+  Stretch all[3];
+  int count = 0;
+  int floats = 0;  // of one row of all frames
+
+  explicit Stretches(const Axis& columns) {
+    int left, right;
+    columns.whole(left, right);
+    const int end = columns.count;
+    const bool framed = columns.taps > 0 && (left > 0 || right < end);
+    if (!framed || end <= NARROW_ROW || left >= right) {
+      add(columns, 0, end, framed);
+      return;
+    }
+    add(columns, 0, left, true);
+    add(columns, left, right, false);
+    add(columns, right, end, true);
+  }
+
+ private:
+  void add(const Axis& columns, int q0, int q1, bool copied) {
+    if (q0 >= q1) return;
+    const Frame frame = copied ? frame_of(columns, q0, q1) : Frame{0, columns.size};
+    all[count++] = {q0, q1, copied, frame};
+    if (copied) floats += frame.width * BLOCK;
+  }
+};
 
 // Row `y` of a map with zeros where the frame reaches over its sides.
 static void frame_row(const float* map, int y, int size, const Frame& f, float* to) {
@@ -196,47 +232,49 @@ static void convolve_maps(Device& device, const Axis& down, const Axis& across,
   const Epilogue e = epilogue;
   const int strip = (STRIP_CELLS + across.count - 1) / across.count;
   const int strips = (rows.count + strip - 1) / strip;
-  int left, right;
-  across.whole(left, right);
-  // Where windows reach over a side, rows are copied with zeros there: a copy costs less than
-  // outputs of fewer taps, one by one.
-  const bool framed = across.taps > 0 && rows.taps > 0 && (left > 0 || right < across.count);
-  const Frame frame = framed ? frame_of(across) : Frame{0, across.size};
-  const int back = rows.advance < 0 ? -rows.advance : rows.advance;
-  const long most = (strip - 1) * (long)rows.stride + (long)(rows.taps - 1) * back + 1;
-  const long copied = (most < rows.size ? most : rows.size) * frame.width * BLOCK;
-  float* copies = framed ? device.scratch(COPY_SLOT, device.threads() * copied) : nullptr;
-  Axis columns = across;
-  columns.first -= frame.first;
-  columns.size = frame.width;
-  const RowKernel kernel = row_kernel_for(columns);
+  // Where windows reach over a side, rows are copied with zeros there: that costs less than outputs
+  // of fewer taps, one by one.
+  const Stretches stretches(across);
+  const int far = rows.advance < 0 ? -rows.advance : rows.advance;
+  const long most = (strip - 1) * (long)rows.stride + (long)(rows.taps - 1) * far + 1;
+  const long lines = rows.taps > 0 ? (most < rows.size ? most : rows.size) : 0;
+  float* copies = device.scratch(COPY_SLOT, device.threads() * lines * stretches.floats + BLOCK);
+  const RowKernel kernel = row_kernel_for(across);
   parallel_for(device, m.images * m.blocks * strips, [=](int task, int worker) {
     const int map = task / strips, block = map % m.blocks, p0 = task % strips * strip;
     const int p1 = p0 + strip < rows.count ? p0 + strip : rows.count;
-    const float* from = m.from + map * m.from_map;
-    Axis met = rows;  // rows of what is read
-    if (framed) {
-      float* copy = copies + worker * copied;
-      int begin, end;
-      met_rows(rows, p0, p1, begin, end);
-      for (int y = begin; y < end; y++) {
-        frame_row(from, y, across.size, frame, copy + (long)(y - begin) * frame.width * BLOCK);
+    float* copy = copies + worker * lines * stretches.floats;
+    for (int k = 0; k < stretches.count; k++) {
+      const Stretch stretch = stretches.all[k];
+      const Frame frame = stretch.frame;
+      const float* from = m.from + map * m.from_map;
+      Axis down = rows, columns = across;  // of what is read
+      if (stretch.copied && rows.taps > 0) {
+        int begin, end;
+        met_rows(rows, p0, p1, begin, end);
+        for (int y = begin; y < end; y++) {
+          frame_row(from, y, across.size, frame, copy + (long)(y - begin) * frame.width * BLOCK);
+        }
+        down.first -= begin;
+        columns.first -= frame.first;
+        columns.size = frame.width;
+        from = copy;
+        copy += lines * frame.width * BLOCK;
       }
-      met.first -= begin;
-      from = copy;
-    }
-    for (int p = p0; p < p1; p++) {
-      Row row = {met,     columns, p,       0,       0,   0,     columns.taps,
-                 nullptr, nullptr, nullptr, m.pixel, m.S, Vec{}, m.relu};
-      rows.met(p, row.r0, row.r1);
-      for (int lane = 0; lane < BLOCK; lane += VL) {
-        row.x = from + lane;
-        row.w = m.w + (long)block * m.R * m.S * BLOCK + lane;
-        row.bias = m.bias ? load(m.bias + block * BLOCK + lane) : Vec{};
-        row.y = m.to + map * m.to_map + p * m.line + lane;
-        kernel(row, 0, columns.count);
+      for (int p = p0; p < p1; p++) {
+        Row row = {down,    columns, p,       0,       0,   0,     columns.taps,
+                   nullptr, nullptr, nullptr, m.pixel, m.S, Vec{}, m.relu};
+        rows.met(p, row.r0, row.r1);
+        float* to = m.to + map * m.to_map + p * m.line;
+        for (int lane = 0; lane < BLOCK; lane += VL) {
+          row.x = from + lane;
+          row.w = m.w + (long)block * m.R * m.S * BLOCK + lane;
+          row.bias = m.bias ? load(m.bias + block * BLOCK + lane) : Vec{};
+          row.y = to + lane;
+          kernel(row, stretch.q0, stretch.q1);
+        }
+        e.end(to + stretch.q0 * (long)BLOCK, (stretch.q1 - stretch.q0) * (long)BLOCK);
       }
-      e.end(m.to + map * m.to_map + p * m.line, (long)columns.count * BLOCK);
     }
   });
 }
