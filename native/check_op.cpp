@@ -284,6 +284,8 @@ class OpCheck {
     require(height <= MAX_SIDE && width + a.stride_w <= 2 * MAX_SIDE &&
                 height * (width + a.stride_w) < MAX_OFFSET / channels,
             "has maps that are too large");
+    // none, ReLU, clip, then the functions
+    require(a.activation >= 0 && a.activation < 3 + ACTIVATIONS, "ends in an unknown function");
   }
 
   void groups(const GroupedConv2dAttrs& a) const {

@@ -60,9 +60,20 @@ static int64_t scratch_bytes(PlDevice* device) {
 // Values are moved as int32, so that no NaN is touched.
 static inline int at_most(int limit, int value) { return value < limit ? value : limit; }
 
+// Three channels: a cell in four stores.
+static void block_picture(const int32_t* host, int32_t* data, int HW) {
+  typedef int32_t Four __attribute__((vector_size(16), aligned(4)));
+  for (int i = 0; i < HW; i++) {
+    Four* cell = reinterpret_cast<Four*>(data + (long)i * BLOCK);
+    cell[0] = Four{host[i], host[HW + i], host[2l * HW + i], 0};
+    for (int k = 1; k < BLOCK / 4; k++) cell[k] = Four{};
+  }
+}
+
 // A block of 16 channels of one image, [C][HW] -> [HW][16], cell by cell: each line of the cache is
 // written once and whole.
 static void block_maps(const int32_t* host, int32_t* data, int lanes, int HW) {
+  if (lanes == 3) return block_picture(host, data, HW);
   for (int i = 0; i < HW; i++) {
     for (int c = 0; c < lanes; c++) data[(long)i * BLOCK + c] = host[(long)c * HW + i];
     for (int c = lanes; c < BLOCK; c++) data[(long)i * BLOCK + c] = 0;

@@ -131,9 +131,7 @@ describe('native: programs', () => {
       [
         'no weight',
         /conv2d_forward expects conv_weight O C R S for w/,
-        (_, conv) => {
-          conv.slots[1] = -1;
-        },
+        (_, conv) => (conv.slots[1] = -1),
       ],
       [
         'maps as weight',
@@ -145,6 +143,7 @@ describe('native: programs', () => {
       ['fewer attributes', /too few attributes for conv2d_forward/, (_, conv) => conv.attrs.pop()],
       ['no stride', /conv2d_forward has a wrong stride/, (_, conv) => setAttr(conv, 0, 0)],
       ['an endless stride', /conv2d_forward reaches too far/, (_, conv) => setAttr(conv, 0, 65536)],
+      ['an unknown end', /an unknown function/, (_, conv) => setAttr(conv, 7, 99)],
       ['negative padding', /conv2d_forward has a wrong stride/, (_, conv) => setAttr(conv, 2, -1)],
       [
         'a window beside the map',
@@ -186,7 +185,7 @@ describe('native: programs', () => {
         'an output over its input',
         /conv2d_forward y overlaps x/,
         (program, conv) => {
-          const [x, y] = [program.slots[conv.slots[0] ?? -1], program.slots[conv.slots[3] ?? -1]];
+          const [x, y] = [program.slots[conv.slots[0] ?? -1], program.slots[conv.slots[4] ?? -1]];
           if (x && y) y.offset = x.offset;
         },
       ],

@@ -46,7 +46,7 @@ def _conv(N: int, C: int, H: int, W: int, O: int, R: int, S: int, stride: tuple[
     sizes = dict(N=N, C=C, H=H, W=W, O=O, R=R, S=S, P=P, Q=Q)
     attrs = dict(stride_h=stride[0], stride_w=stride[1], pad_top=pad[0], pad_left=pad[1],
                  dilation_h=dilation[0], dilation_w=dilation[1], relu=relu, rounded=rounded, round=rounded, peaks=relu)
-    yield case('conv2d_forward', sizes, attrs=attrs, absent=() if relu else ('b',))
+    yield case('conv2d_forward', sizes, attrs=attrs, absent=('residual',) if relu else ('b', 'residual'))
     yield case('conv2d_backward_data', sizes, attrs=attrs)
     yield case('conv2d_backward_weight', sizes, attrs=attrs)
     yield case('conv2d_backward_bias', sizes)
@@ -64,7 +64,7 @@ def _grouped(N: int, C: int, H: int, W: int, O: int, R: int, S: int, groups: int
     name = 'depthwise' if groups == C == O else 'grouped'
     if name == 'grouped':
         attrs['groups'] = groups
-    yield case(f'{name}_conv2d_forward', sizes, attrs=attrs, absent=() if relu else ('b',))
+    yield case(f'{name}_conv2d_forward', sizes, attrs=attrs, absent=('residual',) if relu else ('b', 'residual'))
     yield case(f'{name}_conv2d_backward_data', sizes, attrs=attrs)
 
 

@@ -89,7 +89,7 @@ class _Builder:
         w, b = self.parameters[f'{name}.weight'], self.parameters[f'{name}.bias']
         n = self.s.n
         attrs = self.conv_attrs(rounded=x is not self.c, masked=name.startswith('conv_interp'))
-        return self.p.op('conv2d_forward', x, w, b, attrs=attrs, P=n, Q=n)
+        return self.p.op('conv2d_forward', x, w, b, None, attrs=attrs, P=n, Q=n)
 
     def mask(self, a: Value, read_by_conv: bool) -> tuple[Value, Value]:
         attrs = dict(beta=self.s.beta, round=int(read_by_conv))

@@ -5,6 +5,7 @@
 //        multiprocessors idle; backward weight splits its K (the pixels) over blocks
 //   cost 2 N P Q O C R S flop per pass
 #include "conv2d.h"
+#include "epilogue.h"
 
 namespace partlens {
 namespace cuda {
@@ -20,6 +21,7 @@ void conv2d_forward(Device& device, const conv2d_forward_args& t, const Conv2dAt
   const bool whole = conv2d_forward_wgmma(device, v, f32(t.x), a.rounded, f32(t.w), store) ||
                      product(device, patches, weights, store, v.pixels_out(), v.O, K);
   if (whole && store.peaks.parts) device.leave_peaks(f32(t.y));
+  end_convolution(device, t.y, t.residual, a.activation, a.alpha, a.beta);
 }
 
 }  // namespace cuda

@@ -3,7 +3,7 @@
 //   grid four channels of up to four neighbouring pixels of one row per thread: a tap is read once
 //        for all four
 //   cost 2 R S flop per output; memory bound, neighbouring windows meet in the cache
-#include "../cuda_kernels.h"
+#include "epilogue.h"
 
 namespace partlens {
 namespace cuda {
@@ -95,6 +95,7 @@ void depthwise_conv2d_forward(Device& device, const depthwise_conv2d_forward_arg
   const long steps = (v.Q + PIXELS - 1) / PIXELS;
   for_each(device, t.y.dims[0] * (long)v.P * steps * (v.C / 4),
            DepthwiseForward{f32(t.x), f32(t.w), f32(t.b), f32(t.y), v});
+  end_convolution(device, t.y, t.residual, a.activation, a.alpha, a.beta);
 }
 
 void depthwise_conv2d_backward_data(Device& device, const depthwise_conv2d_backward_data_args& t,

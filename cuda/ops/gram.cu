@@ -7,7 +7,7 @@
 namespace partlens {
 namespace cuda {
 
-static constexpr Conv2dAttrs POINTWISE = {1, 1, 0, 0, 1, 1, 0, 0, 0, 0};
+static constexpr Conv2dAttrs POINTWISE = {1, 1, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0};
 
 // to[f][g] = from[f][g] + from[g][f], zero in the padding
 struct AddTurned {
@@ -29,7 +29,7 @@ void gram_backward(Device& device, const gram_backward_args& t, const NoAttrs&) 
   PlTensor both = t.g;
   both.data = device.scratch<float>(WEIGHT_SLOT, (size_t)D * pitch);
   for_each(device, (long)D * pitch, AddTurned{f32(t.g), f32(both), D, pitch});
-  conv2d_forward(device, {t.x, both, {}, t.dx}, POINTWISE);
+  conv2d_forward(device, {t.x, both, {}, {}, t.dx}, POINTWISE);
 }
 
 }  // namespace cuda

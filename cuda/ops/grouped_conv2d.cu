@@ -3,7 +3,7 @@
 //   grid one output of one pixel per thread, channels side by side: a warp reads the same few
 //        channels of x, and each filter stays in the cache
 //   cost 2 R S C / groups flop per output, on the CUDA cores
-#include "../cuda_kernels.h"
+#include "epilogue.h"
 
 namespace partlens {
 namespace cuda {
@@ -89,6 +89,7 @@ void grouped_conv2d_forward(Device& device, const grouped_conv2d_forward_args& t
                             const GroupedConv2dAttrs& a) {
   for_each(device, elements(t.y),
            GroupedForward{f32(t.x), f32(t.w), f32(t.b), f32(t.y), sizes_of(t.x, t.w, t.y, a)});
+  end_convolution(device, t.y, t.residual, a.activation, a.alpha, a.beta);
 }
 
 void grouped_conv2d_backward_data(Device& device, const grouped_conv2d_backward_data_args& t,

@@ -7,13 +7,15 @@ namespace partlens {
 namespace cuda {
 
 __global__ void __launch_bounds__(SUM_THREADS)
-    softmax_forward_kernel(const float* x, float* y, int F, int pitch) {
-  softmax_row(x + (long)blockIdx.x * pitch, y + (long)blockIdx.x * pitch, F, pitch);
+    softmax_forward_kernel(const float* x, float* y, int length, int channels, int pitch) {
+  const long row = (long)blockIdx.x * length;
+  softmax_row(x + row, y + row, length, channels, pitch);
 }
 
 void softmax_forward(Device& device, const softmax_forward_args& t, const NoAttrs&) {
+  const Axes axes = axes_of(t.x);
   launch(device, softmax_forward_kernel, dim3(row_count(t.x)), dim3(SUM_THREADS), 0,
-         (const float*)f32(t.x), f32(t.y), features(t.x), (int)row_pitch(t.x));
+         (const float*)f32(t.x), f32(t.y), axes.cells * axes.pitch(), axes.channels, axes.pitch());
 }
 
 __global__ void __launch_bounds__(SUM_THREADS)

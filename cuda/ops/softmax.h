@@ -18,20 +18,27 @@ __device__ inline float block_max(float v) {
   return top;
 }
 
-// y = softmax(x), padding 0; returns log sum exp(x) to every thread.
-__device__ inline double softmax_row(const float* x, float* y, int F, int pitch) {
+// y = softmax(x), padding 0, of `length` lanes: `channels` of each `pitch` hold features; returns
+// log sum exp(x) to every thread.
+__device__ inline double softmax_row(const float* x, float* y, int length, int channels,
+                                     int pitch) {
   float top = -INFINITY;
-  for (int f = threadIdx.x; f < F; f += SUM_THREADS) top = fmaxf(top, x[f]);
+  for (int f = threadIdx.x; f < length; f += SUM_THREADS) {
+    if (f % pitch < channels) top = fmaxf(top, x[f]);
+  }
   top = block_max(top);
   double sum = 0;
-  for (int f = threadIdx.x; f < F; f += SUM_THREADS) {
+  for (int f = threadIdx.x; f < length; f += SUM_THREADS) {
+    if (f % pitch >= channels) continue;
     const float e = expf(x[f] - top);
     y[f] = e;
     sum += e;
   }
   sum = block_sum(sum);
   const float share = (float)(1 / sum);
-  for (int f = threadIdx.x; f < pitch; f += SUM_THREADS) y[f] = f < F ? y[f] * share : 0;
+  for (int f = threadIdx.x; f < length; f += SUM_THREADS) {
+    y[f] = f % pitch < channels ? y[f] * share : 0;
+  }
   return log(sum) + top;
 }
 

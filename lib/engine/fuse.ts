@@ -1,3 +1,4 @@
+import { endingOf } from './ops/ending.js';
 import { registry, type Node, type OpDefinition, type Value } from './graph.js';
 
 /** One call in the place of several. */
@@ -26,6 +27,8 @@ const RULES: readonly Rule[] = [
   reluIntoGradient,
   gradientIntoStep,
   dataIntoStep,
+  residualIntoConvolution,
+  activationIntoConvolution,
   roundedByMaker,
   peaksByMaker,
 ];
@@ -150,6 +153,37 @@ function dataIntoStep(data: Node, calls: Calls): Join[] {
   return [{ of: [data, step], at: data, op, inputs, outputs, attrs }];
 }
 
+const CONVOLUTIONS = ['conv2d_forward', 'grouped_conv2d_forward', 'depthwise_conv2d_forward'];
+
+/** A convolution that ends as it was computed: nothing is added, no function but a ReLU follows. */
+function isPlain(node: Node | undefined): node is Node {
+  return node !== undefined && CONVOLUTIONS.includes(kernel(node)) && !node.attrs['activation'];
+}
+
+/** The sum with what bypasses a convolution, by the convolution. */
+function residualIntoConvolution(sum: Node, calls: Calls): Join[] {
+  if (kernel(sum) !== 'add_forward' || sum.inputs[2]) return [];
+  for (const [i, other] of [1, 0].map((at) => [1 - at, sum.inputs[at]] as const)) {
+    const maker = calls.madeFor(sum, sum.inputs[i]);
+    if (!isPlain(maker) || maker.attrs['relu'] || maker.inputs[3] || !other) continue;
+    const inputs = [...maker.inputs.slice(0, 3), other];
+    const { op, attrs } = maker;
+    return [{ of: [maker, sum], at: sum, op, inputs, outputs: sum.outputs, attrs }];
+  }
+  return [];
+}
+
+/** The function that alone reads a convolution, by the convolution. */
+function activationIntoConvolution(node: Node, calls: Calls): Join[] {
+  const ending = endingOf(kernel(node), node.attrs);
+  const maker = ending && calls.madeFor(node, node.inputs[0]);
+  if (!isPlain(maker) || maker.attrs['relu']) return [];
+  const { op, inputs } = maker;
+  const alone = kernel(node) === 'relu_forward' && !inputs[3];
+  const attrs = { ...maker.attrs, ...(alone ? { relu: 1 } : ending) };
+  return [{ of: [maker, node], at: node, op, inputs, outputs: node.outputs, attrs }];
+}
+
 /** Calls that can store maps in the precision of the products. */
 const ROUNDING = [
   'conv2d_forward',
@@ -168,7 +202,7 @@ function roundedByMaker(node: Node, calls: Calls): Join[] {
   let maker = calls.maker(node.inputs[0]);
   // max-pooling chooses among its inputs
   while (maker && kernel(maker) === 'maxpool2d_forward') maker = calls.maker(maker.inputs[0]);
-  if (!maker || !ROUNDING.includes(kernel(maker))) return [];
+  if (!maker || !ROUNDING.includes(kernel(maker)) || endsLate(maker)) return [];
   return [withAttr(node, 'rounded'), withAttr(maker, 'round')];
 }
 
@@ -176,7 +210,13 @@ function roundedByMaker(node: Node, calls: Calls): Join[] {
 function peaksByMaker(node: Node, calls: Calls): Join[] {
   if (!['mask_layer_forward', 'mask_pool_forward'].includes(kernel(node))) return [];
   const maker = calls.maker(node.inputs[0]);
-  return maker && kernel(maker) === 'conv2d_forward' ? [withAttr(maker, 'peaks')] : [];
+  const knows = maker && kernel(maker) === 'conv2d_forward' && !endsLate(maker);
+  return knows ? [withAttr(maker, 'peaks')] : [];
+}
+
+/** A convolution whose kernel is followed by a sum or a function: what it stores is not the last word. */
+function endsLate(node: Node): boolean {
+  return CONVOLUTIONS.includes(kernel(node)) && !(isPlain(node) && !node.inputs[3]);
 }
 
 function withAttr(node: Node, name: string): Join {

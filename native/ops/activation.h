@@ -25,6 +25,11 @@ static inline Vec sigmoid(Vec x) {
   const Vec e = exp_of_negative(-absolute(x));
   return (x < 0 ? e : splat(1)) / (1 + e);
 }
+// x / (1 + exp(-x)): what is left below -87 is nothing, and beyond 87 exp(-x) is.
+static inline Vec silu(Vec x) {
+  const Vec above = x < -87 ? splat(-87) : x;
+  return above / (1 + exp_in_range(above > 87 ? splat(-87) : -above));
+}
 static inline Vec hyperbolic_tangent(Vec x) {
   const Vec e = exp_minus_one(-2 * absolute(x)), t = -e / (2 + e);
   return x < 0 ? -t : t;
@@ -53,7 +58,7 @@ static inline Vec activate(Vec x, float alpha, float beta) {
   if constexpr (KIND == ACTIVATION_tanh) return hyperbolic_tangent(x);
   if constexpr (KIND == ACTIVATION_hard_sigmoid) return clamp(alpha * x + beta, 0, 1);
   if constexpr (KIND == ACTIVATION_hard_swish) return x * clamp(x * (1 / 6.0f) + 0.5f, 0, 1);
-  if constexpr (KIND == ACTIVATION_silu) return x * sigmoid(x);
+  if constexpr (KIND == ACTIVATION_silu) return silu(x);
   if constexpr (KIND == ACTIVATION_gelu) return x * gelu_share(x);
   if constexpr (KIND == ACTIVATION_gelu_tanh) return x * gelu_tanh_share(x);
   if constexpr (KIND == ACTIVATION_leaky_relu) return x < 0 ? alpha * x : x;

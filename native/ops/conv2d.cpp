@@ -34,7 +34,8 @@ void conv2d_forward(Device& device, const conv2d_forward_args& t, const Conv2dAt
   float* y = f32(t.y);
   const WinogradShape tiled = {N, C, t.x.dims[2], t.x.dims[3], O, P, Q, a.pad_top, a.pad_left};
   if (winograd_pays(device, tiled, R, S, a)) {
-    return winograd_convolve(device, tiled, x, f32(t.w), false, bias, a.relu, y);
+    return winograd_convolve(device, tiled, x, f32(t.w), false, bias, a.relu, y,
+                             Epilogue::of(t, a));
   }
   const int height = (P - 1) * a.stride_h + reach(R, a.dilation_h);
   const int width = (Q - 1) * a.stride_w + reach(S, a.dilation_w);
@@ -53,7 +54,7 @@ void conv2d_forward(Device& device, const conv2d_forward_args& t, const Conv2dAt
     const int count = N - n < round ? N - n : round;
     const float* images = copy_images(device, copy, x, n, count);
     multiply_windows(device, images, copy.image(), count, window, w, bias, a.relu, out,
-                     y + n * image);
+                     y + n * image, Epilogue::of(t, a));
   }
 }
 

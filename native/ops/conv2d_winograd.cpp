@@ -57,7 +57,7 @@ static float* transform_filters(Device& device, const WinogradShape& s, const fl
 // Products of tile row `row` back to outputs.
 template <class F>
 static void restore_row(const WinogradShape& s, const TileRound& r, int row, const float* products,
-                        const float* bias, bool relu, float* y) {
+                        const float* bias, bool relu, float* y, const Epilogue& epilogue) {
   const int image = (r.first + row) / r.down, p0 = (r.first + row) % r.down * F::OUT;
   const int nb = blocks_of(s.N), rows = s.P - p0 < F::OUT ? s.P - p0 : F::OUT;
   const long plane = r.plane(nb);
@@ -79,12 +79,14 @@ static void restore_row(const WinogradShape& s, const TileRound& r, int row, con
             });
       }
     }
+    epilogue.end(map, (long)rows * s.Q * BLOCK);
   }
 }
 
 template <class F>
 static void convolve(Device& device, const WinogradShape& s, const float* x, const float* w,
-                     bool turn, const float* bias, bool relu, float* y) {
+                     bool turn, const float* bias, bool relu, float* y, const Epilogue& epilogue) {
+  const Epilogue e = epilogue;
   const int kb = blocks_of(s.K), nb = blocks_of(s.N), tail_lanes = s.K % BLOCK;
   const float* filters = transform_filters<F>(device, s, w, turn);
   const TileRounds rounds = tile_rounds<F>(s.images, s.P, s.Q, kb, nb, OWN_FILTERS);
@@ -122,15 +124,16 @@ static void convolve(Device& device, const WinogradShape& s, const float* x, con
           tile_rows(tile, round.tiles(), last - panel < TILE_PANELS ? last - panel : TILE_PANELS);
         }
       });
-      run(round.rows, [=](int row) { restore_row<F>(s, round, row, products, bias, relu, y); });
+      run(round.rows, [=](int row) { restore_row<F>(s, round, row, products, bias, relu, y, e); });
     }
   });
 }
 
 void winograd_convolve(Device& device, const WinogradShape& shape, const float* x, const float* w,
-                       bool turn, const float* bias, bool relu, float* y) {
+                       bool turn, const float* bias, bool relu, float* y,
+                       const Epilogue& epilogue) {
   const auto run = device.accuracy() == PL_HIGH ? convolve<Winograd2> : convolve<Winograd4>;
-  run(device, shape, x, w, turn, bias, relu, y);
+  run(device, shape, x, w, turn, bias, relu, y, epilogue);
 }
 
 }  // namespace PL_ISA

@@ -8,7 +8,7 @@ namespace partlens {
 namespace PL_ISA {
 
 static constexpr int TURNED_SLOT = 8;
-static constexpr Conv2dAttrs POINTWISE = {1, 1, 0, 0, 1, 1, 0, 0, 0, 0};
+static constexpr Conv2dAttrs POINTWISE = {1, 1, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0};
 
 void gram_forward(Device& device, const gram_forward_args& t, const NoAttrs&) {
   conv2d_backward_weight(device, {t.x, t.x, t.y}, POINTWISE);
@@ -29,7 +29,7 @@ void gram_backward(Device& device, const gram_backward_args& t, const NoAttrs&) 
   });
   PlTensor both = t.g;
   both.data = sum;
-  conv2d_forward(device, {t.x, both, {}, t.dx}, POINTWISE);
+  conv2d_forward(device, {t.x, both, {}, {}, t.dx}, POINTWISE);
 }
 
 }  // namespace PL_ISA

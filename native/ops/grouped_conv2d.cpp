@@ -60,8 +60,10 @@ static void group_cell(const PlTensor& t, int groups, int o_block, int c_block, 
 // blocks of channels.
 static void multiply_groups(Device& device, const float* x, const Copy& copy, int count,
                             const GroupBlocks& blocks, const Window& window, const float* w,
-                            const float* bias, bool relu, const Outputs& outputs, float* y) {
+                            const float* bias, bool relu, const Outputs& outputs, float* y,
+                            const Epilogue& epilogue = {}) {
   const Outputs o = outputs;
+  const Epilogue e = epilogue;
   const Window v = window;
   const GroupBlocks b = blocks;
   const long image = copy.image(), from_map = copy.map();
@@ -82,6 +84,7 @@ static void multiply_groups(Device& device, const float* x, const Copy& copy, in
       tile.a = x + n * image + b.first[panel] * from_map + p * v.line;
       tile.c = y + ((long)n * b.panels + panel) * o.map + o.start + p * o.line;
       tile_rows(tile, o.Q, 1);
+      e.end(tile.c, (long)o.Q * BLOCK);
     }
   });
 }
@@ -111,7 +114,7 @@ void grouped_conv2d_forward(Device& device, const grouped_conv2d_forward_args& t
     const float* images = copy_images(device, copy, f32(t.x), n, count);
     multiply_groups(device, images, copy, count, blocks, window, packed,
                     t.b.data ? f32(t.b) : nullptr, a.relu != 0, out,
-                    f32(t.y) + (long)n * blocks.panels * out.map);
+                    f32(t.y) + (long)n * blocks.panels * out.map, Epilogue::of(t, a));
   }
 }
 

@@ -6,29 +6,10 @@
 //        order in x - target, and all that float32 leaves of it where the two are near is rounding.
 #include "../cpu_kernels.h"
 #include "../simd/chunks.h"
+#include "row_lanes.h"
 
 namespace partlens {
 namespace PL_ISA {
-
-// Lanes of a row that hold features: all but the last channels of each cell if it was maps.
-struct RowLanes {
-  int channels, cells;
-
-  template <class Body>
-  void each(Body body) const {
-    for (int c = 0; c < channels; c += BLOCK) {
-      const int wide = channels - c < BLOCK ? channels - c : BLOCK;
-      for (int cell = 0; cell < cells; cell++) {
-        const int first = c * cells + cell * BLOCK;
-        for (int i = first; i < first + wide; i++) body(i);
-      }
-    }
-  }
-};
-
-static RowLanes row_lanes(const PlTensor& t) {
-  return t.chw[0] > 0 ? RowLanes{t.chw[0], t.chw[1] * t.chw[2]} : RowLanes{features(t), 1};
-}
 
 static double log_sum_exp(const float* x, const RowLanes& lanes) {
   float top = -INFINITY;

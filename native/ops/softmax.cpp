@@ -3,24 +3,18 @@
 //   grid one task per row; the maximum is subtracted first
 #include "../cpu_kernels.h"
 #include "../simd/chunks.h"
+#include "softmax.h"
 
 namespace partlens {
 namespace PL_ISA {
 
 void softmax_forward(Device& device, const softmax_forward_args& t, const NoAttrs&) {
-  const int F = features(t.x), stride = row_stride(t.x);
+  const int stride = row_stride(t.x);
+  const RowLanes lanes = row_lanes(t.x);
   const float* x = f32(t.x);
   float* y = f32(t.y);
   parallel_for(device, row_count(t.x), [=](int n, int) {
-    const float* in = x + (long)n * stride;
-    float* out = y + (long)n * stride;
-    float top = -INFINITY;
-    for (int f = 0; f < F; f++) top = in[f] > top ? in[f] : top;
-    double sum = 0;
-    for (int f = 0; f < F; f++) sum += out[f] = expf(in[f] - top);
-    const float share = (float)(1 / sum);
-    for (int f = 0; f < F; f++) out[f] *= share;
-    for (int f = F; f < stride; f++) out[f] = 0;
+    softmax_row(lanes, x + (long)n * stride, y + (long)n * stride, stride);
   });
 }
 

@@ -3,6 +3,7 @@
 //   grid one task per row; the loss is summed in order
 #include "../cpu_kernels.h"
 #include "../simd/chunks.h"
+#include "softmax.h"
 
 namespace partlens {
 namespace PL_ISA {
@@ -10,22 +11,16 @@ namespace PL_ISA {
 void softmax_cross_entropy_forward(Device& device, const softmax_cross_entropy_forward_args& t,
                                    const NoAttrs&) {
   const int N = row_count(t.x), F = features(t.x), stride = row_stride(t.x);
+  const RowLanes lanes = row_lanes(t.x);
   const float* x = f32(t.x);
   const int* labels = i32(t.labels);
   float* probabilities = f32(t.probabilities);
   double* loss = reinterpret_cast<double*>(device.scratch(0, 2 * (size_t)N));
   parallel_for(device, N, [=](int n, int) {
     const float* in = x + (long)n * stride;
-    float* out = probabilities + (long)n * stride;
-    float top = -INFINITY;
-    for (int f = 0; f < F; f++) top = in[f] > top ? in[f] : top;
-    double sum = 0;
-    for (int f = 0; f < F; f++) sum += out[f] = expf(in[f] - top);
-    const float share = (float)(1 / sum);
-    for (int f = 0; f < F; f++) out[f] *= share;
-    for (int f = F; f < stride; f++) out[f] = 0;
+    const double log_sum = softmax_row(lanes, in, probabilities + (long)n * stride, stride);
     const bool known = labels[n] >= 0 && labels[n] < F;  // a wrong label shows as NaN
-    loss[n] = known ? log(sum) + top - in[labels[n]] : NAN;
+    loss[n] = known ? log_sum - in[lanes.place(labels[n])] : NAN;
   });
   double sum = 0;
   for (int n = 0; n < N; n++) sum += loss[n];
@@ -36,6 +31,7 @@ void softmax_cross_entropy_forward(Device& device, const softmax_cross_entropy_f
 void softmax_cross_entropy_backward(Device& device, const softmax_cross_entropy_backward_args& t,
                                     const NoAttrs&) {
   const int N = row_count(t.dx), F = features(t.dx), stride = row_stride(t.dx);
+  const RowLanes lanes = row_lanes(t.dx);
   const float* probabilities = f32(t.probabilities);
   const int* labels = i32(t.labels);
   const float weight = f32(t.g)[0] / N;
@@ -43,7 +39,7 @@ void softmax_cross_entropy_backward(Device& device, const softmax_cross_entropy_
   parallel_for(device, N, [=](int n, int) {
     const long row = (long)n * stride;
     for (int f = 0; f < stride; f++) dx[row + f] = weight * probabilities[row + f];
-    if (labels[n] >= 0 && labels[n] < F) dx[row + labels[n]] -= weight;
+    if (labels[n] >= 0 && labels[n] < F) dx[row + lanes.place(labels[n])] -= weight;
   });
 }
 

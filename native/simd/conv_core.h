@@ -1,6 +1,7 @@
 // Convolution as an implicit matrix product: each tap of the window is an offset into the maps, or
 // into a copy with borders. Forward, backward-data and backward-weight share it.
 #pragma once
+#include "../ops/epilogue.h"
 #include "gemm.h"
 
 namespace partlens {
@@ -180,24 +181,55 @@ struct Outputs {
   int panels;
 };
 
+constexpr long STRIP_FLOATS = 32l << 10;  // of windows that one task reads again for each panel
+constexpr int STRIP_CELLS_MOST = 1024;
+constexpr int TASKS = 32;  // of a call at least, where there are so many panels
+
+// The outputs of one task: whole rows, or a part of the one row that there is.
+struct Strips {
+  int rows, columns;  // of one strip
+  int down, across;   // strips of a map
+
+  int count() const { return down * across; }
+};
+
+// `values`: of a window, those that are read together.
+static inline Strips strips_of(const Outputs& o, int values) {
+  long cells = STRIP_FLOATS / (values < 1 ? 1 : values);
+  if (cells < 4 * TILE_ROWS) cells = 4 * TILE_ROWS;
+  if (cells > STRIP_CELLS_MOST) cells = STRIP_CELLS_MOST;
+  if (o.P == 1) {
+    const int across = (int)((o.Q + cells - 1) / cells);
+    return {1, across ? (o.Q + across - 1) / across : 1, 1, across};
+  }
+  const int fit = o.Q > 0 ? (int)(cells / o.Q) : 1, rows = fit < 1 ? 1 : fit;
+  return {rows, o.Q, (o.P + rows - 1) / rows, 1};
+}
+
 // Outputs of `count` images, y: sum of blocks of windows times panels w
-// [panels][blocks][lanes][16].
+// [panels][blocks][lanes][16]. A task's windows stay in L2 from panel to panel, a panel's stretch
+// of w in L1.
 static inline void multiply_windows(Device& device, const float* x, long image, int count,
                                     const Window& window, const float* w, const float* bias,
-                                    bool relu, const Outputs& outputs, float* y) {
+                                    bool relu, const Outputs& outputs, float* y,
+                                    const Epilogue& epilogue = {}) {
   const Outputs o = outputs;
+  const Epilogue last_act = epilogue;
   const Window v = window;
-  const int groups = (o.panels + TILE_PANELS - 1) / TILE_PANELS;
-  // Rows of a task: a whole small map, or a strip of a large one.
-  const int strip = o.P * o.Q <= 1024 ? o.P : (1024 + o.Q - 1) / o.Q;
-  const int strips = (o.P + strip - 1) / strip;
   const int fit = 576 / v.lanes;  // blocks whose panels stay in L2
-  const int step = fit < 1 ? 1 : fit;
-  parallel_for(device, groups * count * strips, [=](int task, int) {
-    const int panel = task / (count * strips) * TILE_PANELS;
-    const int n = task / strips % count, p0 = task % strips * strip;
-    const int p1 = p0 + strip < o.P ? p0 + strip : o.P;
-    const int wide = o.panels - panel < TILE_PANELS ? o.panels - panel : TILE_PANELS;
+  const int step = fit < 1 ? 1 : fit, together = v.blocks() < step ? v.blocks() : step;
+  const Strips strips = strips_of(o, together * v.lanes);
+  const int pairs = (o.panels + TILE_PANELS - 1) / TILE_PANELS, here = count * strips.count();
+  const int wanted = here < TASKS ? (TASKS + here - 1) / here : 1;
+  const int own = (pairs + wanted - 1) / wanted * TILE_PANELS;  // panels of one task
+  const int groups = (o.panels + own - 1) / own;
+  parallel_for(device, here * groups, [=](int task, int) {
+    const int first = task % groups * own, last = first + own < o.panels ? first + own : o.panels;
+    const int strip = task / groups % strips.count(), n = task / groups / strips.count();
+    const int p0 = strip / strips.across * strips.rows;
+    const int q0 = strip % strips.across * strips.columns;
+    const int p1 = p0 + strips.rows < o.P ? p0 + strips.rows : o.P;
+    const int columns = o.Q - q0 < strips.columns ? o.Q - q0 : strips.columns;
     Tile tile;
     tile.a_row = v.pixel;
     tile.lanes = v.lanes;
@@ -212,14 +244,22 @@ static inline void multiply_windows(Device& device, const float* x, long image, 
       tile.full = v.full - b < blocks ? (v.full > b ? v.full - b : 0) : blocks;
       tile.tail = blocks - tile.full;
       tile.offsets = v.offsets + b;
-      tile.w = w + panel * tile.w_panel + b * tile.w_block;
       tile.add = b > 0;
-      tile.bias = end && bias ? bias + panel * BLOCK : nullptr;
       tile.relu = end && relu;
-      for (int p = p0; p < p1; p++) {
-        tile.a = x + n * image + p * v.line;
-        tile.c = y + ((long)n * o.panels + panel) * o.map + o.start + p * o.line;
-        tile_rows(tile, o.Q, wide);
+      for (int panel = first; panel < last; panel += TILE_PANELS) {
+        const int wide = last - panel < TILE_PANELS ? last - panel : TILE_PANELS;
+        tile.w = w + panel * tile.w_panel + b * tile.w_block;
+        tile.bias = end && bias ? bias + panel * BLOCK : nullptr;
+        for (int p = p0; p < p1; p++) {
+          tile.a = x + n * image + p * v.line + q0 * v.pixel;
+          tile.c = y + ((long)n * o.panels + panel) * o.map + o.start + p * o.line + q0 * o.pixel;
+          tile_rows(tile, columns, wide);
+        }
+        if (!end) continue;
+        for (int i = 0; i < wide; i++) {
+          last_act.end(y + ((long)n * o.panels + panel + i) * o.map + p0 * o.line + q0 * o.pixel,
+                       ((p1 - p0 - 1) * (long)o.Q + columns) * BLOCK);
+        }
       }
     }
   });

@@ -28,11 +28,10 @@ static inline void narrow(float* p, DoubleVec v) {
   *reinterpret_cast<HalfVec*>(p) = __builtin_convertvector(v, HalfVec);
 }
 
-// exp(x), relative error below 2e-7 for x from -87 to 88, clamped beyond.
+// exp(x), relative error below 2e-7, for x from -87 to 88 alone.
 typedef int32_t IntVec __attribute__((vector_size(PL_VL * 4)));
-static inline Vec exp(Vec x) {
-  const Vec low = Vec{} - 87, high = Vec{} + 88, shift = Vec{} + 0x1.8p23f;
-  x = x < low ? low : x > high ? high : x;
+static inline Vec exp_in_range(Vec x) {
+  const Vec shift = Vec{} + 0x1.8p23f;
   const Vec shifted = x * 1.44269504f + shift;  // the integer sits in the low bits
   const Vec k = shifted - shift;
   const Vec r = (x - k * 0.693359375f) + k * 2.12194440e-4f;
@@ -42,6 +41,12 @@ static inline Vec exp(Vec x) {
   for (const float c : TERMS) sum = sum * r + c;
   const IntVec power = (reinterpret_cast<IntVec>(shifted) + 127) << 23;
   return (sum * r * r + r + 1) * reinterpret_cast<Vec>(power);
+}
+
+// exp(x), relative error below 2e-7 for x from -87 to 88, clamped beyond.
+static inline Vec exp(Vec x) {
+  const Vec low = Vec{} - 87, high = Vec{} + 88;
+  return exp_in_range(x < low ? low : x > high ? high : x);
 }
 
 // exp(x), relative error below 1e-12 for x up to 700; exp(-700) below -700.

@@ -66,7 +66,12 @@ describe('CUDA kernels, emulated', function () {
     };
     const [ops, whole] = await Promise.all([
       opTests(env),
-      opTests(env, ['golden/golden.test.ts', 'determinism.test.ts', 'engine/fuse.test.ts']),
+      opTests(env, [
+        'golden/golden.test.ts',
+        'determinism.test.ts',
+        'engine/fuse.test.ts',
+        'engine/fuse_convolution.test.ts',
+      ]),
     ]);
     if (ops.code !== 0 || whole.code !== 0) throw new Error(ops.output + whole.output);
     expect(ops.output).to.match(/[1-9]\d\d passing/);

@@ -44,6 +44,10 @@ describe('ops: depthwiseConv2d', () => {
       of([1, 2, 8, 9], [2, 3], { stride: [2, 3], pad: [2, 4, 3, 0], dilation: [2, 2] }),
       of([1, 2, 11, 12], [3, 2], { stride: [4, 6], pad: [5, 1, 4, 6], dilation: [6, 4] }),
       of([2, 3, 3, 3], [3, 3], { pad: [4, 4, 4, 4] }),
+      // wide rows: their sides alone are copied
+      of([2, 18, 5, 47], [3, 3], { ...same, relu: true }, { samples: 8 }),
+      of([1, 3, 7, 95], [5, 5], { pad: [2, 2, 2, 2], stride: [2, 2] }, { samples: 8 }),
+      of([1, 2, 4, 60], [3, 3], { pad: [0, 0, 0, 3], dilation: [1, 2] }, { samples: 8 }),
       // strips of rows
       of([2, 20, 60, 40], [3, 3], { ...same, relu: true }, { large: true, samples: 4 }),
     ],

@@ -33,7 +33,14 @@ describe('ops: softmax', () => {
       }
       return { y };
     },
-    [of(3, 5), of(1, 1), of(2, 17), of(5, 1000, true)],
+    [
+      of(3, 5),
+      of(1, 1),
+      of(2, 17),
+      of(5, 1000, true),
+      { ...of(2, 60), chw: { x: [5, 3, 4] } },
+      { ...of(3, 294), chw: { x: [21, 2, 7] } },
+    ],
   );
 
   it('stands large and infinite logits', async () => {

@@ -44,7 +44,14 @@ describe('ops: softmax_cross_entropy', () => {
       loss.set(f(total / N));
       return { loss, probabilities };
     },
-    [of(3, 5), of(1, 2), of(7, 17), of(33, 1000, true)],
+    [
+      of(3, 5),
+      of(1, 2),
+      of(7, 17),
+      of(33, 1000, true),
+      { ...of(2, 60), chw: { x: [5, 3, 4] } },
+      { ...of(9, 294), chw: { x: [21, 2, 7] } },
+    ],
   );
 
   it('a label that is no class gives NaN, not another class', async () => {

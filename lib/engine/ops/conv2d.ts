@@ -1,10 +1,9 @@
 import { defineOp, type Value } from '../graph.js';
 import { reluBackward } from './relu.js';
-import { convolutionPlan, WINDOW_ATTRS, type ConvolutionOptions } from './window.js';
+import { CONVOLUTION_ATTRS, convolutionPlan, type ConvolutionOptions } from './window.js';
 
 const ATTRS = {
-  ...WINDOW_ATTRS,
-  relu: 'i32',
+  ...CONVOLUTION_ATTRS,
   // Set by the plan, see `fuseCalls`: x or g is stored in the precision of the products, or y is to be;
   // a mask reads y.
   rounded: 'i32',
@@ -30,7 +29,7 @@ const backwardBias = defineOp('conv2d_backward_bias', {
 });
 
 const forward = defineOp('conv2d_forward', {
-  inputs: { x: 'maps N C H W', w: 'conv_weight O C R S', b: 'rows? O' },
+  inputs: { x: 'maps N C H W', w: 'conv_weight O C R S', b: 'rows? O', residual: 'maps? N O P Q' },
   outputs: { y: 'maps N O P Q' },
   attrs: ATTRS,
   vjp({ inputs: { x, w }, outputs: { y }, grad, attrs }) {
@@ -61,5 +60,6 @@ export function conv2d(
   options: Conv2dOptions = {},
 ): Value {
   const { attrs, sizes } = convolutionPlan(x, w, options, 'conv2d');
-  return forward({ x, w, b }, { ...attrs, rounded: 0, round: 0, peaks: 0 }, sizes).y;
+  const rest = { rounded: 0, round: 0, peaks: 0 };
+  return forward({ x, w, b, residual: undefined }, { ...attrs, ...rest }, sizes).y;
 }

@@ -1,8 +1,8 @@
 import { defineOp, type Value } from '../graph.js';
 import { reluBackward } from './relu.js';
-import { convolutionPlan, WINDOW_ATTRS, type ConvolutionOptions } from './window.js';
+import { CONVOLUTION_ATTRS, convolutionPlan, type ConvolutionOptions } from './window.js';
 
-const ATTRS = { ...WINDOW_ATTRS, relu: 'i32' } as const;
+const ATTRS = CONVOLUTION_ATTRS;
 
 const backwardData = defineOp('depthwise_conv2d_backward_data', {
   inputs: { g: 'maps N C P Q', w: 'conv_weight C 1 R S' },
@@ -11,7 +11,7 @@ const backwardData = defineOp('depthwise_conv2d_backward_data', {
 });
 
 const forward = defineOp('depthwise_conv2d_forward', {
-  inputs: { x: 'maps N C H W', w: 'conv_weight C 1 R S', b: 'rows? C' },
+  inputs: { x: 'maps N C H W', w: 'conv_weight C 1 R S', b: 'rows? C', residual: 'maps? N C P Q' },
   outputs: { y: 'maps N C P Q' },
   attrs: ATTRS,
   vjp({ inputs: { x, w }, outputs: { y }, grad, attrs }) {
@@ -35,5 +35,5 @@ export function depthwiseConv2d(
   options: ConvolutionOptions = {},
 ): Value {
   const { attrs, sizes } = convolutionPlan(x, w, options, 'depthwiseConv2d');
-  return forward({ x, w, b }, attrs, sizes).y;
+  return forward({ x, w, b, residual: undefined }, attrs, sizes).y;
 }

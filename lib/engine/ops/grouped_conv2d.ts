@@ -1,9 +1,9 @@
 import { expected } from '../../errors.js';
 import { defineOp, type Value } from '../graph.js';
 import { reluBackward } from './relu.js';
-import { convolutionPlan, WINDOW_ATTRS, type ConvolutionOptions } from './window.js';
+import { CONVOLUTION_ATTRS, convolutionPlan, type ConvolutionOptions } from './window.js';
 
-const ATTRS = { ...WINDOW_ATTRS, relu: 'i32', groups: 'i32' } as const;
+const ATTRS = { ...CONVOLUTION_ATTRS, groups: 'i32' } as const;
 
 const backwardData = defineOp('grouped_conv2d_backward_data', {
   inputs: { g: 'maps N O P Q', w: 'conv_weight O K R S' },
@@ -12,7 +12,7 @@ const backwardData = defineOp('grouped_conv2d_backward_data', {
 });
 
 const forward = defineOp('grouped_conv2d_forward', {
-  inputs: { x: 'maps N C H W', w: 'conv_weight O K R S', b: 'rows? O' },
+  inputs: { x: 'maps N C H W', w: 'conv_weight O K R S', b: 'rows? O', residual: 'maps? N O P Q' },
   outputs: { y: 'maps N O P Q' },
   attrs: ATTRS,
   vjp({ inputs: { x, w }, outputs: { y }, grad, attrs }) {
@@ -54,5 +54,5 @@ export function groupedConv2d(
     throw expected(wanted, 'w', w.shape, { op, code: 'E_SHAPE' });
   }
   const { attrs, sizes } = convolutionPlan(x, w, options, op);
-  return forward({ x, w, b }, { ...attrs, groups }, sizes).y;
+  return forward({ x, w, b, residual: undefined }, { ...attrs, groups }, sizes).y;
 }

@@ -53,14 +53,19 @@ export function windowCount({
   return (count - 1) * stride >= size + before ? count - 1 : count;
 }
 
-/** Attributes of the window of a convolution. */
-export const WINDOW_ATTRS = {
+/** Attributes of a convolution: its window and its end. */
+export const CONVOLUTION_ATTRS = {
   stride_h: 'i32',
   stride_w: 'i32',
   pad_top: 'i32',
   pad_left: 'i32',
   dilation_h: 'i32',
   dilation_w: 'i32',
+  relu: 'i32',
+  // Set by the plan, see `fuseCalls`: what ends the convolution, after a residual was added.
+  activation: 'i32',
+  alpha: 'f32',
+  beta: 'f32',
 } as const;
 
 export interface ConvolutionOptions {
@@ -81,7 +86,7 @@ export function convolutionPlan(
   { stride = 1, pad = 0, dilation = 1, relu = false }: ConvolutionOptions,
   op: string,
 ): {
-  attrs: Record<keyof typeof WINDOW_ATTRS | 'relu', number>;
+  attrs: Record<keyof typeof CONVOLUTION_ATTRS, number>;
   sizes: { P: number; Q: number };
 } {
   const [strideH, strideW] = pair(stride, 'stride', op);
@@ -100,6 +105,9 @@ export function convolutionPlan(
       dilation_h: dilationH,
       dilation_w: dilationW,
       relu: Number(relu),
+      activation: 0,
+      alpha: 0,
+      beta: 0,
     },
     sizes: {
       P: windowCount({ ...down, before: top, after: bottom }),
