@@ -9,8 +9,8 @@ import { PartlensError } from '../errors.js';
 
 /*
  * The part of onnx.proto (proto2) that a feed-forward network needs. Fields left out (doc strings,
- * sub-graphs, functions, sequence types) are kept as unknown fields when a model is written again,
- * and keep decoding free of recursion.
+ * functions, sequence types) are kept as unknown fields when a model is written again. Sub-graphs (the
+ * bodies of If and Loop) are the one recursion; onnx_wire.ts bounds its depth.
  */
 
 /** A line of the schema: `[repeated|packed] type name number`. */
@@ -21,9 +21,11 @@ const MESSAGES: Readonly<Record<string, readonly string[]>> = {
     'int64 i 3',
     'bytes s 4',
     'TensorProto t 5',
+    'GraphProto g 6',
     'repeated float floats 7',
     'repeated int64 ints 8',
     'repeated bytes strings 9',
+    'repeated GraphProto graphs 11',
     'int32 type 20',
   ],
   ValueInfoProto: ['string name 1', 'TypeProto type 2'],
@@ -141,9 +143,11 @@ export type AttributeProto = Message<'onnx.AttributeProto'> & {
   i: bigint;
   s: Uint8Array;
   t?: TensorProto;
+  g?: GraphProto;
   floats: number[];
   ints: bigint[];
   strings: Uint8Array[];
+  graphs: GraphProto[];
   type: number;
 };
 

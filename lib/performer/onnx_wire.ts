@@ -6,6 +6,9 @@ import { ModelSchema, type ModelProto } from './onnx_proto.js';
 /** Records of the wire format that a model may hold: each costs about 150 bytes when decoded. */
 const MAX_RECORDS = 2_000_000;
 
+/** Messages inside each other: a graph in a node's attribute is three, and If in If is rare. */
+const MAX_DEPTH = 60;
+
 /** Decodes a model. Tensors are views of `bytes`. Throws `E_ONNX` for anything but a whole model. */
 export function decodeModel(bytes: Uint8Array, name: string): ModelProto {
   let model: ModelProto;
@@ -33,11 +36,15 @@ export function decodeModel(bytes: Uint8Array, name: string): ModelProto {
 class WireCheck {
   #position = 0;
   #records = 0;
+  #depth = 0;
 
   constructor(readonly bytes: Uint8Array) {}
 
   message(schema: DescMessage, start: number, end: number): void {
     this.#position = start;
+    if (++this.#depth > MAX_DEPTH) {
+      throw new Error(`more than ${String(MAX_DEPTH)} messages inside each other`);
+    }
     while (this.#position < end) {
       const tag = this.#varint(end);
       const field = schema.fields.find((one) => one.number === Math.floor(tag / 8));
@@ -48,6 +55,7 @@ class WireCheck {
       }
       this.#record(tag % 8, end, field?.message);
     }
+    this.#depth -= 1;
   }
 
   #record(wireType: number, end: number, schema: DescMessage | undefined): void {

@@ -1,0 +1,8 @@
+export { describeValues, type DescribedValue, type DescribeOptions } from './describe.js';
+export type { RuntimeModel } from './model_source.js';
+export {
+  createOnnxRuntimeRunner,
+  OnnxRuntimeRunner,
+  type OnnxRuntimeOptions,
+} from './onnxruntime.js';
+export type { Runner, RunnerInfo, RuntimeProgram, TensorRef } from './runner.js';

@@ -1,0 +1,47 @@
+/** A file of weights in memory that a model names as external data. */
+export interface WeightFile {
+  path: string;
+  data: Uint8Array<ArrayBuffer>;
+}
+
+/** Sizes and element type of a value; open sizes have their name. `type` undefined: no tensor. */
+export interface ValueType {
+  type?: string;
+  dims: (number | string)[];
+}
+
+/** Values of a float32 tensor, row-major. */
+export interface Values {
+  dims: number[];
+  data: Float32Array<ArrayBuffer>;
+}
+
+/** What the main thread asks of the worker, one at a time; each gets one reply of the same id. */
+export type Task =
+  /** Weights for the models to come; they are dropped with `drop`. */
+  | { kind: 'weights'; files: WeightFile[] }
+  | { kind: 'drop' }
+  /** A session under a name. */
+  | { kind: 'open'; name: string; model: Uint8Array<ArrayBuffer>; threads: number }
+  /** Types of a model's outputs. */
+  | { kind: 'types'; model: Uint8Array<ArrayBuffer> }
+  /** Runs a session; its outputs are float32. */
+  | { kind: 'run'; name: string; feeds: Record<string, Values>; fetch: string[] }
+  /** Runs a model once; its outputs are lists of int64. */
+  | { kind: 'shapes'; model: Uint8Array<ArrayBuffer>; feeds: Record<string, Values> };
+
+export interface Replies {
+  weights: undefined;
+  drop: undefined;
+  open: undefined;
+  types: Record<string, ValueType>;
+  run: Record<string, Values>;
+  shapes: Record<string, number[]>;
+}
+
+export type Request = { id: number; task: Task } | 'close';
+
+export type Reply =
+  | { id: number; value: Replies[keyof Replies] }
+  /** `missing`: onnxruntime-node cannot be loaded. */
+  | { id: number; error: string; missing: boolean };
