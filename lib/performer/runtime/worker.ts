@@ -4,7 +4,7 @@
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
-import type { Replies, Reply, Request, Task, Values, ValueType, WeightFile } from './messages.js';
+import type { Replies, Reply, Request, Task, Values, WeightFile } from './messages.js';
 
 type Runtime = typeof import('onnxruntime-node');
 
@@ -60,7 +60,7 @@ function createSession(
     executionProviders: ['cpu'],
     intraOpNumThreads: threads,
     interOpNumThreads: 1,
-    logSeverityLevel: 3,
+    logSeverityLevel: 4, // what goes wrong is thrown
     graphOptimizationLevel: plain ? 'disabled' : 'all',
     externalData: weights,
   });
@@ -68,10 +68,10 @@ function createSession(
 
 async function readTypes(ort: Runtime, model: Uint8Array): Promise<Replies['types']> {
   const session = await createSession(ort, model, { plain: true });
-  const types = session.outputMetadata.map((one): [string, ValueType] => {
-    if (!one.isTensor) return [one.name, { dims: [] }];
-    return [one.name, { type: one.type, dims: [...one.shape] }];
-  });
+  const types = session.outputMetadata.map((one): [string, string | undefined] => [
+    one.name,
+    one.isTensor ? one.type : undefined,
+  ]);
   await session.release();
   return Object.fromEntries(types);
 }
