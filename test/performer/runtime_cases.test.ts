@@ -20,6 +20,16 @@ interface Case {
 /** The reference is one draw of a dropout left in training mode, which the runtime takes out. */
 const DRAWN = new Set(['dropout_training_true.onnx']);
 
+/** Files whose sizes are asked for as well: odd layouts, open sizes, functions, quantized values. */
+const MEASURED = new Set([
+  'if_squeeze.onnx',
+  'input_hw_named.onnx',
+  'int8_qdq.onnx',
+  'keras_nhwc_flatten.onnx',
+  'local_function_conv_relu.onnx',
+  'maxpool_ceil_last_window_in_padding.onnx',
+]);
+
 const folder = fileURLToPath(new URL('../../../shared/cases/onnx/', import.meta.url));
 
 /** The input that the file's values belong to. */
@@ -60,7 +70,7 @@ describe('onnxruntime runner on real files', function () {
   for (const [file, one] of Object.entries(JSON.parse(text) as Record<string, Case>)) {
     it(file, async () => {
       const { input, outputs, maps } = one;
-      const tolerance = /fp16/.test(file) ? 2e-3 : 1e-4;
+      const tolerance = file.includes('fp16') ? 2e-3 : 1e-4;
       const images = inputOf(one);
       const results = Object.entries(outputs).map(([name, { dims }]) => ref(name, name, dims));
       const x = ref('x', input.name, input.shape);
@@ -90,6 +100,7 @@ describe('onnxruntime runner on real files', function () {
       for (const [name, { values }] of compared) {
         expect(difference(tail[name] ?? [], values), `${name} from maps`).to.be.below(tolerance);
       }
+      if (!MEASURED.has(file)) return;
       const sizes = await describeValues(model, { names: [maps.name], size: 16 });
       expect(sizes.get(maps.name)?.dims).to.deep.equal(maps.dims);
     });
