@@ -139,22 +139,51 @@ describe('onnxruntime worker', () => {
       if (linux) expect(threads()).to.be.at.most(before);
     });
 
+    for (const [how, end] of [
+      ['disposed', 'runner.dispose();'],
+      ['left alone', 'process.exit(0);'],
+    ]) {
+      it(`lets a process end in the middle of a run, ${how}`, () =>
+        inFolder(async (folder) => {
+          const { stderr, status, stdout } = await inProcess(
+            folder,
+            `const runner = await createOnnxRuntimeRunner({ path }, { p }, { batch: 8192 });
+             const x = new Float32Array(192 * 8192 * 20);
+             runner.run('p', { inputs: { x }, fetch: ['output'] }).catch(({ code }) => console.log(code));
+             setTimeout(() => { console.log('end'); ${end} }, 100);`,
+          );
+          expect(stderr).to.equal('');
+          expect(status).to.equal(0);
+          expect(stdout).to.equal(how === 'disposed' ? 'end\nE_STATE\n' : 'end\n');
+        }));
+    }
+
     it('lets an idle process end', () =>
       inFolder(async (folder) => {
-        const file = path.join(folder, 'model.onnx');
-        await writeFile(file, encodeModel(smallNet().spec('logits')));
-        const script = `
-          const { createOnnxRuntimeRunner } = await import(${JSON.stringify(moduleFile('lib/performer/runtime/index'))});
-          const runner = await createOnnxRuntimeRunner({ path: ${JSON.stringify(file)} }, { p: ${JSON.stringify(whole)} });
-          const { output } = await runner.run('p', { inputs: { x: new Float32Array(192) }, fetch: ['output'] });
-          console.log(output.length);`;
-        const child = spawnSync(
-          process.execPath,
-          [...LOADER, '--input-type=module', '--eval', script],
-          { encoding: 'utf8', timeout: 60_000 },
+        const { stderr, status, stdout } = await inProcess(
+          folder,
+          `const runner = await createOnnxRuntimeRunner({ path }, { p });
+           const x = new Float32Array(192);
+           const { output } = await runner.run('p', { inputs: { x }, fetch: ['output'] });
+           console.log(output.length);`,
         );
-        expect(child.stderr).to.equal('');
-        expect([child.status, child.stdout]).to.deep.equal([0, '5\n']);
+        expect([stderr, status, stdout]).to.deep.equal(['', 0, '5\n']);
       }));
   });
 });
+
+/** Runs a script in a process of its own; it finds `smallNet` at `path`, with the program `p`. */
+async function inProcess(
+  folder: string,
+  script: string,
+): Promise<{ stdout: string; stderr: string; status: number | null }> {
+  const file = path.join(folder, 'model.onnx');
+  await writeFile(file, encodeModel(smallNet().spec('logits')));
+  const module = JSON.stringify(moduleFile('lib/performer/runtime/index'));
+  const head = `const { createOnnxRuntimeRunner } = await import(${module});
+    const [path, p] = [${JSON.stringify(file)}, ${JSON.stringify(whole)}];`;
+  return spawnSync(process.execPath, [...LOADER, '--input-type=module', '--eval', head + script], {
+    encoding: 'utf8',
+    timeout: 60_000,
+  });
+}

@@ -4,6 +4,7 @@
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
+import { Busy } from './busy.js';
 import type { Replies, Reply, Request, Task, Values, WeightFile } from './messages.js';
 
 type Runtime = typeof import('onnxruntime-node');
@@ -19,14 +20,14 @@ async function loadRuntime(module: string): Promise<Runtime> {
   }
 }
 
-const { module } = workerData as { module: string };
+const { module, memory } = workerData as { module: string; memory: SharedArrayBuffer };
+const busy = new Busy(memory);
 const sessions = new Map<string, InferenceSession>();
 let runtime: Runtime | undefined;
 let weights: WeightFile[] = [];
 
 /** Does one task; gives the reply's value and what of it is moved rather than copied. */
-async function perform(task: Task): Promise<[Replies[keyof Replies], ArrayBuffer[]]> {
-  const ort = (runtime ??= await loadRuntime(module));
+async function perform(ort: Runtime, task: Task): Promise<[Replies[keyof Replies], ArrayBuffer[]]> {
   switch (task.kind) {
     case 'weights':
       weights = task.files;
@@ -129,13 +130,16 @@ parentPort?.on('message', (request: Request) => {
 async function answer(request: Request): Promise<void> {
   if (request === 'close') {
     weights = [];
-    for (const session of sessions.values()) await session.release();
+    await busy.during(async () => {
+      for (const session of sessions.values()) await session.release();
+    });
     parentPort?.close();
     return;
   }
   const { id, task } = request;
   try {
-    const [value, moved] = await perform(task);
+    const ort = (runtime ??= await loadRuntime(module));
+    const [value, moved] = await busy.during(() => perform(ort, task));
     parentPort?.postMessage({ id, value } satisfies Reply, moved);
   } catch (error) {
     const text = error instanceof Error ? error.message : String(error);
