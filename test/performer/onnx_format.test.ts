@@ -8,6 +8,7 @@ import {
   DataType,
   GraphSchema,
   ModelSchema,
+  NodeSchema,
   TensorSchema,
   type ModelProto,
 } from '../../lib/performer/onnx_proto.js';
@@ -127,6 +128,21 @@ describe('performer: broken ONNX files', () => {
       const bytes = Uint8Array.from({ length: 200 }, () => Math.floor(256 * next()));
       await broken(bytes, /ONNX model|opset/);
     }
+  });
+
+  it('refuses graphs inside graphs without end', async () => {
+    const nested = (depth: number): Uint8Array =>
+      changed(({ graph }) => {
+        let inner = create(GraphSchema, { name: 'innermost' });
+        for (let i = 0; i < depth; i++) {
+          inner = create(GraphSchema, { node: [{ attribute: [{ name: 'body', g: inner }] }] });
+        }
+        graph?.node.push(
+          create(NodeSchema, { opType: 'If', attribute: [{ name: 'b', g: inner }] }),
+        );
+      });
+    decodeModel(nested(15), 'model');
+    await broken(nested(40), /messages inside each other/);
   });
 
   it('refuses a model truncated anywhere', async () => {

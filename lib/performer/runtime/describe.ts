@@ -1,7 +1,7 @@
 import { expected } from '../../errors.js';
 import { sizeOf, type Shape } from '../../engine/tensor.js';
 import { elementTypeOf, sendModel } from './element_types.js';
-import type { Values, ValueType } from './messages.js';
+import type { Values } from './messages.js';
 import type { ModelIndex } from './model_index.js';
 import { openModel, type RuntimeModel } from './model_source.js';
 import { cutShapes, cutValues, type WholeInput } from './surgery.js';
@@ -25,9 +25,9 @@ export interface DescribedValue {
 }
 
 /**
- * Sizes and element types of a model's values, by onnxruntime: by its own inference, and where that
- * leaves sizes open by one run on an image of zeros, of which only sizes are kept. What is no plain
- * tensor is left out. Throws `E_BACKEND` where onnxruntime is missing or refuses the model.
+ * Sizes and element types of a model's values, by onnxruntime: types by its own inference, sizes by one
+ * run on an image of zeros, of which only sizes leave the graph (its inference is not always right: for
+ * pooling in ceil mode it counts windows that lie in the padding). What is no plain tensor is left out. Throws `E_BACKEND` where onnxruntime is missing or refuses the model.
  */
 export async function describeValues(
   model: RuntimeModel,
@@ -43,22 +43,15 @@ export async function describeValues(
     const types = await sendModel(host, cutValues(index, names, whole), (bytes) =>
       host.ask({ kind: 'types', model: bytes }, [bytes.buffer]),
     );
-    const found = new Map<string, DescribedValue>();
-    const open: string[] = [];
-    for (const name of names) {
-      const type: ValueType | undefined = types[name];
-      const elementType = elementTypeOf(type?.type);
-      if (!type || elementType === undefined) continue;
-      const dims = type.dims.filter((one) => typeof one === 'number');
-      found.set(name, { dims, elementType });
-      // Without a shape at all, inference says the same as for a scalar.
-      if (dims.length < type.dims.length || dims.length === 0) open.push(name);
-    }
-    for (const [name, dims] of await measure(host, index, open, whole)) {
-      const value = found.get(name);
-      if (value) value.dims = dims;
-    }
-    return found;
+    const elementOf = new Map(names.map((name) => [name, elementTypeOf(types[name])]));
+    const tensors = names.filter((name) => elementOf.get(name) !== undefined);
+    const sizes = await measure(host, index, tensors, whole);
+    return new Map(
+      tensors.map((name) => [
+        name,
+        { dims: sizes.get(name) ?? [], elementType: elementOf.get(name) ?? 0 },
+      ]),
+    );
   } finally {
     host.dispose();
   }

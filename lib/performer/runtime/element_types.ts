@@ -71,9 +71,9 @@ export async function elementTypes(
     host.ask({ kind: 'types', model }, [model.buffer]),
   );
   for (const name of unknown) {
-    const elementType = elementTypeOf(found[name]?.type);
+    const elementType = elementTypeOf(found[name]);
     if (elementType === undefined) {
-      throw expected('a tensor', name, found[name]?.type ?? 'a sequence or a map', {
+      throw expected('a tensor', name, found[name] ?? 'a sequence or a map', {
         op: 'onnxruntime',
       });
     }

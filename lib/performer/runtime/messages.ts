@@ -4,12 +4,6 @@ export interface WeightFile {
   data: Uint8Array<ArrayBuffer>;
 }
 
-/** Sizes and element type of a value; open sizes have their name. `type` undefined: no tensor. */
-export interface ValueType {
-  type?: string;
-  dims: (number | string)[];
-}
-
 /** Values of a float32 tensor, row-major. */
 export interface Values {
   dims: number[];
@@ -23,7 +17,7 @@ export type Task =
   | { kind: 'drop' }
   /** A session under a name. */
   | { kind: 'open'; name: string; model: Uint8Array<ArrayBuffer>; threads: number }
-  /** Types of a model's outputs. */
+  /** Element types of a model's outputs, in onnxruntime's words; undefined where it is no tensor. */
   | { kind: 'types'; model: Uint8Array<ArrayBuffer> }
   /** Runs a session; its outputs are float32. */
   | { kind: 'run'; name: string; feeds: Record<string, Values>; fetch: string[] }
@@ -34,7 +28,7 @@ export interface Replies {
   weights: undefined;
   drop: undefined;
   open: undefined;
-  types: Record<string, ValueType>;
+  types: Record<string, string | undefined>;
   run: Record<string, Values>;
   shapes: Record<string, number[]>;
 }

@@ -26,6 +26,8 @@ interface Opened {
   cut: CutModel;
   /** Images of a run. */
   batch: number;
+  /** Why there is no session: the runtime refuses this batch. */
+  refusal?: Error;
 }
 
 type Arrays = Record<string, Float32Array>;
@@ -117,7 +119,7 @@ export async function createOnnxRuntimeRunner(
   try {
     const loader = new Loader(host, index, threads);
     const opened = await loader.open(programs, index.fixedBatch() ?? batch);
-    const notes = index.fixedBatch() === undefined ? await loader.check(programs, opened) : [];
+    const notes = await loader.check(programs, opened);
     return new OnnxRuntimeRunner(host, opened, {
       backend: 'onnxruntime',
       reason: [reason, ...notes].filter((text) => text !== '').join('; '),
@@ -157,17 +159,21 @@ class Loader {
       { kind: 'weights', files },
       files.map(({ data }) => data.buffer),
     );
-    for (const [name, { cut }] of opened) {
-      const bytes = encode(cut.model);
-      await this.host.ask({ kind: 'open', name, model: bytes, threads: this.threads }, [
-        bytes.buffer,
-      ]);
+    for (const [name, one] of opened) {
+      const bytes = encode(one.cut.model);
+      const task = { kind: 'open', name, model: bytes, threads: this.threads } as const;
+      await this.host.ask(task, [bytes.buffer]).catch((error: unknown) => {
+        one.refusal = error instanceof Error ? error : new Error(String(error));
+      });
     }
     await this.host.ask({ kind: 'drop' });
     return opened;
   }
 
-  /** Replaces programs whose images are not independent by ones of a batch of 1; says which. */
+  /**
+   * Tries each program. One that cannot be computed in a batch whose size the model leaves open, or whose
+   * images are not independent, is replaced by one of a batch of 1; says which.
+   */
   async check(
     programs: Readonly<Record<string, RuntimeProgram>>,
     opened: Map<string, Opened>,
@@ -175,31 +181,23 @@ class Loader {
     const notes: string[] = [];
     for (const [name, program] of Object.entries(programs)) {
       const many = opened.get(name);
-      if (!many || many.batch === 1) continue;
-      const problem = await this.#problem(name, many);
-      if (problem === undefined) continue;
+      const problem = many && (await this.#problem(name, many));
+      if (!problem) continue;
+      if (many.batch === 1 || this.index.fixedBatch() !== undefined) throw refusal(name, problem);
       const one = (await this.open({ [name]: program }, 1)).get(name);
-      if (!one) continue;
-      const still = await this.#problem(name, one);
-      if (still instanceof Error) throw still;
-      if (still !== undefined) {
-        throw new PartlensError(
-          'E_ONNX',
-          `Expected equal outputs for equal images for program ${name} but received random ones.\n` +
-            'Dropout is active in the model: export it after eval().',
-          { op: 'onnxruntime' },
-        );
-      }
+      const still = one && (await this.#problem(name, one));
+      if (!one || still) throw refusal(name, still ?? problem);
       opened.set(name, one);
-      const refusal = `it refuses a batch of ${String(many.batch)}`;
-      const why = problem instanceof Error ? refusal : problem;
+      const why =
+        problem instanceof Error ? `it refuses a batch of ${String(many.batch)}` : problem;
       notes.push(`${name} computes one image at a time, since ${why}`);
     }
     return notes;
   }
 
-  #problem(name: string, opened: Opened): Promise<string | Error | undefined> {
+  async #problem(name: string, opened: Opened): Promise<string | Error | undefined> {
     const { cut, batch } = opened;
+    if (opened.refusal) return opened.refusal;
     const inputs = cut.inputs.map(({ dims, elementType }) => ({
       size: sizeOf(dims.slice(1)),
       top: isWhole(elementType) ? 255 : 1,
@@ -210,6 +208,16 @@ class Loader {
       return runBatch(this.host, name, opened, { feeds, outputs: cut.outputs });
     });
   }
+}
+
+function refusal(program: string, problem: string | Error): Error {
+  if (problem instanceof Error) return problem;
+  const what = 'values of an image that depend on it alone';
+  return expected(what, `program ${program}`, 'values that change from run to run', {
+    op: 'onnxruntime',
+    code: 'E_ONNX',
+    remedy: 'Dropout or batch normalisation is in training mode: export the model after eval().',
+  });
 }
 
 /** One batch; the outputs' sizes are checked. */

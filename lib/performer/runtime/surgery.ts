@@ -190,7 +190,7 @@ function checkedPart(
     const { leaves } = partOf(index, [tensor], given);
     const missing = [...leaves].filter((leaf) => !given.has(leaf));
     if (missing.length > 0) {
-      const received = `${show(tensor)}, which needs the model's input ${missing.map(show).join(', ')} too`;
+      const received = `${tensor}, which needs ${missing.join(', ')} too`;
       const from = [...given].map(show).join(', ');
       throw refused(`a value computed from ${from}`, `${name} of program ${what}`, received);
     }
@@ -246,7 +246,8 @@ function modelOf({ model, graph }: ModelIndex, parts: Parts): ModelProto {
 function withoutOutputs(node: NodeProto, given: ReadonlySet<string>, prefix: string): NodeProto {
   if (!node.output.some((name) => given.has(name))) return node;
   const output = node.output.map((name) => (given.has(name) ? `${prefix}_old_${name}` : name));
-  const copy = create(NodeSchema, { ...node, output });
+  const { input, name, opType, attribute, domain } = node;
+  const copy = create(NodeSchema, { input, output, name, opType, attribute, domain });
   copy.$unknown = node.$unknown;
   return copy;
 }

@@ -4,7 +4,8 @@
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
-import type { Replies, Reply, Request, Task, Values, ValueType, WeightFile } from './messages.js';
+import { Busy } from './busy.js';
+import type { Replies, Reply, Request, Task, Values, WeightFile } from './messages.js';
 
 type Runtime = typeof import('onnxruntime-node');
 
@@ -19,14 +20,14 @@ async function loadRuntime(module: string): Promise<Runtime> {
   }
 }
 
-const { module } = workerData as { module: string };
+const { module, memory } = workerData as { module: string; memory: SharedArrayBuffer };
+const busy = new Busy(memory);
 const sessions = new Map<string, InferenceSession>();
 let runtime: Runtime | undefined;
 let weights: WeightFile[] = [];
 
 /** Does one task; gives the reply's value and what of it is moved rather than copied. */
-async function perform(task: Task): Promise<[Replies[keyof Replies], ArrayBuffer[]]> {
-  const ort = (runtime ??= await loadRuntime(module));
+async function perform(ort: Runtime, task: Task): Promise<[Replies[keyof Replies], ArrayBuffer[]]> {
   switch (task.kind) {
     case 'weights':
       weights = task.files;
@@ -60,7 +61,7 @@ function createSession(
     executionProviders: ['cpu'],
     intraOpNumThreads: threads,
     interOpNumThreads: 1,
-    logSeverityLevel: 3,
+    logSeverityLevel: 4, // what goes wrong is thrown
     graphOptimizationLevel: plain ? 'disabled' : 'all',
     externalData: weights,
   });
@@ -68,10 +69,10 @@ function createSession(
 
 async function readTypes(ort: Runtime, model: Uint8Array): Promise<Replies['types']> {
   const session = await createSession(ort, model, { plain: true });
-  const types = session.outputMetadata.map((one): [string, ValueType] => {
-    if (!one.isTensor) return [one.name, { dims: [] }];
-    return [one.name, { type: one.type, dims: [...one.shape] }];
-  });
+  const types = session.outputMetadata.map((one): [string, string | undefined] => [
+    one.name,
+    one.isTensor ? one.type : undefined,
+  ]);
   await session.release();
   return Object.fromEntries(types);
 }
@@ -129,13 +130,16 @@ parentPort?.on('message', (request: Request) => {
 async function answer(request: Request): Promise<void> {
   if (request === 'close') {
     weights = [];
-    for (const session of sessions.values()) await session.release();
+    await busy.during(async () => {
+      for (const session of sessions.values()) await session.release();
+    });
     parentPort?.close();
     return;
   }
   const { id, task } = request;
   try {
-    const [value, moved] = await perform(task);
+    const ort = (runtime ??= await loadRuntime(module));
+    const [value, moved] = await busy.during(() => perform(ort, task));
     parentPort?.postMessage({ id, value } satisfies Reply, moved);
   } catch (error) {
     const text = error instanceof Error ? error.message : String(error);

@@ -1,6 +1,7 @@
 import path from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { PartlensError } from '../../errors.js';
+import { Busy } from './busy.js';
 import type { Replies, Reply, Request, Task } from './messages.js';
 
 /** The version that the package is tested with. */
@@ -15,6 +16,13 @@ interface Waiting {
   reject: (error: Error) => void;
 }
 
+/** Of the threads that run. */
+const live = new Set<Busy>();
+
+process.on('exit', () => {
+  for (const busy of live) busy.stop();
+});
+
 /**
  * The worker thread in which onnxruntime computes, since its calls block the thread that makes them.
  * Tasks queue in order. The thread keeps the process alive only while a task waits for its reply.
@@ -28,14 +36,16 @@ export class WorkerHost {
 
   /** `module` is the runtime's name but in tests. */
   constructor({ module = MODULE }: { module?: string } = {}) {
+    const busy = new Busy();
     const extension = path.extname(import.meta.url);
     const loader = new URL('../../../scripts/tsx_worker.mjs', import.meta.url).href;
     this.#worker = new Worker(new URL(`./worker${extension}`, import.meta.url), {
       name: 'onnxruntime',
-      workerData: { module },
+      workerData: { module, memory: busy.memory },
       ...(extension === '.ts' ? { execArgv: ['--import', loader] } : {}),
     });
     this.#worker.unref();
+    live.add(busy);
     this.#worker.on('message', (reply: Reply) => {
       this.#settle(reply, module);
     });
@@ -44,6 +54,7 @@ export class WorkerHost {
       this.#end(backendError(`the worker thread failed: ${text}`, { cause }));
     });
     this.#worker.on('exit', (code) => {
+      live.delete(busy);
       this.#end(backendError(`the worker thread ended with code ${String(code)}`));
     });
   }
@@ -63,9 +74,13 @@ export class WorkerHost {
     return value as Replies[K];
   }
 
-  /** Ends the thread after the task that it is at; what waits is rejected at once. Safe to call twice. */
+  /**
+   * Ends the thread after the task that it is at, which the process waits for; what waits is rejected at
+   * once. Safe to call twice.
+   */
   dispose(): void {
     if (this.#ended) return;
+    this.#worker.ref();
     this.#worker.postMessage('close' satisfies Request);
     this.#end(new PartlensError('E_STATE', 'The runner was disposed.', { op: 'onnxruntime' }));
   }
@@ -86,7 +101,6 @@ export class WorkerHost {
     this.#ended ??= why;
     const waiting = [...this.#waiting.values()];
     this.#waiting.clear();
-    this.#worker.unref();
     for (const { reject } of waiting) reject(this.#ended);
   }
 }
