@@ -31,7 +31,7 @@ export interface LoadedImage extends ImageFile {
 
 export interface ImageBatch {
   images: LoadedImage[];
-  /** (batch, 3, size, size), row-major; places behind the last image are 0. */
+  /** (batch, channels, height, width), row-major; places behind the last image are 0. */
   pixels: Float32Array;
   /** The same images mirrored left to right, if asked for. */
   mirrored: Float32Array | undefined;
