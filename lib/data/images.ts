@@ -13,7 +13,13 @@ import type { ImageFile, SkippedFile } from './image_files.js';
 import { mapOrdered } from './ordered.js';
 
 export type { DecodedImage, InputFormat } from './decode.js';
-export { listImages, type ImageFile, type ImageList, type SkippedFile } from './image_files.js';
+export {
+  imageFiles,
+  listImages,
+  type ImageFile,
+  type ImageList,
+  type SkippedFile,
+} from './image_files.js';
 
 /** What became of the images of a run. */
 export interface ImageSummary {
