@@ -26,7 +26,7 @@ const HELP = `
 Any value of the model can be written, explainable or not; nodes stand for their first output. Maps are
 (photographs, channels, rows, columns), vectors (photographs, features), float32; rows follow the sorted
 files. The paths are the array "images" of an .npz file, JSON in the metadata "images" of .safetensors.
-A comma that belongs to a name is written \\,. inspect lists names.
+A comma that belongs to a name is written \\,. inspect lists names of maps.
 
 Example:
   partlens features resnet18.onnx --values layer3,logits --images photos/ --out layer3.npz`;

@@ -98,6 +98,17 @@ describe('a network of grey images that are not square', () => {
     expect(told.stdout).to.include(
       'images: 16 x 24 (height x width), grey, scale 0.5000, mean 0.5',
     );
+    const images = await writePhotographs(at('photos'), 20);
+    const run = ['--out', at('run'), '--layer', 'conv2_relu', '--epochs', '1', '--batch', '8'];
+    const device = ['--backend', 'cpu', '--threads', '1'];
+    const trained = await here(
+      ...['train', '--performer', model, '--images', images],
+      ...[...run, ...given, ...device],
+    );
+    expect(trained).to.include({ code: 0, stderr: '' });
+    // the run folder remembers how images are read
+    const explained = await here('explain', at('run'), join(images, 'dark', '001.png'), ...device);
+    expect(explained).to.include({ code: 0, stderr: '' });
     const wrong = await here('inspect', model, '--image-size', '16:24');
     expect(wrong.code).to.equal(2);
     expect(wrong.stderr).to.include('height x width such as 240x320');
