@@ -1,4 +1,6 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
+import { CHANNELS, type Channels } from '../data/image_channels.js';
+import { imageSizeOf, type ImageSize } from '../data/image_size.js';
 import { ACCURACIES, PRECISIONS } from '../engine/binding.js';
 import type { Preprocessing } from '../performer/index.js';
 import type { DeviceOptions } from '../engine/session.js';
@@ -31,22 +33,28 @@ export function addDeviceFlags(command: Command): Command {
 
 /** How images become the network's input, where no JSON file beside the model says it. */
 export interface ImageFlags {
-  imageSize?: number;
+  imageSize?: ImageSize;
   imageSupersample?: number;
   imageMean?: number[];
   imageStd?: number[];
-  imageChannels?: 'RGB' | 'BGR';
+  imageChannels?: Channels;
   imageScale?: number;
 }
 
 export function addImageFlags(command: Command): Command {
   return command
-    .option('--image-size <pixels>', 'side of the network input', positiveInteger)
+    .option(
+      '--image-size <pixels>',
+      'of the network input: the side of a square, or height x width such as 240x320',
+      imageSize,
+    )
     .option('--image-supersample <k>', 'average k x k pixels into one', positiveInteger)
-    .option('--image-mean <r,g,b>', 'mean of the channels, after --image-scale', numbers)
-    .option('--image-std <r,g,b>', 'standard deviation of the channels', numbers)
+    .option('--image-mean <r,g,b>', 'mean of each channel, after --image-scale', numbers)
+    .option('--image-std <r,g,b>', 'standard deviation of each channel', numbers)
     .addOption(
-      new Option('--image-channels <order>', 'order of the channels').choices(['RGB', 'BGR']),
+      new Option('--image-channels <order>', "the network's channels, in their order").choices(
+        CHANNELS,
+      ),
     )
     .option('--image-scale <factor>', 'factor on bytes, such as 0.00392 for 0..1', positive);
 }
@@ -56,8 +64,8 @@ export function preprocessingOf(flags: ImageFlags): Partial<Preprocessing> {
   const given = {
     size: flags.imageSize,
     supersample: flags.imageSupersample,
-    mean: flags.imageMean as Preprocessing['mean'] | undefined,
-    std: flags.imageStd as Preprocessing['std'] | undefined,
+    mean: flags.imageMean,
+    std: flags.imageStd,
     channels: flags.imageChannels,
     scale: flags.imageScale,
   };
@@ -69,6 +77,14 @@ export function positiveInteger(text: string): number {
   const value = Number(text);
   if (Number.isInteger(value) && value >= 1) return value;
   throw new InvalidArgumentError('Expected an integer >= 1.');
+}
+
+/** `224`, or `240x320`: height x width. */
+export function imageSize(text: string): ImageSize {
+  const [, height = '', width = height] = /^(\d+)(?:x(\d+))?$/.exec(text) ?? [];
+  const [rows, columns] = [Number(height), Number(width)];
+  if (rows >= 1 && columns >= 1) return imageSizeOf(rows, columns);
+  throw new InvalidArgumentError('Expected pixels such as 224, or height x width such as 240x320.');
 }
 
 export function positive(text: string): number {

@@ -1,6 +1,5 @@
 import { Command } from 'commander';
 import { inspectModel, type ExplainableLayer, type Inspection } from '../performer/index.js';
-import { sidesOf } from '../data/image_size.js';
 import { addImageFlags, escapedName, preprocessingOf, type ImageFlags } from './flags.js';
 import { table } from './table.js';
 
@@ -97,9 +96,9 @@ function reasons(others: Inspection['others']): string[] {
 function images({ preprocessing }: Inspection): string {
   if ('missing' in preprocessing) return `images: ${preprocessing.missing}`;
   const { size, channels: order, scale, mean, std } = preprocessing;
-  const [height, width] = sidesOf(size);
   const how = `${order}, scale ${scale.toPrecision(4)}, mean ${mean.join(' ')}, std ${std.join(' ')}`;
-  return `images: ${String(width)} x ${String(height)}, ${how}`;
+  const shown = typeof size === 'number' ? sizes(size, size) : `${sizes(...size)} (height x width)`;
+  return `images: ${shown}, ${how}`;
 }
 
 /** A word for a shell. */

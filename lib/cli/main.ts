@@ -6,6 +6,7 @@ import { devicesCommand } from './devices.js';
 import { evaluateCommand } from './evaluate.js';
 import { explainCommand } from './explain.js';
 import { exportCommand } from './export.js';
+import { featuresCommand } from './features.js';
 import { inspectCommand } from './inspect.js';
 import { reportCommand } from './report.js';
 import { trainCommand } from './train.js';
@@ -28,6 +29,7 @@ export function buildProgram(): Command {
     evaluateCommand,
     explainCommand,
     exportCommand,
+    featuresCommand,
     reportCommand,
     devicesCommand,
   ];

@@ -164,7 +164,7 @@ function showRun({ run, step, p, summary }: Explainer): string {
 }
 
 /** `computed on cpu (avx2, 8 threads); no CUDA: no driver`: what `auto` took, and why. */
-function computedOn(info: SessionInfo): string {
+export function computedOn(info: SessionInfo): string {
   const { backend, reason, isa, threads, precision, accuracy } = info;
   if (backend === 'cuda') return `computed on cuda (${isa}, ${precision})`;
   const why = reason === '' ? '' : `; no CUDA: ${reason}`;

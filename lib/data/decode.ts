@@ -1,27 +1,35 @@
 import type { Sharp, SharpOptions } from 'sharp';
 import { PartlensError } from '../errors.js';
+import { channelCount, type Channels } from './image_channels.js';
+import { sidesOf, type ImageSize } from './image_size.js';
 import { secondLook } from './second_look.js';
 
-/**
- * How an image becomes the network's input: stretched to a square of size * supersample pixels, averaged
- * over supersample x supersample blocks (rounded to a byte), then (byte * scale - mean) / std.
- */
+/** How an image becomes the network's input. */
 export interface InputFormat {
-  /** Side of the network's input, pixels. */
-  size: number;
-  /** 1: no averaging. */
+  /** Of the network's input, pixels: the side of a square, or [height, width]. */
+  size: ImageSize;
+  /**
+   * The image is first stretched to supersample times that size, then blocks of supersample x
+   * supersample pixels are averaged and rounded to a byte. 1: no averaging.
+   */
   supersample: number;
-  /** Order of the network's channels. */
-  channels: 'RGB' | 'BGR';
+  /**
+   * The network's channels. `grey` is Rec. 601 luma of the averaged bytes, rounded to a byte:
+   * 0.299 R + 0.587 G + 0.114 B. `RGBA` takes the alpha channel, 255 where the image has none; the
+   * others lay what is transparent on white.
+   */
+  channels: Channels;
+  /** input = (byte * scale - mean) / std; 1 / 255 brings bytes to 0..1. */
   scale: number;
-  /** In the order of `channels`. */
-  mean: readonly [number, number, number];
-  std: readonly [number, number, number];
+  /** One for each channel, after `scale`. */
+  mean: readonly number[];
+  /** One for each channel, after `scale`; not 0. */
+  std: readonly number[];
 }
 
 /** An image as the network's input. */
 export interface DecodedImage {
-  /** (3, size, size), row-major. */
+  /** (channels, height, width), row-major. */
   pixels: Float32Array;
   /** The same for the image mirrored left to right. */
   mirrored: Float32Array | undefined;
@@ -41,9 +49,9 @@ const HARMLESS = 'extraneous bytes before marker';
 /**
  * Decodes JPEG, PNG or WebP bytes (by content) outside the main thread. EXIF orientation is applied;
  * grey, palette, CMYK and 16-bit pixels become 8-bit RGB, embedded colour profiles are not applied,
- * transparency is laid on white, of an animation the first frame is taken. An image of exactly
- * size * supersample pixels is not resampled; others are with an antialiasing bilinear kernel. Throws
- * `UnusableImage`.
+ * transparency is laid on white but for `RGBA`, of an animation the first frame is taken. An image of
+ * exactly size * supersample pixels is not resampled; others are with an antialiasing bilinear kernel
+ * (colours weighed by alpha). Throws `UnusableImage`.
  */
 export async function decodeImage(
   bytes: Uint8Array,
@@ -51,16 +59,20 @@ export async function decodeImage(
   { mirror = false, maxPixels = MAX_PIXELS }: { mirror?: boolean; maxPixels?: number } = {},
 ): Promise<DecodedImage> {
   const { width, height } = await imageSize(bytes, maxPixels);
-  const side = format.size * format.supersample;
+  const [rows, columns] = sidesOf(format.size);
+  const stretched = { height: rows * format.supersample, width: columns * format.supersample };
+  const depth = format.channels === 'RGBA' ? 4 : 3;
   const image = await rawPixels(bytes, {
-    side,
-    resize: width !== side || height !== side,
+    ...stretched,
+    depth,
+    resize: width !== stretched.width || height !== stretched.height,
     maxPixels,
   });
-  const averaged = averageBlocks(image, format.size, format.supersample);
+  const averaged = averageBlocks(image, { rows, columns, depth, block: format.supersample });
+  const planes = format.channels === 'grey' ? luma(averaged) : averaged;
   return {
-    pixels: normalise(averaged, format, false),
-    mirrored: mirror ? normalise(averaged, format, true) : undefined,
+    pixels: normalise(planes, format, false),
+    mirrored: mirror ? normalise(planes, format, true) : undefined,
     width,
     height,
   };
@@ -93,15 +105,18 @@ function isSupported(bytes: Uint8Array): boolean {
 }
 
 interface RawOptions {
-  side: number;
+  height: number;
+  width: number;
+  /** 4: with alpha. */
+  depth: 3 | 4;
   resize: boolean;
   maxPixels: number;
 }
 
-/** RGB bytes of the stretched image, row by row. */
+/** Bytes of the stretched image, row by row, the channels of a pixel together. */
 async function rawPixels(
   bytes: Uint8Array,
-  { side, resize, maxPixels }: RawOptions,
+  { height, width, depth, resize, maxPixels }: RawOptions,
 ): Promise<Uint8Array> {
   const sharp = await loadSharp();
   const decode = (
@@ -114,9 +129,11 @@ async function rawPixels(
       autoOrient: true,
       animated: false,
     };
-    let image: Sharp = sharp(bytes, options).flatten({ background: '#fff' });
+    const opened = sharp(bytes, options);
+    let image: Sharp = depth === 4 ? opened.ensureAlpha() : opened.flatten({ background: '#fff' });
     if (resize) {
-      image = image.resize(side, side, { fit: 'fill', kernel: 'linear', fastShrinkOnLoad: false });
+      const how = { fit: 'fill', kernel: 'linear', fastShrinkOnLoad: false } as const;
+      image = image.resize(width, height, how);
     }
     return image
       .toColourspace('srgb')
@@ -132,26 +149,35 @@ async function rawPixels(
         return decode('error');
       }),
   );
-  if (info.channels !== 3 || data.length !== side * side * 3) {
+  if (info.channels !== depth || data.length !== height * width * depth) {
     throw new UnusableImage(`${String(info.channels)} channels`);
   }
   return data;
 }
 
-/** Mean of blocks x blocks pixels, rounded half up: (sum + count / 2) / count. */
-function averageBlocks(pixels: Uint8Array, size: number, block: number): Uint8Array {
+interface Blocks {
+  rows: number;
+  columns: number;
+  /** Bytes of a pixel. */
+  depth: number;
+  /** Side of a block. */
+  block: number;
+}
+
+/** Mean of block x block pixels, rounded half up: (sum + count / 2) / count. */
+function averageBlocks(pixels: Uint8Array, { rows, columns, depth, block }: Blocks): Uint8Array {
   if (block === 1) return pixels;
-  const result = new Uint8Array(size * size * 3);
+  const result = new Uint8Array(rows * columns * depth);
   const count = block * block;
   const half = count >> 1;
-  const stride = size * block * 3;
-  for (let y = 0, at = 0; y < size; y++) {
-    for (let x = 0; x < size; x++) {
-      for (let c = 0; c < 3; c++) {
+  const stride = columns * block * depth;
+  for (let y = 0, at = 0; y < rows; y++) {
+    for (let x = 0; x < columns; x++) {
+      for (let c = 0; c < depth; c++) {
         let sum = half;
         for (let i = 0; i < block; i++) {
-          const row = (y * block + i) * stride + x * block * 3 + c;
-          for (let j = 0; j < block; j++) sum += pixels[row + j * 3] ?? 0;
+          const row = (y * block + i) * stride + x * block * depth + c;
+          for (let j = 0; j < block; j++) sum += pixels[row + j * depth] ?? 0;
         }
         result[at++] = Math.floor(sum / count);
       }
@@ -160,21 +186,36 @@ function averageBlocks(pixels: Uint8Array, size: number, block: number): Uint8Ar
   return result;
 }
 
-/** RGB bytes (size, size, 3) -> (3, size, size) in the network's units and channel order. */
+/**
+ * RGB bytes -> luma bytes by Rec. 601 as PIL's mode L has it, in 16 bits of fraction, rounded: what grey
+ * networks are trained on. (libvips' own grey weighs linear light: another number.)
+ */
+function luma(pixels: Uint8Array): Uint8Array {
+  const result = new Uint8Array(pixels.length / 3);
+  for (let i = 0, at = 0; i < result.length; i++, at += 3) {
+    const [r = 0, g = 0, b = 0] = [pixels[at], pixels[at + 1], pixels[at + 2]];
+    result[i] = (19595 * r + 38470 * g + 7471 * b + 0x8000) >> 16;
+  }
+  return result;
+}
+
+/** Bytes (height, width, channels) -> (channels, height, width) in the network's units and order. */
 function normalise(pixels: Uint8Array, format: InputFormat, mirror: boolean): Float32Array {
-  const { size, channels, scale, mean, std } = format;
-  const result = new Float32Array(3 * size * size);
-  for (let c = 0; c < 3; c++) {
+  const { channels, scale, mean, std } = format;
+  const [rows, columns] = sidesOf(format.size);
+  const depth = channelCount(channels);
+  const result = new Float32Array(depth * rows * columns);
+  for (let c = 0; c < depth; c++) {
     const table = Float32Array.from(
       { length: 256 },
       (_, byte) => (byte * scale - (mean[c] ?? 0)) / (std[c] ?? 1),
     );
-    const source = channels === 'RGB' ? c : 2 - c;
-    for (let y = 0; y < size; y++) {
-      const row = (c * size + y) * size;
-      for (let x = 0; x < size; x++) {
-        const from = mirror ? size - 1 - x : x;
-        result[row + x] = table[pixels[(y * size + from) * 3 + source] ?? 0] ?? 0;
+    const source = channels === 'BGR' ? 2 - c : c;
+    for (let y = 0; y < rows; y++) {
+      const row = (c * rows + y) * columns;
+      for (let x = 0; x < columns; x++) {
+        const from = mirror ? columns - 1 - x : x;
+        result[row + x] = table[pixels[(y * columns + from) * depth + source] ?? 0] ?? 0;
       }
     }
   }

@@ -1,5 +1,5 @@
 import { readdir, realpath, stat } from 'node:fs/promises';
-import { basename, extname, join, resolve } from 'node:path';
+import { basename, dirname, extname, join, resolve } from 'node:path';
 import { expected } from '../errors.js';
 import { fileError } from './file_error.js';
 
@@ -57,6 +57,24 @@ export async function listImages(folder: string): Promise<ImageList> {
   list.images.sort((a, b) => compare(a.path, b.path));
   list.classes = [...new Set(list.images.map(({ className }) => className))].sort(compare);
   return list;
+}
+
+/**
+ * Photographs, or folders of them, in the order given, as one list. A file is taken whatever its name.
+ * Throws `E_FILE` for what is not there.
+ */
+export async function imageFiles(paths: readonly string[]): Promise<ImageFile[]> {
+  const lists = paths.map(async (path): Promise<ImageFile[]> => {
+    const found = await stat(path).catch((cause: unknown) => {
+      throw fileError('read', path, cause);
+    });
+    if (!found.isDirectory()) {
+      return [{ path, file: path, className: basename(dirname(path)) }];
+    }
+    const { root, images } = await listImages(path);
+    return images.map((image) => ({ ...image, path: `${root}/${image.path}` }));
+  });
+  return (await Promise.all(lists)).flat();
 }
 
 interface Walk {

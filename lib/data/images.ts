@@ -13,7 +13,13 @@ import type { ImageFile, SkippedFile } from './image_files.js';
 import { mapOrdered } from './ordered.js';
 
 export type { DecodedImage, InputFormat } from './decode.js';
-export { listImages, type ImageFile, type ImageList, type SkippedFile } from './image_files.js';
+export {
+  imageFiles,
+  listImages,
+  type ImageFile,
+  type ImageList,
+  type SkippedFile,
+} from './image_files.js';
 
 /** What became of the images of a run. */
 export interface ImageSummary {
@@ -31,7 +37,7 @@ export interface LoadedImage extends ImageFile {
 
 export interface ImageBatch {
   images: LoadedImage[];
-  /** (batch, 3, size, size), row-major; places behind the last image are 0. */
+  /** (batch, channels, height, width), row-major; places behind the last image are 0. */
   pixels: Float32Array;
   /** The same images mirrored left to right, if asked for. */
   mirrored: Float32Array | undefined;

@@ -24,15 +24,20 @@ export function encodeNpy({ shape, data }: NpyArray, name = 'array'): Uint8Array
     });
   }
   const { type, bytes } = elements(data);
+  return [npyHeader(type, shape), bytes];
+}
+
+/** What stands before the elements of an `.npy` file: a multiple of 64 bytes, and at least `total`. */
+export function npyHeader(type: string, shape: Shape, total = 0): Uint8Array {
   const dims = shape.map((size) => `${String(size)},`).join(' ');
   const fields = `{'descr': '${type}', 'fortran_order': False, 'shape': (${dims}), }`;
-  const length = Math.ceil((10 + fields.length + 1) / 64) * 64;
+  const length = Math.max(Math.ceil((10 + fields.length + 1) / 64) * 64, total);
   const header = new Uint8Array(length).fill(0x20);
   header.set(Buffer.from('\x93NUMPY\x01\x00', 'latin1'));
   new DataView(header.buffer).setUint16(8, length - 10, true);
   header.set(Buffer.from(fields, 'latin1'), 10);
   header[length - 1] = 0x0a;
-  return [header, bytes];
+  return header;
 }
 
 /**

@@ -58,11 +58,16 @@ export class SafetensorsWriter {
   }
 
   /**
-   * Completes the file. With `rows`, every tensor keeps only its first `rows` rows: for data whose
-   * number is known at its end only.
+   * Completes the file. With `rows`, every tensor keeps only its first `rows` rows, and `metadata`, no
+   * longer than before, stands in place of that: for data whose number is known at its end only.
    */
-  async finish(rows?: number): Promise<void> {
-    const header = rows === undefined ? this.#header : await this.#shrink(rows);
+  async finish(rows?: number, metadata = this.#header.metadata): Promise<void> {
+    const kept = rows === undefined ? this.#header : await this.#shrink(rows);
+    const header = { ...kept, metadata };
+    if (encodeHeader(header).length > this.#dataStart) {
+      await this.discard();
+      throw expected('metadata no longer than declared', 'metadata', 'more', { op: 'safetensors' });
+    }
     const end = [...header.tensors.values()].reduce((last, entry) => Math.max(last, entry.end), 0);
     await this.#file.write(encodeHeader(header, this.#dataStart), 0);
     await this.#file.commit(this.#dataStart + end);

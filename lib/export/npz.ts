@@ -1,7 +1,4 @@
-import { stat } from 'node:fs/promises';
-import { basename, dirname } from 'node:path';
-import { fileError } from '../data/file_error.js';
-import { emptySummary, listImages, readImages, type ImageFile } from '../data/images.js';
+import { emptySummary, imageFiles, readImages, type ImageFile } from '../data/images.js';
 import { writeNpz } from '../data/npz.js';
 import { expected, requireNames } from '../errors.js';
 import { frameOf, toPhotograph } from '../performer/place.js';
@@ -31,7 +28,7 @@ export async function exportMaps(
   options: ExportMapsOptions = {},
 ): Promise<{ path: string; images: number }> {
   requireNames(paths, 'images', 'export');
-  const files = await imagesOf(paths);
+  const files = await imageFiles(paths);
   const { filters } = explainer.config.network;
   const bytes = files.length * filters * explainer.cells * 8;
   if (files.length === 0)
@@ -47,20 +44,6 @@ export async function exportMaps(
     exportFiles(explainer, files, path, options),
   );
   return { path, images };
-}
-
-async function imagesOf(paths: readonly string[]): Promise<ImageFile[]> {
-  const lists = paths.map(async (path): Promise<ImageFile[]> => {
-    const found = await stat(path).catch((cause: unknown) => {
-      throw fileError('read', path, cause);
-    });
-    if (!found.isDirectory()) {
-      return [{ path, file: path, className: basename(dirname(path)) }];
-    }
-    const { root, images } = await listImages(path);
-    return images.map((image) => ({ ...image, path: `${root}/${image.path}` }));
-  });
-  return (await Promise.all(lists)).flat();
 }
 
 async function exportFiles(

@@ -1,3 +1,4 @@
+import { sidesOf, type ImageSize } from '../data/image_size.js';
 import { show } from '../errors.js';
 import { sizeOf, type Shape } from '../engine/tensor.js';
 import type { NetValue } from './network.js';
@@ -28,7 +29,7 @@ export interface ImageInput {
 export function imageInput(
   model: OnnxModel,
   nodes: readonly OnnxNode[],
-  size: number | undefined,
+  size: ImageSize | undefined,
 ): ImageInput {
   const read = new Set(nodes.flatMap((node) => node.inputs));
   const used = model.inputs.filter(({ name }) => read.has(name));
@@ -61,12 +62,13 @@ function isConverted(name: string, nodes: readonly OnnxNode[]): boolean {
 
 function imageShape(
   { name, dims }: OnnxInput,
-  size: number | undefined,
+  size: ImageSize | undefined,
 ): { shape: Shape; channelsLast: boolean } {
   const sizes = dims ?? [undefined, 3, undefined, undefined];
   const shown = dims?.map((dim) => dim ?? 'open');
   const channelsLast = !CHANNELS.includes(sizes[1]) && CHANNELS.includes(sizes[3]);
-  const [channels, height = size, width = size] = channelsLast
+  const [rows, columns] = size === undefined ? [] : sidesOf(size);
+  const [channels, height = rows, width = columns] = channelsLast
     ? [sizes[3], sizes[1], sizes[2]]
     : sizes.slice(1);
   if (sizes.length !== 4 || channels === undefined || !CHANNELS.includes(channels)) {
@@ -75,7 +77,9 @@ function imageShape(
   }
   if (height === undefined || width === undefined) {
     throw modelError('a height and a width', `input ${show(name)}`, shown, {
-      remedy: 'The model leaves them open: give --image-size, or the size in the preprocessing.',
+      remedy:
+        'The model leaves them open: give --image-size, such as 224 or 240x320 (height x width), or ' +
+        '"size" in the JSON file beside the model.',
     });
   }
   const shape = [channels, height, width];

@@ -7,6 +7,7 @@ import {
   completePreprocessing,
   parsePreprocessing,
   readSidecar,
+  type ModelInput,
   type Preprocessing,
   type Sidecar,
 } from './preprocessing.js';
@@ -89,7 +90,12 @@ export async function inspectModel(
       targets: proposal.targets.map(({ name }) => name),
       reason: proposal.reason,
     },
-    preprocessing: preprocessingOf(sidecar, given, height),
+    preprocessing: preprocessingOf(sidecar, given, {
+      channels,
+      height,
+      width,
+      bytes: network.bytes,
+    }),
     classes: sidecar.classes,
   };
 }
@@ -130,10 +136,10 @@ function otherMaps(
 function preprocessingOf(
   sidecar: Sidecar,
   given: Partial<Preprocessing>,
-  size: number,
+  input: ModelInput,
 ): Inspection['preprocessing'] {
   try {
-    return completePreprocessing(sidecar, given, size);
+    return completePreprocessing(sidecar, given, input);
   } catch (error) {
     return { missing: error instanceof Error ? error.message : String(error) };
   }

@@ -1,3 +1,4 @@
+import type { ImageSize } from '../data/image_size.js';
 import { expected, show } from '../errors.js';
 import { foldNode, shapeOf } from './fold.js';
 import { LOWER_ARITHMETIC } from './lower_arithmetic.js';
@@ -50,7 +51,7 @@ export interface LowerOptions {
   /** Values or nodes to compute; default: the graph's outputs. What they do not need is not read. */
   wanted?: readonly string[];
   /** Height and width of the input, where the model leaves them open (pixels). */
-  size?: number;
+  size?: ImageSize;
 }
 
 /**
@@ -107,6 +108,7 @@ export function unknownName(name: string, known: Iterable<string>, what: string)
 class Lowering {
   readonly #model: OnnxModel;
   readonly #input: NetValue;
+  readonly #bytes: boolean;
   readonly #batch: number;
   readonly #constants = new Map<string, Constant>();
   readonly #views = new Map<string, View>();
@@ -115,7 +117,7 @@ class Lowering {
   /** Elements that folding may still make: a small file must not ask for gigabytes. */
   #budget: number;
 
-  constructor(model: OnnxModel, { value }: ImageInput, batch: number) {
+  constructor(model: OnnxModel, { value, bytes }: ImageInput, batch: number) {
     this.#model = model;
     const stored = [...model.initializers.values()].reduce(
       (sum, one) => sum + storedLength(one),
@@ -123,6 +125,7 @@ class Lowering {
     );
     this.#budget = FOLDED_ELEMENTS + 4 * stored;
     this.#input = value;
+    this.#bytes = bytes;
     this.#batch = batch;
     const { axes } = plain(value, batch);
     const order = value.axes ?? [];
@@ -174,7 +177,8 @@ class Lowering {
     const { opset, fingerprint, path } = this.#model;
     const { values } = this.#steps;
     const views = this.#views;
-    return { opset, input: this.#input, values, names, views, outputs, fingerprint, path };
+    const image = { input: this.#input, bytes: this.#bytes };
+    return { opset, ...image, values, names, views, outputs, fingerprint, path };
   }
 
   /** Which branch an If takes: its condition must not depend on the image. */

@@ -225,6 +225,8 @@ export interface View {
 export interface Network {
   readonly opset: number;
   readonly input: NetValue;
+  /** True where the file wants whole numbers from 0 to 255 as its input. */
+  readonly bytes: boolean;
   /** Computed values in topological order. */
   readonly values: readonly NetValue[];
   /**

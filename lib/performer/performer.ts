@@ -131,7 +131,7 @@ export class Performer {
   }
 
   /**
-   * Layer, bypass, targets and output of preprocessed images (count, 3, H, W), row-major. `count` may be
+   * Layer, bypass, targets and output of preprocessed images (count, channels, H, W), row-major. `count` may be
    * any number: the last batch is padded. Throws `E_SHAPE` when the length disagrees.
    */
   async features(images: Float32Array, count: number): Promise<PerformerFeatures> {
@@ -346,6 +346,7 @@ interface FactSources {
 
 function factsOf(network: Network, cut: Cut, { path, sidecar, given, batch }: FactSources): Facts {
   const [channels = 1, height = 1, width = 1] = network.input.shape;
+  const { bytes } = network;
   const size = elements(cut.output);
   const { classes } = sidecar;
   if (classes && cut.isModelOutput && classes.length !== size) {
@@ -368,7 +369,7 @@ function factsOf(network: Network, cut: Cut, { path, sidecar, given, batch }: Fa
     targets: cut.targets.map(featureInfo),
     output: { name: cut.output.name, size, softmax: kind === 'softmax', classifier },
     learned: typeof learned === 'string' ? learned : { pool: poolInfo(learned.pool) },
-    preprocessing: completePreprocessing(sidecar, given, height),
+    preprocessing: completePreprocessing(sidecar, given, { channels, height, width, bytes }),
     classes,
     batch,
     tailCost: costOfWay(network, cut.site.value, [...cut.targets, cut.output]),

@@ -1,25 +1,21 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
+import type { InputFormat } from '../data/decode.js';
+import { channelCount, CHANNELS, type Channels } from '../data/image_channels.js';
+import { imageSizeOf, showSize, sidesOf, type ImageSize } from '../data/image_size.js';
 import { expected, isSystemError, PartlensError, show } from '../errors.js';
 
 /** How a photograph becomes the network's input. */
-export interface Preprocessing {
-  /** Side of the network's square input, pixels. */
-  size: number;
-  /**
-   * The image is first brought to (supersample * size) pixels, then blocks of supersample x
-   * supersample pixels are averaged and rounded to a byte. Default 1: no averaging.
-   */
-  supersample: number;
-  /** Order of the network's channels. */
-  channels: 'RGB' | 'BGR';
-  /** input = (byte * scale - mean) / std; 1 / 255 brings bytes to 0..1. */
-  scale: number;
-  /** In the order of `channels`, after `scale`. */
-  mean: readonly [number, number, number];
-  /** In the order of `channels`, after `scale`; not 0. */
-  std: readonly [number, number, number];
+export type Preprocessing = InputFormat;
+
+/** What a model says of its input; sizes in pixels. */
+export interface ModelInput {
+  channels: number;
+  height: number;
+  width: number;
+  /** True where it wants whole numbers from 0 to 255. */
+  bytes: boolean;
 }
 
 /**
@@ -31,6 +27,8 @@ export interface Preprocessing {
  * and what training scripts write, an object `input` of `shape`, `colour`, `mean`, `std`, `scale`
  * (a number, or words that begin with one: `"1/255 (0..1)"`) and `resize` (only `"224x224 crop ->
  * 112x112 by averaging each 2x2 block"`), beside `classes`. Words that are not understood are errors.
+ * `size` is the side of a square, or [height, width]; words of sizes are height x width too. `channels`
+ * (`colour`) is RGB, BGR, grey or RGBA, `mean` and `std` have a number for each.
  */
 export interface Sidecar {
   /** Undefined when there is no such file. */
@@ -40,14 +38,18 @@ export interface Sidecar {
 }
 
 const positive = z.number().positive();
-const triple = z.tuple([z.number(), z.number(), z.number()]).readonly();
+const perChannel = z
+  .array(z.number())
+  .refine(({ length }) => [1, 3, 4].includes(length), 'must be 1, 3 or 4 numbers')
+  .readonly();
+const side = z.number().int().min(1).max(8192);
 const fields = {
-  size: z.number().int().min(1).max(8192),
+  size: z.union([side, z.tuple([side, side])]).transform((size) => imageSizeOf(...sidesOf(size))),
   supersample: z.number().int().min(1).max(16),
-  channels: z.enum(['RGB', 'BGR']),
+  channels: z.enum(CHANNELS),
   scale: positive,
-  mean: triple,
-  std: triple.refine((std) => std.every((value) => value !== 0), 'must not be 0'),
+  mean: perChannel,
+  std: perChannel.refine((std) => std.every((value) => value !== 0), 'must not be 0'),
 };
 const partial = z.strictObject(fields).partial();
 const classes = z.array(z.string().min(1)).min(1);
@@ -124,49 +126,104 @@ export function parsePreprocessing(options: unknown): Partial<Preprocessing> {
 }
 
 /**
- * Joins the model's sidecar with the caller's fields, which win, and with the input's side where the
- * model fixes it (`modelSize`, pixels). Throws `E_ARGUMENT` naming what is still missing.
+ * Joins the model's sidecar with the caller's fields, which win, and with what the model itself says of
+ * its input. Throws `E_ARGUMENT` naming what is still missing, and what does not fit the model.
  */
 export function completePreprocessing(
   sidecar: Sidecar,
   options: Partial<Preprocessing>,
-  modelSize: number | undefined,
+  input: ModelInput,
 ): Preprocessing {
-  const size = modelSize === undefined ? {} : { size: modelSize };
-  const joined = { supersample: 1, ...size, ...sidecar.preprocessing, ...options };
-  const missing = (Object.keys(fields) as (keyof Preprocessing)[]).filter(
-    (field) => joined[field] === undefined,
-  );
-  const { channels, mean, std, scale } = joined;
-  if (missing.length > 0 || !channels || !mean || !std || scale === undefined) {
+  const size = imageSizeOf(input.height, input.width);
+  const own = input.bytes ? asTheyAre(input.channels) : {};
+  const joined = { supersample: 1, size, ...own, ...sidecar.preprocessing, ...options };
+  const { supersample, channels, scale, mean, std } = joined;
+  if (!channels || !mean || !std || scale === undefined) {
+    const needed = ['channels', 'scale', 'mean', 'std'] as const;
+    const missing = needed.filter((field) => joined[field] === undefined);
     throw expected(`${missing.join(', ')} of the images`, 'preprocessing', 'nothing', {
       op: 'preprocessing',
       details: { missing, sidecar: sidecar.path },
       remedy:
-        'Write a JSON file with the name of the model, such as { "size": 224, "mean": [0.485, ' +
-        '0.456, 0.406], "std": [0.229, 0.224, 0.225], "channels": "RGB", "scale": 0.00392156862745098 }.',
+        `Write a JSON file with the name of the model, such as ${example(size, input)}, ` +
+        `or give ${missing.map((field) => `--image-${field}`).join(', ')}.`,
     });
   }
-  if (modelSize !== undefined && joined.size !== modelSize) {
-    throw expected(`${String(modelSize)}, as the model has`, 'size', joined.size, {
+  const whole = { size: joined.size, supersample, channels, scale, mean, std };
+  checkFit(whole, size, input);
+  return whole;
+}
+
+/** Bytes as they are. */
+function asTheyAre(channels: number): Pick<Preprocessing, 'scale' | 'mean' | 'std'> {
+  const all = (value: number): number[] => Array.from({ length: channels }, () => value);
+  return { scale: 1, mean: all(0), std: all(1) };
+}
+
+/** A sidecar that would fit the model. */
+function example(size: ImageSize, { channels, bytes }: ModelInput): string {
+  const [name = 'RGB'] = fitting(channels);
+  const usual =
+    channels === 3
+      ? { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] }
+      : { mean: Array(channels).fill(0.5), std: Array(channels).fill(0.25) };
+  const numbers = bytes ? {} : { ...usual, scale: 0.00392156862745098 };
+  const text = JSON.stringify({ size, ...numbers, channels: name }, null, 1);
+  return text.replaceAll(/\s+/g, ' ').replaceAll(/\[ (.*?) \]/g, '[$1]');
+}
+
+function fitting(count: number): readonly Channels[] {
+  return CHANNELS.filter((channels) => channelCount(channels) === count);
+}
+
+/** Throws `E_ARGUMENT` for fields that contradict the model or each other. */
+function checkFit(given: Preprocessing, size: ImageSize, input: ModelInput): void {
+  const refuseFor = (what: string, field: keyof Preprocessing, flag = field): PartlensError =>
+    expected(what, field, given[field], {
       op: 'preprocessing',
+      remedy: `Set it in the JSON file beside the model, or by --image-${flag}.`,
     });
+  if (showSize(given.size) !== showSize(size)) {
+    throw refuseFor(`${showSize(size)}, as the model has`, 'size');
   }
-  return { size: joined.size ?? 0, supersample: joined.supersample, channels, scale, mean, std };
+  const count = channelCount(given.channels);
+  if (count !== input.channels) {
+    const what = fitting(input.channels).map(show).join(' or ');
+    throw refuseFor(`${what}, as the model's input has C = ${String(input.channels)}`, 'channels');
+  }
+  for (const field of ['mean', 'std'] as const) {
+    if (given[field].length === count) continue;
+    throw refuseFor(`${String(count)} numbers, as ${given.channels} has channels`, field);
+  }
+  if (!input.bytes) return;
+  for (const [field, value] of [
+    ['scale', 1],
+    ['mean', 0],
+    ['std', 1],
+  ] as const) {
+    const values = [given[field]].flat();
+    if (values.every((one) => one === value)) continue;
+    throw refuseFor(`${String(value)}, as the model takes bytes,`, field);
+  }
 }
 
 function fromWords(input: DescriptiveInput, file: string): Partial<Preprocessing> {
-  const { shape, size: side, colour, channels = colour, mean, std } = input;
-  const [, , height, width] = shape ?? [];
-  if (typeof height === 'number' && height !== width) {
-    throw refuse('a square input', 'input.shape', shape, file);
-  }
-  const size = side ?? (typeof height === 'number' ? height : undefined);
+  const { shape, colour, channels = colour, mean, std } = input;
+  const size = input.size ?? (shape && sizeOfShape(shape));
   const scale = typeof input.scale === 'string' ? scaleOf(input.scale, file) : input.scale;
   const supersample =
     input.supersample ??
     (input.resize === undefined ? undefined : supersampleOf(input.resize, size, file));
   return given({ size, supersample, channels, scale, mean, std });
+}
+
+/** Height and width of (N, C, H, W) or (N, H, W, C); undefined where they are open. */
+function sizeOfShape(shape: readonly (number | string)[]): ImageSize | undefined {
+  const isChannels = (dim: number | string | undefined): boolean => [1, 3, 4].includes(Number(dim));
+  const last = !isChannels(shape[1]) && isChannels(shape[3]);
+  const [height, width] = last ? shape.slice(1, 3) : shape.slice(2);
+  if (typeof height !== 'number' || typeof width !== 'number') return undefined;
+  return imageSizeOf(height, width);
 }
 
 /** `1/255 (0..1) before mean and std`, `none`, `0.0078125`. */
@@ -178,13 +235,15 @@ function scaleOf(text: string, file: string): number {
   throw refuse('a number or a fraction such as "1/255"', 'input.scale', text, file);
 }
 
-/** `224x224 crop -> 112x112 by averaging each 2x2 block (...)`. */
-function supersampleOf(text: string, size: number | undefined, file: string): number {
-  const match = /^(\d+)x(\d+)\b.*->\s*(\d+)x(\d+) by averaging each (\d+)x(\d+) block\b/.exec(text);
-  const [from = 0, , to = 0, , block = 0] = (match ?? []).slice(1).map(Number);
-  const square =
-    match?.[1] === match?.[2] && match?.[3] === match?.[4] && match?.[5] === match?.[6];
-  if (match && square && from === to * block && (size ?? to) === to) return block;
+/** `224x224 crop -> 112x112 by averaging each 2x2 block (...)`; sizes are height x width. */
+function supersampleOf(text: string, size: ImageSize | undefined, file: string): number {
+  const match = /^(\d+)x(\d+)\b.*->\s*(\d+)x(\d+) by averaging each (\d+)x\5 block\b/.exec(text);
+  const [fromRows = 0, fromColumns = 0, rows = 0, columns = 0, block = 0] = (match ?? [])
+    .slice(1)
+    .map(Number);
+  const whole = fromRows === rows * block && fromColumns === columns * block;
+  const to = imageSizeOf(rows, columns);
+  if (match && whole && showSize(size ?? to) === showSize(to)) return block;
   const what = 'words such as "224x224 crop -> 112x112 by averaging each 2x2 block"';
   throw refuse(what, 'input.resize', text, file);
 }

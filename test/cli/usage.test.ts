@@ -8,7 +8,17 @@ import { writeTiny, type Tiny } from '../explainer/tiny.js';
 import { NetBuilder, smallModel } from '../support/onnx_models.js';
 import { here } from './run_cli.js';
 
-const COMMANDS = ['demo', 'inspect', 'train', 'evaluate', 'explain', 'export', 'report', 'devices'];
+const COMMANDS = [
+  'demo',
+  'inspect',
+  'train',
+  'evaluate',
+  'explain',
+  'export',
+  'features',
+  'report',
+  'devices',
+];
 
 describe('partlens: usage', () => {
   const folder = temporaryFolder();

@@ -94,6 +94,95 @@ describe('decoding images', () => {
     expectNear(at(enlarged.pixels, 240, 120, 120), [2 * 60, 8 * 15, 0], 5);
   });
 
+  it('stretches to a height and a width, mirrors and averages there', async () => {
+    const ramp = picture(48, 16, (x, y) => [5 * x, 15 * y, 7]);
+    const path = await put('a.png', await encode(ramp).png().toBuffer());
+    const format = plain([8, 12], { supersample: 2, channels: 'BGR' });
+    const { pixels, mirrored, width, height } = await readImage(path, format, { mirror: true });
+    expect([width, height, pixels.length]).to.deep.equal([48, 16, 3 * 8 * 12]);
+    const of = (data: Float32Array, y: number, x: number): number[] =>
+      [0, 1, 2].map((c) => data[(c * 8 + y) * 12 + x] ?? NaN);
+    for (const [y, x] of [
+      [4, 6],
+      [2, 9],
+      [6, 3],
+    ] as const) {
+      const wanted = [7, 15 * ((y + 0.5) * 2 - 0.5), 5 * ((x + 0.5) * 4 - 0.5)];
+      expectNear(of(pixels, y, x), wanted, 1.5);
+      expect(of(mirrored ?? pixels, y, 11 - x)).to.deep.equal(of(pixels, y, x));
+    }
+    const exact = await readImage(path, plain([16, 48]));
+    expect(exact.pixels[(16 + 3) * 48 + 40]).to.equal(45);
+    expect(exact.pixels[3 * 48 + 40]).to.equal(200);
+  });
+
+  it("makes grey of colours as PIL's mode L does, grey images keep their values", async () => {
+    // 0.299 R + 0.587 G + 0.114 B by hand, to the nearest whole number
+    const known = [
+      [[255, 0, 0], 76],
+      [[0, 255, 0], 150],
+      [[0, 0, 255], 29],
+      [[10, 20, 30], 18],
+      [[200, 100, 50], 124],
+      [[1, 254, 3], 150],
+      [[90, 90, 90], 90],
+      [[123, 45, 67], 71],
+    ] as const;
+    const colours = picture(known.length, 2, (x) => known[x]?.[0] ?? [0, 0, 0]);
+    const path = await put('a.png', await encode(colours).png().toBuffer());
+    const grey = { channels: 'grey', mean: [0], std: [1] } as const;
+    const wanted = known.map(([, value]) => value);
+    const { pixels, mirrored } = await readImage(path, plain([2, known.length], grey), {
+      mirror: true,
+    });
+    expect([...pixels]).to.deep.equal([...wanted, ...wanted]);
+    expect([...(mirrored ?? [])]).to.deep.equal([...wanted, ...wanted].reverse());
+    const scaled = { ...grey, scale: 1 / 255, mean: [0.5], std: [0.25] };
+    expect((await readImage(path, plain([2, known.length], scaled))).pixels[1]).to.be.closeTo(
+      (150 / 255 - 0.5) / 0.25,
+      1e-6,
+    );
+    const ramp = encode(picture(16, 16, (x, y) => [x * 16 + y, x * 16 + y, x * 16 + y]));
+    const stored = await put('b.png', await ramp.toColourspace('b-w').png().toBuffer());
+    const kept = await readImage(stored, plain(16, grey));
+    kept.pixels.forEach((value, i) => expect(value).to.equal((i % 16) * 16 + Math.floor(i / 16)));
+  });
+
+  it('takes the alpha channel as the fourth, 255 where there is none', async () => {
+    const rgba = { channels: 'RGBA', mean: [0, 0, 0, 0], std: [1, 1, 1, 2] } as const;
+    const data = Buffer.from([255, 0, 0, 128, 10, 20, 30, 0, 1, 2, 3, 255, 7, 8, 9, 64]);
+    const raw = { width: 4, height: 1, channels: 4 } as const;
+    const bytes = await sharp(Buffer.concat([data, data]), { raw: { ...raw, height: 2 } })
+      .png()
+      .toBuffer();
+    const { pixels } = await readImage(await put('a.png', bytes), plain([2, 4], rgba));
+    const at4 = (x: number): number[] => [0, 1, 2, 3].map((c) => pixels[c * 8 + x] ?? NaN);
+    expect([0, 1, 2, 3].map(at4)).to.deep.equal([
+      [255, 0, 0, 64],
+      [10, 20, 30, 0],
+      [1, 2, 3, 127.5],
+      [7, 8, 9, 32],
+    ]);
+    const opaque = [
+      encode(corners(16, 16)).png(),
+      encode(corners(16, 16)).toColourspace('rgb16').png(),
+      encode(corners(16, 16)).jpeg({ quality: 100, chromaSubsampling: '4:4:4' }),
+      encode(corners(16, 16)).greyscale().png(),
+    ];
+    for (const image of opaque) {
+      const path = await put('b.img', await image.toBuffer());
+      for (const size of [16, 8]) {
+        const { pixels: found } = await readImage(
+          path,
+          plain(size, { ...rgba, std: [1, 1, 1, 1] }),
+        );
+        expect([...found.subarray(3 * size * size)].every((alpha) => alpha === 255)).to.equal(true);
+        const colours = await readImage(path, plain(size));
+        expectNear([...found.subarray(0, 3 * size * size)], [...colours.pixels], 1);
+      }
+    }
+  });
+
   const formats: [string, () => Promise<Buffer>, number][] = [
     ['JPEG', () => encode(corners(64, 64)).jpeg({ quality: 95 }).toBuffer(), 6],
     ['WebP', () => encode(corners(64, 64)).webp({ quality: 95 }).toBuffer(), 12],

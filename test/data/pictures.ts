@@ -43,7 +43,7 @@ export async function animation(frames: readonly Picture[]): Promise<Buffer> {
 }
 
 /** Bytes as they are: no scaling, no mean. */
-export const plain = (size: number, more: Partial<InputFormat> = {}): InputFormat => ({
+export const plain = (size: InputFormat['size'], more: Partial<InputFormat> = {}): InputFormat => ({
   size,
   supersample: 1,
   channels: 'RGB',

@@ -1,5 +1,6 @@
 import { create } from '@bufbuild/protobuf';
 import { expect } from 'chai';
+import type { ImageSize } from '../../lib/data/image_size.js';
 import { imageInput } from '../../lib/performer/image_input.js';
 import { DataType, ModelSchema, type ModelProto } from '../../lib/performer/onnx_proto.js';
 import { parseModel } from '../../lib/performer/onnx_read.js';
@@ -8,8 +9,14 @@ import { buildModel, type ValueSpec } from '../../lib/performer/onnx_write.js';
 import { NetBuilder, smallNet } from '../support/onnx_models.js';
 import { failure } from '../support/performer.js';
 
+interface InputOptions {
+  type?: number;
+  opType?: string;
+  size?: ImageSize;
+}
+
 /** What becomes of an input of those sizes and that element type behind a node of `opType`. */
-function input(dims: ValueSpec['dims'], { type = 1, opType = 'Cast', size = 0 } = {}) {
+function input(dims: ValueSpec['dims'], { type = 1, opType = 'Cast', size }: InputOptions = {}) {
   const net = new NetBuilder({ size: 8 });
   net.node(opType, 'y', ['image']);
   const proto = buildModel({ ...net.spec('y'), inputs: [{ name: 'image', dims }] });
@@ -17,7 +24,7 @@ function input(dims: ValueSpec['dims'], { type = 1, opType = 'Cast', size = 0 } 
   if (tensor) tensor.elemType = type;
   const model = parseModel(proto, 'test.onnx', '');
   expect(model.notes.length).to.equal(type === DataType.UINT8 ? 1 : 0);
-  const { value, ...rest } = imageInput(model, model.nodes, size === 0 ? undefined : size);
+  const { value, ...rest } = imageInput(model, model.nodes, size);
   return { shape: value.shape, ...rest };
 }
 
@@ -38,6 +45,8 @@ describe('performer: the image input', () => {
   it('takes the size where height and width are open, and names the flag without it', async () => {
     expect(input(['N', 3, 'h', 'w'], { size: 32 }).shape).to.deep.equal([3, 32, 32]);
     expect(input(['N', 'h', 'w', 3], { size: 32 })).to.include({ channelsLast: true });
+    expect(input(['N', 1, 'h', 'w'], { size: [16, 24] }).shape).to.deep.equal([1, 16, 24]);
+    expect(input(['N', 'h', 24, 4], { size: [16, 24] }).shape).to.deep.equal([4, 16, 24]);
     await failure('E_ONNX', /height and a width .*--image-size/s, () => input(['N', 3, 'h', 'w']));
   });
 

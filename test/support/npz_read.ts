@@ -7,8 +7,11 @@ export interface NpyArray {
   data: Float32Array;
 }
 
-/** The float32 arrays of an .npz file as NumPy writes it (row-major), by name without `.npy`. */
-export function readNpz(file: string): Record<string, NpyArray> {
+/**
+ * The float32 arrays of an .npz file as NumPy writes it (row-major), by name without `.npy`; default:
+ * all of it.
+ */
+export function readNpz(file: string, wanted?: readonly string[]): Record<string, NpyArray> {
   const bytes = readFileSync(file);
   const result: Record<string, NpyArray> = {};
   const end = bytes.lastIndexOf(Buffer.from([0x50, 0x4b, 5, 6]));
@@ -22,7 +25,9 @@ export function readNpz(file: string): Record<string, NpyArray> {
     const name = bytes.toString('utf8', at + 46, at + 46 + nameLength);
     const start = local + 30 + bytes.readUInt16LE(local + 26) + bytes.readUInt16LE(local + 28);
     const stored = bytes.subarray(start, start + size);
-    result[name.replace(/\.npy$/, '')] = readNpy(method === 0 ? stored : inflateRawSync(stored));
+    const key = name.replace(/\.npy$/, '');
+    if (wanted?.includes(key) ?? true)
+      result[key] = readNpy(method === 0 ? stored : inflateRawSync(stored));
     at += 46 + nameLength + extra + comment;
   }
   return result;
