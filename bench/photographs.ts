@@ -1,9 +1,11 @@
 // Trains and scores explainers of one CNN with several settings and prints one table row for each:
-//   node --import tsx/esm bench/photographs.ts MODEL IMAGES LANDMARKS FOLDER CLASSES SETTINGS.json
-// CLASSES: sub-folders of IMAGES with commas. SETTINGS.json: [{ "name": "...", "seeds": [1, 2, 3], ...options }].
-// FOLDER keeps the features between settings. docs/results.md holds what this printed.
+//   node --import tsx/esm bench/photographs.ts --model M.onnx --images FOLDER --landmarks L.csv --classes a,b,c
+//     --out FOLDER --settings SETTINGS.json [--layer NAME] [--targets A,B] [--decoder learned]
+// SETTINGS.json: [{ "name": "...", "seeds": [1, 2, 3], ...options of training }]. The folder keeps the features
+// between settings. docs/results.md holds what this printed.
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { parseArgs } from 'node:util';
 import {
   loadPerformer,
   metrics,
@@ -17,12 +19,19 @@ interface Setting extends TrainOptionsInput {
   seeds?: number[];
 }
 
-const [model = '', images = '', landmarks = '', folder = '', classes = '', file = ''] =
-  process.argv.slice(2);
-const settings = JSON.parse(await readFile(file, 'utf8')) as Setting[];
+const text = { type: 'string' } as const;
+const { values: given } = parseArgs({
+  options: {
+    ...{ model: text, images: text, landmarks: text, classes: text, out: text, settings: text },
+    ...{ layer: text, targets: text, decoder: text },
+  },
+});
+const { model = '', images = '', landmarks = '', classes = '', out = '', settings = '' } = given;
+const rowsWanted = JSON.parse(await readFile(settings, 'utf8')) as Setting[];
 const performer = await loadPerformer(model, {
-  layer: 'conv5_relu',
-  targets: ['fc6_relu', 'fc7_relu'],
+  ...(given.layer === undefined ? {} : { layer: given.layer }),
+  ...(given.targets === undefined ? {} : { targets: given.targets.split(',') }),
+  decoder: given.decoder === 'learned' ? 'learned' : 'own',
   batch: 32,
 });
 
@@ -31,7 +40,7 @@ async function once(
   options: TrainOptionsInput,
 ): Promise<{ evaluation: Evaluation; seconds: number }> {
   for (const name of ['checkpoints', 'config.json', 'metrics.jsonl']) {
-    await rm(join(folder, name), { recursive: true, force: true });
+    await rm(join(out, name), { recursive: true, force: true });
   }
   const started = performance.now();
   const explainer = await trainExplainer({
@@ -39,7 +48,7 @@ async function once(
     performer,
     images,
     classes: classes.split(','),
-    out: folder,
+    out,
     checkpointEvery: 1_000_000,
   });
   const seconds = (performance.now() - started) / 1000;
@@ -55,14 +64,25 @@ function columns(evaluation: Evaluation, seconds: number): number[] {
   const { performer: own, layer1, layer2 } = instability;
   const { parts } = layer2;
   const errors = Object.values(reconstruction);
+  const [first = NaN, last = NaN] = [errors[0], errors.at(-1)];
   const ratio = layer2.value / own.value;
-  const numbers = [own.value, layer1.value, layer2.value, ratio, p, head.agreement, ...errors];
+  const numbers = [
+    own.value,
+    layer1.value,
+    layer2.value,
+    ratio,
+    p,
+    head.agreement,
+    head.kl,
+    first,
+    last,
+  ];
   const distinct = parts.duplicateOf.length - deadFilters - parts.duplicates;
   return [...numbers, parts.covered.length, distinct, seconds];
 }
 
 const titles =
-  'setting|performer|layer 1|layer 2|ratio|p|agreement|error fc6|error fc7|parts|distinct|seconds';
+  'setting|performer|layer 1|layer 2|ratio|p|agreement|KL|first error|last error|parts|distinct|seconds';
 console.log(`| ${titles.split('|').join(' | ')} |`);
 console.log(
   `|${titles
@@ -70,7 +90,7 @@ console.log(
     .map(() => '---')
     .join('|')}|`,
 );
-for (const { name, seeds = [1], ...options } of settings) {
+for (const { name, seeds = [1], ...options } of rowsWanted) {
   const rows: number[][] = [];
   for (const seed of seeds) {
     const { evaluation, seconds } = await once({ ...options, seed });
