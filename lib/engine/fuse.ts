@@ -283,9 +283,10 @@ class Calls {
     return this.onlyReadBy(value, [only]) ? only : undefined;
   }
 
-  /** The call that makes the value, if `node` alone reads it. */
+  /** The call that makes the value, if `node` alone reads it, and once: x + x is no call's to take. */
   madeFor(node: Node, value: Value | undefined): Node | undefined {
-    return this.onlyReadBy(value, [node]) ? this.maker(value) : undefined;
+    const once = node.inputs.indexOf(value) === node.inputs.lastIndexOf(value);
+    return once && this.onlyReadBy(value, [node]) ? this.maker(value) : undefined;
   }
 
   /** The calls after these joins; undefined when a value would be read before it is made or after it is overwritten. */

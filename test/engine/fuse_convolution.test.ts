@@ -120,6 +120,7 @@ describe('fusion: the end of a convolution', () => {
     'a function that moves 0': (x) => activation(x, 'sigmoid'),
     'a range without 0': (x) => clip(x, { lo: 1, hi: 2 }),
     'a value with two readers': (x) => add(x, relu(x)),
+    'a value that one sum reads twice': (x) => add(x, x),
   };
   for (const [what, end] of Object.entries(STAY)) {
     it(`${what} stays apart`, () => {
