@@ -2,12 +2,17 @@ import { Command, Option } from 'commander';
 import { evaluationJson, SPLITS, type Evaluation, type SplitName } from '../evaluate/evaluate.js';
 import type { FilterScores, ScoredSets } from '../evaluate/filter_scores.js';
 import { loadExplainer } from '../explainer.js';
-import { addDeviceFlags, positive, type DeviceFlags } from './flags.js';
+import {
+  addDeviceFlags,
+  addRuntimeFlag,
+  performerOptions,
+  positive,
+  type PerformerFlags,
+} from './flags.js';
 import { ProgressLine, withInterrupt } from './progress.js';
 import { table } from './table.js';
-import { deviceOptions } from '../engine/session.js';
 
-interface EvaluateFlags extends DeviceFlags {
+interface EvaluateFlags extends PerformerFlags {
   landmarks?: string;
   split: SplitName;
   noise?: number;
@@ -31,32 +36,34 @@ export function evaluateCommand(): Command {
     )
     .option('--json', 'print one JSON object')
     .addHelpText('after', '\nExample:\n  partlens evaluate run/ --landmarks photos/landmarks.csv');
-  return addDeviceFlags(command).action(async (run: string, flags: EvaluateFlags) => {
-    const line = new ProgressLine();
-    const onWarning = (text: string): void => line.note(`warning: ${text}`);
-    const explainer = await loadExplainer(run, { ...deviceOptions(flags), onWarning });
-    try {
-      const evaluation = await withInterrupt(
-        (signal) =>
-          explainer.evaluate({
-            landmarks: flags.landmarks,
-            split: flags.split,
-            noise: flags.noise,
-            signal,
-            onWarning,
-            onProgress: (done, total) =>
-              line.show(`scoring ${String(done)}/${String(total)} images`),
-          }),
-        () => line.note('stopping'),
-      );
-      line.clear();
-      const json = JSON.stringify(evaluationJson(evaluation), null, 2);
-      console.log(flags.json ? json : showEvaluation(evaluation));
-    } finally {
-      line.clear();
-      explainer.dispose();
-    }
-  });
+  return addDeviceFlags(addRuntimeFlag(command)).action(
+    async (run: string, flags: EvaluateFlags) => {
+      const line = new ProgressLine();
+      const onWarning = (text: string): void => line.note(`warning: ${text}`);
+      const explainer = await loadExplainer(run, { ...performerOptions(flags), onWarning });
+      try {
+        const evaluation = await withInterrupt(
+          (signal) =>
+            explainer.evaluate({
+              landmarks: flags.landmarks,
+              split: flags.split,
+              noise: flags.noise,
+              signal,
+              onWarning,
+              onProgress: (done, total) =>
+                line.show(`scoring ${String(done)}/${String(total)} images`),
+            }),
+          () => line.note('stopping'),
+        );
+        line.clear();
+        const json = JSON.stringify(evaluationJson(evaluation), null, 2);
+        console.log(flags.json ? json : showEvaluation(evaluation));
+      } finally {
+        line.clear();
+        explainer.dispose();
+      }
+    },
+  );
 }
 
 /** The evaluation for people. */
@@ -77,8 +84,12 @@ export function showEvaluation({
     ['relative error on validation images', ''],
     ...rebuilt,
     ["performer's head on rebuilt features", ''],
-    ['  agreement', three(head.agreement)],
-    ['  KL divergence, nats', three(head.kl)],
+    ...(head.correlation === undefined
+      ? [
+          ['  agreement', three(head.agreement)],
+          ['  KL divergence, nats', three(head.kl)],
+        ]
+      : [['  correlation of the score', three(head.correlation)]]),
     ['  error of performer', three(head.performerError)],
     ['  error of explainer', three(head.explainerError)],
     ['  images', String(head.images)],

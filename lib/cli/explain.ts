@@ -5,12 +5,17 @@ import { explanationPage } from '../explain/page.js';
 import { printable } from '../explain/markup.js';
 import { drawExplanation } from '../explain/picture.js';
 import { loadExplainer } from '../explainer.js';
-import { deviceOptions } from '../engine/session.js';
-import { addDeviceFlags, positiveInteger, type DeviceFlags } from './flags.js';
+import {
+  addDeviceFlags,
+  addRuntimeFlag,
+  performerOptions,
+  positiveInteger,
+  type PerformerFlags,
+} from './flags.js';
 import { ProgressLine, withInterrupt } from './progress.js';
 import { table } from './table.js';
 
-interface ExplainFlags extends DeviceFlags {
+interface ExplainFlags extends PerformerFlags {
   class?: string;
   top: number;
   html?: string;
@@ -29,13 +34,13 @@ export function explainCommand(): Command {
     .option('--png <file>', 'write a picture')
     .option('--json', 'print one JSON object')
     .addHelpText('after', '\nExample:\n  partlens explain run/ photos/dog/1.jpg --html dog.html');
-  return addDeviceFlags(command).action(explain);
+  return addDeviceFlags(addRuntimeFlag(command)).action(explain);
 }
 
 async function explain(run: string, image: string, flags: ExplainFlags): Promise<void> {
   const line = new ProgressLine();
   const onWarning = (text: string): void => line.note(`warning: ${text}`);
-  const explainer = await loadExplainer(run, { ...deviceOptions(flags), onWarning });
+  const explainer = await loadExplainer(run, { ...performerOptions(flags), onWarning });
   try {
     const { classes } = explainer.performer;
     const explanation = await withInterrupt(

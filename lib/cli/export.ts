@@ -2,11 +2,10 @@ import { Command, Option } from 'commander';
 import { expected } from '../errors.js';
 import { exportMaps, exportOnnx, exportSafetensors } from '../export/index.js';
 import { loadExplainer, type Explainer } from '../explainer.js';
-import { deviceOptions } from '../engine/session.js';
-import { addDeviceFlags, type DeviceFlags } from './flags.js';
+import { addDeviceFlags, addRuntimeFlag, performerOptions, type PerformerFlags } from './flags.js';
 import { ProgressLine, withInterrupt } from './progress.js';
 
-interface ExportFlags extends DeviceFlags {
+interface ExportFlags extends PerformerFlags {
   format: 'onnx' | 'safetensors' | 'npz';
   out: string;
   fused?: boolean;
@@ -26,14 +25,14 @@ export function exportCommand(): Command {
     .option('--fused', 'onnx: with the performer, from the image to the part maps')
     .option('--images <paths...>', 'npz: photographs, or folders of them')
     .addHelpText('after', '\nExample:\n  partlens export run/ --format onnx --out explainer.onnx');
-  return addDeviceFlags(command).action(run);
+  return addDeviceFlags(addRuntimeFlag(command)).action(run);
 }
 
 async function run(folder: string, flags: ExportFlags): Promise<void> {
   checkFlags(flags);
   const line = new ProgressLine();
   const onWarning = (text: string): void => line.note(`warning: ${text}`);
-  const explainer = await loadExplainer(folder, { ...deviceOptions(flags), onWarning });
+  const explainer = await loadExplainer(folder, { ...performerOptions(flags), onWarning });
   try {
     const told = await withInterrupt(
       (signal) => write(explainer, flags, { signal, line }),

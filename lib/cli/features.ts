@@ -1,20 +1,21 @@
 import { Command } from 'commander';
-import { deviceOptions } from '../engine/session.js';
 import { expected } from '../errors.js';
 import { extractValues } from '../export/index.js';
 import {
   addDeviceFlags,
+  addRuntimeFlag,
+  performerOptions,
   addImageFlags,
   names,
   positiveInteger,
   preprocessingOf,
-  type DeviceFlags,
+  type PerformerFlags,
   type ImageFlags,
 } from './flags.js';
 import { ProgressLine, withInterrupt } from './progress.js';
 import { computedOn } from './train.js';
 
-interface FeaturesFlags extends DeviceFlags, ImageFlags {
+interface FeaturesFlags extends PerformerFlags, ImageFlags {
   values?: string[];
   layer?: string[];
   images: string[];
@@ -41,7 +42,7 @@ export function featuresCommand(): Command {
     .requiredOption('--out <file>', '.npz or .safetensors; one that is there is replaced')
     .option('--batch <images>', 'photographs that are computed together', positiveInteger, 8)
     .addHelpText('after', HELP);
-  return addDeviceFlags(addImageFlags(command)).action(run);
+  return addDeviceFlags(addRuntimeFlag(addImageFlags(command))).action(run);
 }
 
 async function run(model: string, flags: FeaturesFlags): Promise<void> {
@@ -60,7 +61,7 @@ async function run(model: string, flags: FeaturesFlags): Promise<void> {
           out,
           batch,
           preprocessing: preprocessingOf(flags),
-          ...deviceOptions(flags),
+          ...performerOptions(flags),
           signal,
           onWarning: (text) => line.note(`warning: ${text}`),
           onProgress: (done, total) => line.show(`values ${String(done)}/${String(total)} images`),

@@ -2,8 +2,8 @@ import { InvalidArgumentError, Option, type Command } from 'commander';
 import { CHANNELS, type Channels } from '../data/image_channels.js';
 import { imageSizeOf, type ImageSize } from '../data/image_size.js';
 import { ACCURACIES, PRECISIONS } from '../engine/binding.js';
-import type { Preprocessing } from '../performer/index.js';
-import type { DeviceOptions } from '../engine/session.js';
+import { RUNTIMES, type Preprocessing, type RuntimeChoice } from '../performer/index.js';
+import { deviceOptions, type DeviceOptions } from '../engine/session.js';
 
 /** Options that all commands that compute share. */
 export type DeviceFlags = DeviceOptions;
@@ -29,6 +29,26 @@ export function addDeviceFlags(command: Command): Command {
         .choices(ACCURACIES)
         .default('fast'),
     );
+}
+
+/** Options of commands that load a performer. */
+export type PerformerFlags = DeviceFlags & { runtime?: RuntimeChoice };
+
+export function addRuntimeFlag(command: Command): Command {
+  return command.addOption(
+    new Option(
+      '--runtime <name>',
+      'what computes the CNN: partlens, onnxruntime-node (if installed), or the first that can',
+    )
+      .choices(RUNTIMES)
+      .default('auto'),
+  );
+}
+
+/** The flags of `addDeviceFlags` and `addRuntimeFlag`, as a performer is loaded with them. */
+export function performerOptions(flags: PerformerFlags): PerformerFlags {
+  const { runtime } = flags;
+  return { ...deviceOptions(flags), ...(runtime ? { runtime } : {}) };
 }
 
 /** How images become the network's input, where no JSON file beside the model says it. */

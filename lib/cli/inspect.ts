@@ -1,10 +1,18 @@
 import { Command } from 'commander';
 import { inspectModel, type ExplainableLayer, type Inspection } from '../performer/index.js';
-import { addImageFlags, escapedName, preprocessingOf, type ImageFlags } from './flags.js';
+import {
+  addImageFlags,
+  addRuntimeFlag,
+  escapedName,
+  preprocessingOf,
+  type ImageFlags,
+  type PerformerFlags,
+} from './flags.js';
 import { table } from './table.js';
 
 interface InspectFlags extends ImageFlags {
   output?: string;
+  runtime?: PerformerFlags['runtime'];
   json?: boolean;
 }
 
@@ -23,29 +31,33 @@ export function inspectCommand(): Command {
       'List the layers of a CNN that can be explained, what can be rebuilt from each, and what it costs.',
     )
     .argument('<model.onnx>', 'the performer')
-    .option('--output <name>', 'the output that layers lead to (default: the first)')
+    .option(
+      '--output <name>',
+      'the output or value that layers lead to (default: the first output)',
+    )
     .option('--json', 'print JSON')
     .addHelpText('after', HELP);
-  return addImageFlags(command).action(async (model: string, flags: InspectFlags) => {
-    const { output } = flags;
-    const found = await inspectModel(model, {
-      preprocessing: preprocessingOf(flags),
-      ...(output === undefined ? {} : { output }),
-    });
-    console.log(flags.json ? JSON.stringify(found, null, 2) : describe(found));
-  });
+  return addImageFlags(addRuntimeFlag(command)).action(
+    async (model: string, flags: InspectFlags) => {
+      const { output, runtime } = flags;
+      const found = await inspectModel(model, {
+        preprocessing: preprocessingOf(flags),
+        ...(output === undefined ? {} : { output }),
+        runtime,
+      });
+      console.log(flags.json ? JSON.stringify(found, null, 2) : describe(found));
+    },
+  );
 }
 
 function describe(found: Inspection): string {
-  const { path, opset, input, outputs, output, layers, others, proposal, classes } = found;
+  const { path, opset, input, layers, others, proposal, classes } = found;
   const lines = [
     `${path}: opset ${String(opset)}, input ${input.name} ${sizes(input.channels, input.height, input.width)}`,
   ];
-  const [, second] = outputs;
-  if (second) {
-    const all = outputs.map(({ name, size }) => `${name} (${String(size)})`).join(', ');
-    lines.push(`outputs: ${all}; layers lead to --output ${output}`);
-  }
+  const { name, reason } = found.runtime;
+  lines.push(`computed by ${name === 'native' ? 'partlens' : name}: ${reason}`, ...found.notes);
+  lines.push(...outputLines(found));
   lines.push('');
   if (layers.length === 0) lines.push('No layer of this network can be explained.');
   else lines.push(layerTable(layers));
@@ -61,6 +73,18 @@ function describe(found: Inspection): string {
     lines.push(`classes: ${String(classes.length)} (${classes.slice(0, 6).join(', ')}${rest})`);
   }
   return lines.join('\n');
+}
+
+/** The outputs, where there is a choice, and those that are left out. */
+function outputLines({ outputs, output, unreadable }: Inspection): string[] {
+  const lines = unreadable.map(({ name, reason, instead }) => {
+    const [sentence = ''] = reason.split('\n');
+    const way = instead === undefined ? '' : ` --output ${quoted(instead)} can be read before it.`;
+    return `output ${name} is left out: ${sentence}${way}`;
+  });
+  if (outputs.length + unreadable.length < 2 && unreadable.length === 0) return lines;
+  const all = outputs.map(({ name, shape }) => `${name} (${sizes(...shape)})`).join(', ');
+  return [...lines, `outputs: ${all}; layers lead to --output ${quoted(output)}`];
 }
 
 function layerTable(layers: readonly ExplainableLayer[]): string {

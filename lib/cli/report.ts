@@ -2,11 +2,10 @@ import { relative } from 'node:path';
 import { Command } from 'commander';
 import { loadExplainer } from '../explainer.js';
 import { writeReport, type ReportProgress, type WrittenReport } from '../report/report.js';
-import { deviceOptions } from '../engine/session.js';
-import { addDeviceFlags, type DeviceFlags } from './flags.js';
+import { addDeviceFlags, addRuntimeFlag, performerOptions, type PerformerFlags } from './flags.js';
 import { ProgressLine, withInterrupt } from './progress.js';
 
-interface ReportFlags extends DeviceFlags {
+interface ReportFlags extends PerformerFlags {
   out?: string;
   landmarks?: string;
 }
@@ -21,10 +20,10 @@ export function reportCommand(): Command {
       'part positions, for names and stability of filters (default: those of the last evaluate)',
     )
     .addHelpText('after', '\nExample:\n  partlens report run/ --landmarks photos/landmarks.csv');
-  return addDeviceFlags(command).action(async (run: string, flags: ReportFlags) => {
+  return addDeviceFlags(addRuntimeFlag(command)).action(async (run: string, flags: ReportFlags) => {
     const line = new ProgressLine();
     const onWarning = (text: string): void => line.note(`warning: ${text}`);
-    const explainer = await loadExplainer(run, { ...deviceOptions(flags), onWarning });
+    const explainer = await loadExplainer(run, { ...performerOptions(flags), onWarning });
     try {
       const { out, landmarks } = flags;
       const written = await withInterrupt(

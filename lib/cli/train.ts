@@ -6,19 +6,22 @@ import { trainExplainer, type Explainer } from '../explainer.js';
 import { loadPerformer, type Performer } from '../performer/index.js';
 import {
   addDeviceFlags,
+  addRuntimeFlag,
+  performerOptions,
   addImageFlags,
   names,
   preprocessingOf,
-  type DeviceFlags,
+  type PerformerFlags,
   type ImageFlags,
 } from './flags.js';
 import { LiveView } from '../report/live.js';
 import { writeReport } from '../report/report.js';
 import { showReport, showReporting } from './report.js';
 import { ProgressLine, showTraining, withInterrupt } from './progress.js';
-import { deviceOptions, type SessionInfo } from '../engine/session.js';
+import { deviceOptions } from '../engine/session.js';
+import type { RunnerInfo } from '../performer/index.js';
 
-interface TrainFlags extends DeviceFlags, ImageFlags {
+interface TrainFlags extends PerformerFlags, ImageFlags {
   performer: string;
   layer?: string;
   targets?: string[];
@@ -55,7 +58,7 @@ export function trainCommand(): Command {
     .option('--no-report', 'write no report.html at the end')
     .addHelpText('after', EXAMPLE);
   addOptionFlags(command);
-  return addImageFlags(addDeviceFlags(command)).action((flags: TrainFlags) =>
+  return addImageFlags(addDeviceFlags(addRuntimeFlag(command))).action((flags: TrainFlags) =>
     train(flags, givenOptions(command)),
   );
 }
@@ -75,14 +78,16 @@ async function train(flags: TrainFlags, options: TrainOptionsInput): Promise<voi
     ...(flags.targets ? { targets: flags.targets } : {}),
     ...(flags.output === undefined ? {} : { output: flags.output }),
     preprocessing: preprocessingOf(flags),
-    ...deviceOptions(flags),
+    ...performerOptions(flags),
   });
   try {
     const explainer = await trainWatched(flags, options, { performer, line });
     line.clear();
     try {
       console.log(showRun(explainer));
-      console.log(computedOn(performer.info()));
+      console.log(computedOn(explainer.info()));
+      const { name } = performer.runtime;
+      if (name !== 'native') console.log(`performer ${computedOn(performer.info())}`);
       if (flags.report) await report(explainer, flags, line);
     } finally {
       explainer.dispose();
@@ -164,7 +169,8 @@ function showRun({ run, step, p, summary }: Explainer): string {
 }
 
 /** `computed on cpu (avx2, 8 threads); no CUDA: no driver`: what `auto` took, and why. */
-export function computedOn(info: SessionInfo): string {
+export function computedOn(info: RunnerInfo): string {
+  if (info.backend === 'onnxruntime') return `computed by onnxruntime: ${info.reason}`;
   const { backend, reason, isa, threads, precision, accuracy } = info;
   if (backend === 'cuda') return `computed on cuda (${isa}, ${precision})`;
   const why = reason === '' ? '' : `; no CUDA: ${reason}`;

@@ -334,6 +334,7 @@ export function evaluationJson(evaluation: Evaluation): Record<string, unknown> 
     ),
     head: {
       agreement: number(head.agreement),
+      correlation: number(head.correlation),
       performerError: number(head.performerError),
       explainerError: number(head.explainerError),
       kl: number(head.kl),

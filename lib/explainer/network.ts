@@ -107,7 +107,7 @@ export function buildNetwork(
   { batch, mode }: { batch: number; mode: NetworkMode },
 ): Network {
   const graph = new Graph();
-  const { channels, height, width, filters, pool, featureScale } = spec;
+  const { channels, height, width, filters, pool, site, featureScale } = spec;
   const { kernel, beta } = options;
   const given = graph.input('features', [batch, channels, height, width]);
   const c = featureScale === 1 ? given : scale(given, { factor: featureScale });
@@ -121,14 +121,14 @@ export function buildNetwork(
   };
   const mask = (a: Value): { y: Value; peak: Value | undefined } =>
     options.mask ? maskLayer(a, { beta }) : { y: a, peak: undefined };
-  const norm = (name: string, x: Value): Value =>
+  const norm = (name: string, x: Value, momentum: number): Value =>
     normLayer(
       pool ? maxpool2d(x, pool) : x,
       graph.state(`${name}.alpha`, [filters], { fill: -1 }),
       {
         training: mode !== 'evaluate',
         keep: mode === 'train',
-        momentum: options.normMomentum,
+        momentum,
         floor: options.normFloor,
       },
     );
@@ -137,8 +137,9 @@ export function buildNetwork(
   const { y: m1, peak: mu1 } = mask(a1);
   const a2 = convolution('conv_interp_2', m1);
   const { y: m2, peak: mu2 } = mask(a2);
-  const xInterp = norm('norm_interp', m2);
-  const xOrdin = norm('norm_ordin', convolution('conv_ordin', c));
+  const { normMomentum } = options;
+  const xInterp = norm('norm_interp', m2, normMomentum);
+  const xOrdin = norm('norm_ordin', convolution('conv_ordin', c), site ? 1 : normMomentum);
   const wP = graph.parameter('mix.w_p', []);
   const { y: mixed, p } = mixTracks(xInterp, xOrdin, wP);
   const xEnc = options.tracks === 'ordinary' ? xOrdin : mixed;

@@ -2,12 +2,18 @@ import { resolve } from 'node:path';
 import type { ImageSummary } from '../data/images.js';
 import { expected, PartlensError, requireText } from '../errors.js';
 import type { Graph } from '../engine/graph.js';
-import { loadPerformer, type Performer, type PerformerAnswer } from '../performer/index.js';
+import {
+  loadPerformer,
+  type Performer,
+  type PerformerAnswer,
+  type RuntimeChoice,
+} from '../performer/index.js';
 import {
   createSession,
   deviceOptions,
   type DeviceOptions,
   type Session,
+  type SessionInfo,
 } from '../engine/session.js';
 import { loadCheckpoint } from './checkpoint.js';
 import type { TensorToStore } from '../data/safetensors.js';
@@ -25,6 +31,8 @@ import { networkSpec, readRunConfig, type RunConfig } from './run_folder.js';
 export interface LoadExplainerOptions extends DeviceOptions {
   /** The performer of the run; default: loaded from the path in `config.json`. */
   performer?: Performer;
+  /** What computes it, see `loadPerformer`. */
+  runtime?: RuntimeChoice | undefined;
   onWarning?: (text: string) => void;
 }
 
@@ -206,6 +214,11 @@ export class TrainedExplainer {
     return Object.fromEntries(tensors);
   }
 
+  /** Backend, threads and memory of the explainer's session. */
+  info(): SessionInfo {
+    return this.#session.info();
+  }
+
   /** Frees the memory. Safe to call twice. */
   dispose(): void {
     this.#session.dispose();
@@ -289,6 +302,7 @@ async function performerOf(
     targets,
     ...(output === undefined ? {} : { output }),
     ...(preprocessing ? { preprocessing } : {}),
+    runtime: options.runtime,
     ...deviceOptions(options),
   });
 }

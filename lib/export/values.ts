@@ -8,10 +8,10 @@ import {
 } from '../data/images.js';
 import { NpzWriter } from '../data/npz_writer.js';
 import { SafetensorsWriter } from '../data/safetensors_writer.js';
-import type { SessionInfo } from '../engine/session.js';
 import type { Shape } from '../engine/tensor.js';
 import { expected, requireNames, requireText } from '../errors.js';
 import { stoppable } from '../explainer/stop.js';
+import type { RunnerInfo } from '../performer/index.js';
 import { loadValues, type LoadValuesOptions, type ModelValues } from '../performer/values.js';
 import { VERSION } from '../version.js';
 
@@ -34,7 +34,7 @@ export interface ExtractedValues {
   skipped: SkippedFile[];
   /** Shapes with the photographs' axis: maps (N, C, H, W), vectors (N, F). */
   values: { name: string; shape: number[] }[];
-  session: SessionInfo;
+  session: RunnerInfo;
 }
 
 /** Name of the array of paths in an `.npz` file. */

@@ -1,8 +1,9 @@
 import { show } from '../errors.js';
 import { featureInfo, layerInfo, type FeatureInfo, type LayerInfo } from './layer_info.js';
-import { lowerModel } from './lower.js';
 import { elements, isMaps, type NetValue, type Network } from './network.js';
+import type { OnnxModel } from './onnx_model.js';
 import { readOnnx } from './onnx_read.js';
+import { tryOutputs, type UnreadableOutput } from './outputs.js';
 import {
   completePreprocessing,
   parsePreprocessing,
@@ -13,6 +14,12 @@ import {
 } from './preprocessing.js';
 import { explainableLayers, mapsProblem, propose, proposeTargets } from './propose.js';
 import { bypassOf, costOfWay, siteOf, sources } from './tail.js';
+import {
+  requireRuntime,
+  withRuntime,
+  type RuntimeChoice,
+  type RuntimeUse,
+} from './with_runtime.js';
 
 /** A layer that can be explained, what is rebuilt from it by default, and what it costs. */
 export interface ExplainableLayer extends LayerInfo {
@@ -37,8 +44,14 @@ export interface Inspection {
   fingerprint: string;
   /** Pixels. */
   input: { name: string; channels: number; height: number; width: number };
-  /** Those of the model; the layers below are those of the first, or of the one that was named. */
-  outputs: { name: string; size: number }[];
+  /** What computes it, and why. */
+  runtime: RuntimeUse;
+  /** What a user should know of how the file is read, in sentences. */
+  notes: readonly string[];
+  /** Those that can be read; the layers below are those of the first, or of the one that was named. */
+  outputs: FeatureInfo[];
+  /** Outputs that are left out, and why. */
+  unreadable: UnreadableOutput[];
   /** The output that the layers lead to. */
   output: string;
   /** In the order of the network; rectified ones are to be preferred. */
@@ -54,8 +67,10 @@ export interface Inspection {
 
 export interface InspectOptions {
   preprocessing?: Partial<Preprocessing>;
-  /** The output that the layers lead to, default the model's first. */
+  /** The output that the layers lead to, or any other value; default the first that can be read. */
   output?: string;
+  /** What computes it, see `loadPerformer`. */
+  runtime?: RuntimeChoice | undefined;
 }
 
 /**
@@ -67,11 +82,11 @@ export async function inspectModel(
   path: string,
   options: InspectOptions = {},
 ): Promise<Inspection> {
+  requireRuntime(options.runtime ?? 'auto', 'inspect');
   const given = parsePreprocessing(options.preprocessing ?? {});
   const [model, sidecar] = await Promise.all([readOnnx(path), readSidecar(path)]);
   const size = given.size ?? sidecar.preprocessing.size;
-  const wanted = options.output === undefined ? {} : { wanted: [options.output] };
-  const network = lowerModel(model, { ...wanted, ...(size === undefined ? {} : { size }) });
+  const { network, runtime, unreadable } = await openNetwork(model, options, size);
   const [channels = 1, height = 1, width = 1] = network.input.shape;
   const [output = network.input] = network.outputs;
   const layers = explainableLayers(network, output);
@@ -81,7 +96,10 @@ export async function inspectModel(
     opset: network.opset,
     fingerprint: network.fingerprint,
     input: { name: network.input.name, channels, height, width },
-    outputs: network.outputs.map((value) => ({ name: value.name, size: elements(value) })),
+    runtime,
+    notes: model.notes,
+    outputs: network.outputs.map(featureInfo),
+    unreadable,
     output: output.name,
     layers: layers.map((layer) => describeLayer(network, layer, output)),
     others: otherMaps(network, new Set(layers), output),
@@ -98,6 +116,42 @@ export async function inspectModel(
     }),
     classes: sidecar.classes,
   };
+}
+
+interface Opened {
+  network: Network;
+  runtime: RuntimeUse;
+  unreadable: UnreadableOutput[];
+}
+
+/**
+ * The network before the outputs to look at: those that partlens can read; where it can read none, all of
+ * them by onnxruntime, or else the values that stand in for them.
+ */
+async function openNetwork(
+  model: OnnxModel,
+  { output, runtime = 'auto' }: InspectOptions,
+  size: Preprocessing['size'] | undefined,
+): Promise<Opened> {
+  const open = async (names: readonly string[], unreadable: UnreadableOutput[] = []) => {
+    const asked = { runtime, names, size };
+    const { result, runtime: use, host } = await withRuntime(model, asked, (lower) => lower(names));
+    host?.dispose();
+    return { network: result, runtime: use, unreadable };
+  };
+  if (output !== undefined) return open([output]);
+  if (runtime === 'onnxruntime') return open(model.outputs);
+  const { readable = [], unreadable = [] } = tryOutputs(model, size) ?? {};
+  if (readable.length > 0) return open(readable, unreadable);
+  const [first] = unreadable.filter(({ instead }) => instead !== undefined);
+  if (!first || (runtime === 'auto' && !first.isIndex)) {
+    try {
+      return await open(model.outputs);
+    } catch (error) {
+      if (!first) throw error;
+    }
+  }
+  return open([first.instead ?? first.name], unreadable);
 }
 
 function describeLayer(network: Network, layer: NetValue, output: NetValue): ExplainableLayer {
@@ -124,12 +178,16 @@ function otherMaps(
 ): Inspection['others'] {
   const used = sources(network, [output]);
   return network.values
-    .filter((value) => isMaps(value) && !explainable.has(value))
+    .filter((value) => isMaps(value) && value.axes !== undefined && !explainable.has(value))
     .map((value) => {
       const unused = used.has(value)
         ? 'it is the output itself'
         : `${show(output.name)} does not depend on it`;
-      return { name: value.name, shape: value.shape, reason: mapsProblem(value) ?? unused };
+      return {
+        name: value.name,
+        shape: value.shape,
+        reason: mapsProblem(network, value) ?? unused,
+      };
     });
 }
 

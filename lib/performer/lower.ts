@@ -14,6 +14,7 @@ import { LOWER_SHAPE } from './lower_shape.js';
 import { LOWER_SLICE } from './lower_slice.js';
 import { Steps } from './lower_steps.js';
 import { LOWER_WINDOW } from './lower_window.js';
+import { foreignValue, isForeign, type TensorSizes } from './foreign.js';
 import { imageInput, type ImageInput } from './image_input.js';
 import { nearest } from './nearest.js';
 import type { NetValue, Network } from './network.js';
@@ -52,6 +53,8 @@ export interface LowerOptions {
   wanted?: readonly string[];
   /** Height and width of the input, where the model leaves them open (pixels). */
   size?: ImageSize;
+  /** What onnxruntime says of the file's tensors: nodes that cannot be lowered are left to it. */
+  sizes?: TensorSizes;
 }
 
 /**
@@ -59,16 +62,17 @@ export interface LowerOptions {
  * what does nothing at inference (Dropout, Identity, pooling of 1 x 1). Throws `E_ONNX` naming node,
  * op type and opset for what cannot be read, `E_ARGUMENT` for wanted names that do not exist.
  */
-export function lowerModel(model: OnnxModel, { wanted, size }: LowerOptions = {}): Network {
+export function lowerModel(model: OnnxModel, { wanted, size, sizes }: LowerOptions = {}): Network {
   const names = (wanted ?? model.outputs).map((name) => valueName(model, name));
   if (names.length === 0) throw modelError('at least one output', model.path, 'none');
   const nodes = orderNodes(model, names);
   const image = imageInput(model, nodes, size);
   const lower = (batch: number): Network => {
-    const lowering = new Lowering(model, image, batch);
+    const lowering = new Lowering(model, image, batch, sizes);
     for (const node of nodes) lowering.add(node);
     return lowering.network(names);
   };
+  if (sizes) return lower(image.batch ?? 1); // as they were taken
   try {
     return lower(image.batch ?? OPEN_BATCH);
   } catch (error) {
@@ -84,7 +88,7 @@ export function lowerModel(model: OnnxModel, { wanted, size }: LowerOptions = {}
 }
 
 /** The value of that name, or the first output of the node of that name. */
-function valueName(model: OnnxModel, name: string): string {
+export function valueName(model: OnnxModel, name: string): string {
   const values = new Set(model.nodes.flatMap((node) => node.outputs));
   if (values.has(name) || model.inputs.some((input) => input.name === name)) return name;
   const node = model.nodes.find((one) => one.name === name);
@@ -114,11 +118,21 @@ class Lowering {
   readonly #views = new Map<string, View>();
   readonly #steps: Steps;
   readonly #nodes = new Map<string, NetValue>();
+  readonly #sizes: TensorSizes | undefined;
+  readonly #foreign: OnnxNode[] = [];
+  /** Values whose sizes nobody knows: wiring between foreign nodes. */
+  readonly #dark = new Map<string, NetValue>();
   /** Elements that folding may still make: a small file must not ask for gigabytes. */
   #budget: number;
 
-  constructor(model: OnnxModel, { value, bytes }: ImageInput, batch: number) {
+  constructor(
+    model: OnnxModel,
+    { value, bytes }: ImageInput,
+    batch: number,
+    sizes: TensorSizes | undefined,
+  ) {
     this.#model = model;
+    this.#sizes = sizes;
     const stored = [...model.initializers.values()].reduce(
       (sum, one) => sum + storedLength(one),
       0,
@@ -135,10 +149,29 @@ class Lowering {
   }
 
   add(node: OnnxNode): void {
+    const steps = this.#steps.values.length;
+    try {
+      this.#lower(node);
+    } catch (error) {
+      if (!this.#sizes || !isForeign(node, error)) throw error;
+      this.#steps.rewind(steps);
+      this.#addForeign(node, this.#sizes);
+    }
+  }
+
+  #lower(node: OnnxNode): void {
     if (node.branches) {
+      const steps = this.#steps.values.length;
       for (const inner of branchNodes(node, this.#condition(node))) this.add(inner);
+      const outputs = node.outputs.flatMap((name) => {
+        const view = this.#views.get(name);
+        return view ? [{ name, view }] : [];
+      });
+      this.#steps.inside(steps, outputs);
       return;
     }
+    const dark = node.inputs.find((name) => this.#dark.has(name));
+    if (dark !== undefined) throw nodeError(node, 'inputs of known sizes', dark);
     const inputs = node.inputs.map((name) => this.#views.get(name));
     const output = node.outputs[0] ?? '';
     if (inputs.every((view) => view === undefined)) {
@@ -178,7 +211,28 @@ class Lowering {
     const { values } = this.#steps;
     const views = this.#views;
     const image = { input: this.#input, bytes: this.#bytes };
-    return { opset, ...image, values, names, views, outputs, fingerprint, path };
+    const foreign = this.#sizes && { sizes: this.#sizes, nodes: this.#foreign };
+    return { opset, ...image, values, names, views, outputs, fingerprint, path, foreign };
+  }
+
+  /** A node for onnxruntime; one that reads only constants is nobody's business here. */
+  #addForeign(node: OnnxNode, sizes: TensorSizes): void {
+    const views = node.inputs.flatMap((name) => this.#views.get(name) ?? []);
+    const wiring = node.inputs.flatMap((name) => this.#dark.get(name) ?? []);
+    const inputs = [...new Set([...views.map(({ value }) => value), ...wiring])];
+    if (inputs.length === 0) return;
+    this.#foreign.push(node);
+    const outputs = node.outputs.filter((name) => name !== '');
+    const named = outputs.map((name) => {
+      const { draft, axes } = foreignValue(sizes.get(name), views, this.#batch);
+      const value = this.#steps.emit(node, { ...draft, inputs });
+      return { name, view: { value, axes } };
+    });
+    for (const { name, view } of this.#steps.finish(node, named)) {
+      if (view.axes.length === 0) this.#dark.set(name, view.value);
+      else this.#views.set(name, view);
+      if (name === outputs[0]) this.#nodes.set(node.name, view.value);
+    }
   }
 
   /** Which branch an If takes: its condition must not depend on the image. */

@@ -16,7 +16,7 @@ interface Named {
 
 /** The steps of a network, in order, as nodes add them. */
 export class Steps {
-  readonly values: NetValue[] = [];
+  readonly values: Pending[] = [];
   readonly #batch: number;
   readonly #taken: Set<string>;
   readonly #flattened = new Map<NetValue, NetValue>();
@@ -55,6 +55,26 @@ export class Steps {
     });
     this.#flattened.set(value, rows);
     return rows;
+  }
+
+  /**
+   * Steps from the one at `count` on come from inside a node: what it gives out has its outputs' names, the
+   * rest has none in the file.
+   */
+  inside(count: number, outputs: readonly Named[]): void {
+    const given = new Map(outputs.map(({ name, view }) => [view.value, name]));
+    for (const value of this.values.slice(count)) {
+      const name = given.get(value);
+      if (name === undefined) value.axes = undefined;
+      else value.name = name;
+    }
+  }
+
+  /** Takes back every step from the one at `count` on. */
+  rewind(count: number): void {
+    const gone = new Set<NetValue>([...this.#pending, ...this.values.splice(count)]);
+    this.#pending = [];
+    for (const [value, rows] of this.#flattened) if (gone.has(rows)) this.#flattened.delete(value);
   }
 
   /** Names the steps that `node` added: those that are its outputs as the file does. */

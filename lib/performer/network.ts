@@ -161,7 +161,9 @@ export type StepOp =
   | { readonly kind: 'group_norm'; readonly groups: number; readonly epsilon: number }
   | BareOp<'relu' | 'add' | 'concat' | 'flatten' | 'softmax'>
   /** Rows as maps of one cell. */
-  | BareOp<'as_maps'>;
+  | BareOp<'as_maps'>
+  /** What only onnxruntime computes. */
+  | BareOp<'foreign'>;
 
 /** Ops that need no more than their inputs. */
 type BareOp<K extends string> = K extends string ? { readonly kind: K } : never;
@@ -241,6 +243,16 @@ export interface Network {
   /** sha256 (hex) of the model's bytes with its external data. */
   readonly fingerprint: string;
   readonly path: string;
+  /** Where onnxruntime computes it. */
+  readonly foreign: ForeignPart | undefined;
+}
+
+/** What onnxruntime has to say of a network, and to do for it. */
+export interface ForeignPart {
+  /** Sizes of the file's tensors with the images, by name. */
+  readonly sizes: ReadonlyMap<string, readonly number[]>;
+  /** Nodes that the engine has no op for. */
+  readonly nodes: readonly NodeRef[];
 }
 
 /** Maps [C, H, W] with more than one cell; (C, 1, 1) counts as a feature vector. */

@@ -1,5 +1,5 @@
 import type { NodeRef } from './onnx_error.js';
-import type { AttributeProto, TensorProto } from './onnx_proto.js';
+import type { AttributeProto, ModelProto, TensorProto } from './onnx_proto.js';
 
 /** A node with its attributes by name. */
 export interface OnnxNode extends NodeRef {
@@ -46,4 +46,6 @@ export interface OnnxModel {
   readonly fingerprint: string;
   /** What a user should know of how the model is read, in sentences. */
   readonly notes: readonly string[];
+  /** The file as it was decoded, external data read. */
+  readonly proto: ModelProto;
 }

@@ -84,6 +84,7 @@ export function parseModel(proto: ModelProto, path: string, fingerprint: string)
     nodes,
     initializers,
     fingerprint,
+    proto,
     notes: inputs
       .filter(({ elementType }) => elementType === DataType.UINT8)
       .map(({ name }) => `Input ${show(name)} takes bytes: scale 1, mean 0 and std 1 fit it.`),

@@ -1,5 +1,6 @@
 import { show } from '../errors.js';
 import { features, isRectified, type Feature } from './cut.js';
+import { isCuttable } from './foreign.js';
 import { isMaps, type NetValue, type Network } from './network.js';
 import { bypassOf, joints, siteOf, sources } from './tail.js';
 
@@ -18,8 +19,10 @@ export interface Proposal {
 }
 
 /** Why the maps of `value` cannot be explained whatever is rebuilt, or undefined. */
-export function mapsProblem(value: NetValue): string | undefined {
+export function mapsProblem(network: Network, value: NetValue): string | undefined {
   const [, height = 1, width = 1] = value.shape;
+  if (value.axes === undefined || !isCuttable(network, value))
+    return 'no value of the file holds it';
   if (!isMaps(value)) return 'it has no maps of more than one cell';
   if (Math.min(height, width) < MIN_SIDE) {
     return `its maps have fewer than ${String(MIN_SIDE)} x ${String(MIN_SIDE)} cells`;
@@ -31,7 +34,7 @@ export function mapsProblem(value: NetValue): string | undefined {
 export function explainableLayers(network: Network, output: NetValue): NetValue[] {
   const wanted = sources(network, [output]);
   return network.values.filter(
-    (value) => value !== output && wanted.has(value) && mapsProblem(value) === undefined,
+    (value) => value !== output && wanted.has(value) && mapsProblem(network, value) === undefined,
   );
 }
 
@@ -42,8 +45,8 @@ export function explainableLayers(network: Network, output: NetValue): NetValue[
  */
 export function proposeTargets(network: Network, layer: NetValue, output: NetValue): NetValue[] {
   const { value: site } = siteOf(network, layer);
-  const way = joints(network, site, output);
-  const logits = logitsOf(output);
+  const way = joints(network, site, output).filter((value) => isCuttable(network, value));
+  const logits = way.includes(logitsOf(output)) ? logitsOf(output) : output;
   const stage = endOfNextStage(way, site);
   const vector = firstVector(way);
   const found = [stage, vector, isMaps(logits) ? undefined : logits];
@@ -138,7 +141,7 @@ export function proposeLearned(found: readonly Feature[]): NetValue[] {
 /** The last rectified layer with features that the published decoder can rebuild. */
 export function proposeLearnedLayer(network: Network): NetValue | undefined {
   const layers = network.values.filter(
-    (value) => mapsProblem(value) === undefined && features(network, value).length > 0,
+    (value) => mapsProblem(network, value) === undefined && features(network, value).length > 0,
   );
   return layers.findLast((layer) => isRectified(layer) && !isPooled(layer)) ?? layers.at(-1);
 }

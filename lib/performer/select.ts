@@ -32,7 +32,7 @@ export interface Cut {
 export interface CutNames {
   layer?: string;
   targets?: readonly string[];
-  output?: string;
+  output: string;
   decoder?: DecoderKind;
 }
 
@@ -45,8 +45,7 @@ export function selectCut(
   names: CutNames,
   lower: (wanted: string[]) => Network,
 ): { network: Network; cut: Cut } {
-  const outputName = names.output ?? onlyOutput(model);
-  const { targets: targetNames = [], decoder = 'own' } = names;
+  const { output: outputName, targets: targetNames = [], decoder = 'own' } = names;
   if (names.targets?.length === 0) throw refuse('at least one name', 'targets', 'none');
   const layerNames = names.layer === undefined ? [] : [names.layer];
   const network = lower([outputName, ...layerNames, ...targetNames]);
@@ -76,12 +75,6 @@ export function selectCut(
   return { network, cut: { layer, site, bypass, targets, output, isModelOutput, learned } };
 }
 
-function onlyOutput(model: OnnxModel): string {
-  const [first, second] = model.outputs;
-  if (first !== undefined && second === undefined) return first;
-  throw refuse(`one of ${model.outputs.map(show).join(', ')}`, 'output', undefined);
-}
-
 function proposed(network: Network, output: NetValue, decoder: DecoderKind): NetValue {
   const layer =
     decoder === 'learned' ? proposeLearnedLayer(network) : propose(network, output)?.layer;
@@ -98,7 +91,7 @@ export function layerProblem(
   layer: NetValue,
   output: NetValue,
 ): string | undefined {
-  const problem = mapsProblem(layer);
+  const problem = mapsProblem(network, layer);
   if (problem !== undefined) return problem;
   return dependsOn(network, output, layer)
     ? undefined

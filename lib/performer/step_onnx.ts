@@ -16,6 +16,7 @@ import type {
   StepOp,
 } from './network.js';
 import type { OnnxBuilder } from './onnx_builder.js';
+import { nodeError } from './onnx_error.js';
 
 const BINARY: Readonly<Record<BinaryKind, string>> = {
   add: 'Add',
@@ -41,9 +42,10 @@ interface Writing {
 export function writeStep(
   builder: OnnxBuilder,
   { name: valueName, shape }: NetValue,
-  { op, inputs: values }: Step,
+  { op, inputs: values, node }: Step,
   inputs: readonly string[],
 ): string {
+  if (op.kind === 'foreign') throw nodeError(node, 'an op that partlens computes', 'another');
   const whole = `performer/${valueName}`;
   const [first] = values;
   // What ends in a flattening, as `to_ops` does it.
@@ -54,7 +56,7 @@ export function writeStep(
   return flattens ? builder.node('Flatten', whole, [result], { axis: 1 }) : result;
 }
 
-function write(w: Writing, op: StepOp): string {
+function write(w: Writing, op: Exclude<StepOp, { kind: 'foreign' }>): string {
   const { builder, name, inputs, x, shape } = w;
   switch (op.kind) {
     case 'conv':

@@ -37,7 +37,7 @@ export type Parameter = (
   options?: LeafOptions,
 ) => Value;
 
-/** The ops of one step; undefined without inputs. */
+/** The ops of one step; undefined without inputs, and for what only onnxruntime computes. */
 export function addStep(
   { op, relu: rectified }: Fused,
   inputs: readonly Value[],
@@ -75,6 +75,8 @@ export function addStep(
       });
     case 'add':
       return inputs.slice(1).reduce(add, x);
+    case 'foreign':
+      return undefined;
     default:
       return addUnary(x, op);
   }
@@ -93,7 +95,8 @@ type Unary = Exclude<
       | 'concat'
       | 'gather'
       | 'resize'
-      | 'add';
+      | 'add'
+      | 'foreign';
   }
 >;
 

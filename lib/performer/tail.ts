@@ -1,3 +1,4 @@
+import { isCuttable } from './foreign.js';
 import { isMaps, type NetValue, type Network, type PoolOp } from './network.js';
 
 /** The network as numbers: inputs and readers of each value by index, in topological order. */
@@ -76,7 +77,8 @@ export interface Site {
 export function siteOf(network: Network, layer: NetValue): Site {
   const [reader, other] = readersOf(network, layer);
   const op = reader?.step?.op;
-  if (reader && !other && op?.kind === 'maxpool' && isMaps(reader)) {
+  const pools = op?.kind === 'maxpool' && reader && isMaps(reader);
+  if (pools && !other && isCuttable(network, reader)) {
     return { value: reader, pool: op };
   }
   return { value: layer, pool: undefined };
@@ -92,10 +94,18 @@ export function bypassOf(network: Network, site: NetValue, ends: readonly NetVal
   const behind = dependents(network, site);
   const wanted = needed(network, ends);
   const found = new Set<number>();
+  const seen = new Set<number>();
+  const take = (input: number): void => {
+    if (seen.has(input)) return;
+    seen.add(input);
+    const value = network.values[input] ?? network.input;
+    if (isCuttable(network, value)) found.add(input);
+    else inputs[input]?.forEach(take);
+  };
   for (let i = from + 1; i < behind.length; i++) {
     if (behind[i] !== 1 || wanted[i] !== 1) continue;
     for (const input of inputs[i] ?? []) {
-      if (input !== from && behind[input] !== 1) found.add(input);
+      if (input !== from && behind[input] !== 1) take(input);
     }
   }
   return [...found].sort((a, b) => a - b).map((i) => network.values[i] ?? network.input);

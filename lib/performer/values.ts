@@ -1,20 +1,29 @@
 import { expected, PartlensError, requireNames, requireText } from '../errors.js';
-import {
-  createSession,
-  deviceOptions,
-  type DeviceOptions,
-  type Session,
-  type SessionInfo,
-} from '../engine/session.js';
+import { createSession, deviceOptions, type DeviceOptions } from '../engine/session.js';
 import { sizeOf, type Shape } from '../engine/tensor.js';
-import { lowerModel } from './lower.js';
+import { isCuttable } from './foreign.js';
 import type { NetValue, Network } from './network.js';
 import type { OnnxModel } from './onnx_model.js';
 import { readOnnx } from './onnx_read.js';
-import { NetworkParts } from './parts.js';
+import { NetworkParts, type ProgramSpec } from './parts.js';
 import { completePreprocessing, parsePreprocessing, readSidecar } from './preprocessing.js';
 import type { Preprocessing } from './preprocessing.js';
+import {
+  createOnnxRuntimeRunner,
+  type Runner,
+  type RunnerInfo,
+  type RuntimeProgram,
+  type TensorRef,
+  type WorkerHost,
+} from './runtime/index.js';
 import { coalesce, plain, sameAtoms } from './view.js';
+import {
+  requireRuntime,
+  runtimeProgram,
+  withRuntime,
+  type Lowering,
+  type RuntimeChoice,
+} from './with_runtime.js';
 
 export interface LoadValuesOptions extends DeviceOptions {
   /** Names of values, or of nodes for their first output. */
@@ -23,6 +32,8 @@ export interface LoadValuesOptions extends DeviceOptions {
   preprocessing?: Partial<Preprocessing>;
   /** Images that are computed together, default 8. */
   batch?: number;
+  /** What computes them, see `loadPerformer`. */
+  runtime?: RuntimeChoice | undefined;
 }
 
 /** A value that is computed for each image. */
@@ -43,17 +54,17 @@ export class ModelValues {
   /** In the order asked for, each once. */
   readonly values: readonly ModelValue[];
   readonly batch: number;
-  readonly #session: Session;
+  readonly #runner: Runner;
   /** Name of each value in the program, undefined for the image itself. */
   readonly #outputs: readonly (string | undefined)[];
   readonly #inputSize: number;
 
   /** @internal Use `loadValues`. */
   constructor(
-    session: Session,
+    runner: Runner,
     { network, wanted, ...facts }: Wanted & { preprocessing: Preprocessing; batch: number },
   ) {
-    this.#session = session;
+    this.#runner = runner;
     this.path = network.path;
     this.fingerprint = network.fingerprint;
     this.preprocessing = facts.preprocessing;
@@ -74,7 +85,7 @@ export class ModelValues {
     }
     const fetch = [...new Set(this.#outputs.filter((name) => name !== undefined))];
     const got =
-      fetch.length > 0 ? await this.#session.run(PROGRAM, { inputs: { x: images }, fetch }) : {};
+      fetch.length > 0 ? await this.#runner.run(PROGRAM, { inputs: { x: images }, fetch }) : {};
     return this.values.map(({ name, size }, i) => {
       const output = this.#outputs[i];
       const data = output === undefined ? images : got[output];
@@ -83,13 +94,13 @@ export class ModelValues {
     });
   }
 
-  info(): SessionInfo {
-    return this.#session.info();
+  info(): RunnerInfo {
+    return this.#runner.info();
   }
 
   /** Frees the memory; a later call is `E_STATE`. Safe to call twice. */
   dispose(): void {
-    this.#session.dispose();
+    this.#runner.dispose();
   }
 
   [Symbol.dispose](): void {
@@ -106,7 +117,7 @@ const PROGRAM = 'values';
  * nearest) and preprocessing that is missing; `E_BACKEND`, `E_MEMORY` from the session.
  */
 export async function loadValues(path: string, options: LoadValuesOptions): Promise<ModelValues> {
-  const { values: names, batch = 8 } = options;
+  const { values: names, batch = 8, runtime = 'auto' } = options;
   requireText(path, 'path', 'features');
   requireNames(names, 'values', 'features');
   if (names.length === 0) {
@@ -115,22 +126,45 @@ export async function loadValues(path: string, options: LoadValuesOptions): Prom
   if (!Number.isInteger(batch) || batch < 1) {
     throw expected('an integer >= 1', 'batch', batch, { op: 'features' });
   }
+  requireRuntime(runtime, 'features');
   const given = parsePreprocessing(options.preprocessing ?? {});
   const [model, sidecar] = await Promise.all([readOnnx(path), readSidecar(path)]);
   const size = given.size ?? sidecar.preprocessing.size;
-  const found = findValues(model, [...new Set(names)], size);
-  const { network, wanted } = found;
+  const asked = { runtime, names, size };
+  const { host, ...read } = await withRuntime(model, asked, (lower) =>
+    findValues(model, [...new Set(names)], lower),
+  );
+  const { result: found } = read;
+  const { network } = found;
   const [channels = 1, height = 1, width = 1] = network.input.shape;
   const input = { channels, height, width, bytes: network.bytes };
   const preprocessing = completePreprocessing(sidecar, given, input);
+  const { reason } = read.runtime;
+  const runner = host
+    ? await foreignRunner(model, found, { ...options, batch, reason, host })
+    : await nativeRunner(found, { ...options, batch });
+  return new ModelValues(runner, { ...found, preprocessing, batch });
+}
+
+interface RunnerOptions extends DeviceOptions {
+  batch: number;
+}
+
+/** The program that computes the values, of which several may be one. */
+function programOf({ network, wanted }: Wanted): ProgramSpec {
   const computed = new Map(wanted.map(({ output, value }) => [output, value]));
   const outputs = [...computed].flatMap(([name, value]) =>
     name === undefined ? [] : { name, value },
   );
-  const from = [{ name: 'x', value: network.input }];
-  const parts = new NetworkParts(network, [network.input, ...computed.values()]);
+  return { from: [{ name: 'x', value: network.input }], outputs };
+}
+
+async function nativeRunner(found: Wanted, { batch, ...options }: RunnerOptions): Promise<Runner> {
+  const spec = programOf(found);
+  const named = [...spec.from, ...spec.outputs].map(({ value }) => value);
+  const parts = new NetworkParts(found.network, named);
   const session = await createSession({
-    programs: outputs.length > 0 ? { [PROGRAM]: parts.program({ from, outputs }, batch) } : {},
+    programs: spec.outputs.length > 0 ? { [PROGRAM]: parts.program(spec, batch) } : {},
     ...deviceOptions(options),
   });
   try {
@@ -139,28 +173,64 @@ export async function loadValues(path: string, options: LoadValuesOptions): Prom
     session.dispose();
     throw error;
   }
-  return new ModelValues(session, { ...found, preprocessing, batch });
+  return session;
+}
+
+async function foreignRunner(
+  { path, proto }: OnnxModel,
+  found: Wanted,
+  { batch, reason, threads, host }: RunnerOptions & { reason: string; host: WorkerHost },
+): Promise<Runner> {
+  const { from, outputs } = programOf(found);
+  const apart = new Map(
+    found.wanted.flatMap(({ output, apart }) => (apart ? [[output, apart]] : [])),
+  );
+  const cut = runtimeProgram(found.network, {
+    from,
+    outputs: outputs.filter(({ name }) => !apart.has(name)),
+  });
+  const program = { inputs: cut.inputs, outputs: [...cut.outputs, ...apart.values()] };
+  const programs: Record<string, RuntimeProgram> = outputs.length > 0 ? { [PROGRAM]: program } : {};
+  return createOnnxRuntimeRunner({ path, model: proto }, programs, {
+    ...{ batch, reason, host, threads },
+  });
 }
 
 interface Wanted {
   network: Network;
-  wanted: { name: string; value: NetValue; shape: Shape; output: string | undefined }[];
+  wanted: {
+    name: string;
+    value: NetValue;
+    shape: Shape;
+    output: string | undefined;
+    /** The tensor itself, where onnxruntime computes it and no value of the network is it. */
+    apart?: TensorRef;
+  }[];
 }
 
-function findValues(
-  model: OnnxModel,
-  names: readonly string[],
-  size: Preprocessing['size'] | undefined,
-): Wanted {
-  const network = lowerModel(model, { wanted: names, ...(size === undefined ? {} : { size }) });
+function findValues(model: OnnxModel, names: readonly string[], lower: Lowering): Wanted {
+  const network = lower(names);
   const values = [...new Set(network.outputs)];
   const wanted = names.map((name, i) => {
     const value = network.outputs[i] ?? network.input;
     const output = value === network.input ? undefined : `value${String(values.indexOf(value))}`;
     const tensor = network.views.has(name) ? name : nodeOutput(model, name);
+    if (!isCuttable(network, value)) {
+      const ref = { name: `tensor${String(i)}`, tensor, dims: dimsOf(network, tensor) };
+      return { name, value, shape: ref.dims, output: ref.name, apart: ref };
+    }
     return { name, value, shape: shapeOf(network, tensor, value), output };
   });
   return { network, wanted };
+}
+
+/** Sizes of a tensor of the file without the images. */
+function dimsOf({ foreign, path }: Network, tensor: string): Shape {
+  const [images, ...dims] = foreign?.sizes.get(tensor) ?? [];
+  if (images !== undefined) return dims;
+  throw expected(`a tensor of ${path} that onnxruntime gives out`, 'values', tensor, {
+    op: 'features',
+  });
 }
 
 function nodeOutput(model: OnnxModel, name: string): string {

@@ -119,6 +119,7 @@ export function indexAlong(atoms: readonly Atom[], place: readonly number[]): nu
 /** How the tensor's axes are the value's own (`NetValue.axes`), undefined where they are not. */
 export function permutationOf({ value, axes }: View): number[] | undefined {
   const rank = value.shape.length + 1;
+  if (rank === 2 && axes.length > 2) return isFlat(axes, value) ? [0, 1] : undefined;
   if (axes.length !== rank) return undefined;
   const found = axes.map((atoms): number | undefined => {
     const [atom] = atoms;
@@ -132,6 +133,14 @@ export function permutationOf({ value, axes }: View): number[] | undefined {
     axis === undefined && axes[i]?.length === 0 ? (free.shift() ?? NaN) : (axis ?? NaN),
   );
   return result.some(Number.isNaN) || new Set(result).size < rank ? undefined : result;
+}
+
+/** True for images along the first axis and a vector's features in their order along the others. */
+function isFlat([images = [], ...rest]: View['axes'], value: NetValue): boolean {
+  const features = coalesce(rest.flat());
+  return (
+    images.every(({ axis }) => axis === 0) && sameAtoms(features, whole(1, sizeOf(value.shape)))
+  );
 }
 
 /** Which of channels, rows and columns some tensor axes hold whole; undefined where only in part. */

@@ -5,6 +5,7 @@ import { editDistance, nearest } from '../../lib/performer/nearest.js';
 import { parseModel } from '../../lib/performer/onnx_read.js';
 import { buildModel, type ModelSpec } from '../../lib/performer/onnx_write.js';
 import type { NetValue, Network } from '../../lib/performer/network.js';
+import { chooseOutput } from '../../lib/performer/outputs.js';
 import { explainableLayers, propose } from '../../lib/performer/propose.js';
 import { bypassOf, joints, readersOf, siteOf } from '../../lib/performer/tail.js';
 import { selectCut, type Cut, type CutNames } from '../../lib/performer/select.js';
@@ -20,9 +21,12 @@ import {
 import { failure } from '../support/performer.js';
 
 const model = (spec: ModelSpec) => parseModel(buildModel(spec), 'test.onnx', '');
-const cutOf = (spec: ModelSpec, names: CutNames = {}): Cut =>
-  selectCut(model(spec), names, (wanted) => lowerModel(model(spec), { wanted })).cut;
-const refused = (message: RegExp, spec: ModelSpec, names: CutNames) =>
+const cutOf = (spec: ModelSpec, names: Partial<CutNames> = {}): Cut => {
+  const output = chooseOutput(model(spec), names.output, { runtime: 'native', size: undefined });
+  const lower = (wanted: readonly string[]) => lowerModel(model(spec), { wanted });
+  return selectCut(model(spec), { ...names, output }, lower).cut;
+};
+const refused = (message: RegExp, spec: ModelSpec, names: Partial<CutNames>) =>
   failure('E_ARGUMENT', message, () => cutOf(spec, names));
 const names = ({ layer, targets }: Cut) => [layer.name, targets.map(({ name }) => name)];
 

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { expect } from 'chai';
-import { loadPerformer, type LoadPerformerOptions } from '../../lib/performer/performer.js';
+import { loadPerformer, type LoadPerformerOptions } from '../../lib/performer/index.js';
 import {
   encodeModel,
   type AttributeValue,

@@ -8,7 +8,7 @@ import {
   loadPerformer,
   type LoadPerformerOptions,
   type Performer,
-} from '../../lib/performer/performer.js';
+} from '../../lib/performer/index.js';
 import { randomImages, smallModel, smallNet } from '../support/onnx_models.js';
 import { failure, PLAIN, withModel } from '../support/performer.js';
 

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { encodeModel } from '../../lib/performer/onnx_write.js';
-import { loadPerformer } from '../../lib/performer/performer.js';
+import { loadPerformer } from '../../lib/performer/index.js';
 import { loadValues, type LoadValuesOptions } from '../../lib/performer/values.js';
 import { NetBuilder, randomImages } from '../support/onnx_models.js';
 import { loadOnnxRuntime, relativeError, runOnnxRuntime } from '../support/onnxruntime.js';

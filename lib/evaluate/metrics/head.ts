@@ -2,12 +2,14 @@ import { expected } from '../../errors.js';
 
 /** What the performer's head says to rebuilt features, beside what it says to its own. */
 export interface HeadScores {
-  /** Share of images with the same first class, 0..1. */
+  /** Share of images with the same first class, 0..1; NaN for an output of one number. */
   agreement: number;
+  /** Of an output of one number: Pearson's correlation of both over images. */
+  correlation: number | undefined;
   /** Share of labelled images with a wrong first class; undefined without labels. */
   performerError: number | undefined;
   explainerError: number | undefined;
-  /** Mean over images of KL(performer || explainer), nats. */
+  /** Mean over images of KL(performer || explainer), nats; NaN for an output of one number. */
   kl: number;
   images: number;
   /** Images with a label. */
@@ -38,6 +40,7 @@ export class HeadComparison {
   #performerWrong = 0;
   #explainerWrong = 0;
   #kl = 0;
+  readonly #pairs = new Pairs();
 
   constructor({ classes, kind = 'logits' }: HeadOptions) {
     if (!Number.isInteger(classes) || classes < 1) {
@@ -75,18 +78,23 @@ export class HeadComparison {
   scores(): HeadScores {
     const labelled = this.#labelled;
     return {
-      agreement: this.#agree / this.#images,
+      agreement: this.#classes > 1 ? this.#agree / this.#images : NaN,
+      correlation: this.#classes > 1 ? undefined : this.#pairs.correlation(),
       performerError: labelled ? this.#performerWrong / labelled : undefined,
       explainerError: labelled ? this.#explainerWrong / labelled : undefined,
-      kl: this.#kl / this.#images,
+      kl: this.#classes > 1 ? this.#kl / this.#images : NaN,
       images: this.#images,
       labelled,
     };
   }
 
   #addImage(p: Float32Array, q: Float32Array, label: number): void {
-    const [first, second] = [firstClass(p), firstClass(q)];
     this.#images++;
+    if (this.#classes === 1) {
+      this.#pairs.add(p[0] ?? NaN, q[0] ?? NaN);
+      return;
+    }
+    const [first, second] = [firstClass(p), firstClass(q)];
     if (first === second) this.#agree++;
     if (label >= 0) {
       this.#labelled++;
@@ -99,6 +107,30 @@ export class HeadComparison {
       const log = logP[k] ?? 0;
       this.#kl += Math.exp(log) * (log - (logQ[k] ?? 0));
     }
+  }
+}
+
+/** Sums of pairs of numbers, taken in one by one. */
+class Pairs {
+  #count = 0;
+  #means: [number, number] = [0, 0];
+  #squares: [number, number] = [0, 0];
+  #products = 0;
+
+  /** [Welford 1962] */
+  add(x: number, y: number): void {
+    this.#count++;
+    const [a, b] = this.#means;
+    const [dx, dy] = [x - a, y - b];
+    this.#means = [a + dx / this.#count, b + dy / this.#count];
+    const rest = y - this.#means[1];
+    this.#squares = [this.#squares[0] + dx * (x - this.#means[0]), this.#squares[1] + dy * rest];
+    this.#products += dx * rest;
+  }
+
+  /** NaN where one side does not vary. */
+  correlation(): number {
+    return this.#products / Math.sqrt(this.#squares[0] * this.#squares[1]);
   }
 }
 

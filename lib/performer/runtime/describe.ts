@@ -14,6 +14,8 @@ export interface DescribeOptions {
   size?: number | readonly [number, number];
   /** @internal Name of the runtime's module, for tests. */
   module?: string;
+  /** The thread to do it, which goes on afterwards; default one that ends. */
+  host?: WorkerHost;
 }
 
 /** A value as onnxruntime sees it. */
@@ -38,7 +40,7 @@ export async function describeValues(
   const names = options.names ?? computedValues(index);
   for (const name of names) index.require(name, 'name');
   const whole = wholeInputs(index, size);
-  const host = new WorkerHost(module === undefined ? {} : { module });
+  const host = options.host ?? new WorkerHost(module === undefined ? {} : { module });
   try {
     const types = await sendModel(host, cutValues(index, names, whole), (bytes) =>
       host.ask({ kind: 'types', model: bytes }, [bytes.buffer]),
@@ -53,7 +55,7 @@ export async function describeValues(
       ]),
     );
   } finally {
-    host.dispose();
+    if (!options.host) host.dispose();
   }
 }
 
@@ -85,21 +87,20 @@ function wholeInputs(index: ModelIndex, size: DescribeOptions['size']): Map<stri
   const inputs = new Map<string, WholeInput>();
   for (const [name, { type }] of index.inputs) {
     const elementType = type?.tensorType?.elemType ?? 0;
-    const dims = closed(name, index.declaredDims(name), size);
-    if (dims) inputs.set(name, { dims, elementType });
+    inputs.set(name, { dims: closed(name, index.declaredDims(name), size), elementType });
   }
   return inputs;
 }
 
-/** Batch 1, height and width by `size`; undefined where the model declares no shape. */
+/** Batch 1, height and width by `size`; images where the model declares no shape. */
 function closed(
   name: string,
   declared: readonly (number | undefined)[] | undefined,
   size: DescribeOptions['size'],
-): Shape | undefined {
-  if (!declared) return undefined;
-  if (declared.length !== 4) return declared.map((one) => one ?? 1);
-  const [batch = 1, ...rest] = declared;
+): Shape {
+  const axes = declared ?? [undefined, undefined, undefined, undefined];
+  if (axes.length !== 4) return axes.map((one) => one ?? 1);
+  const [batch = 1, ...rest] = axes;
   const open = rest.filter((one) => one === undefined).length;
   if (open === 0) return [batch, ...rest.map((one) => one ?? 1)];
   if (size === undefined) {

@@ -5,4 +5,5 @@ export {
   OnnxRuntimeRunner,
   type OnnxRuntimeOptions,
 } from './onnxruntime.js';
-export type { Runner, RunnerInfo, RuntimeProgram, TensorRef } from './runner.js';
+export { INSTALL, WorkerHost } from './worker_host.js';
+export type { OnnxRuntimeInfo, Runner, RunnerInfo, RuntimeProgram, TensorRef } from './runner.js';

@@ -12,13 +12,15 @@ import { backendError, WorkerHost } from './worker_host.js';
 
 export interface OnnxRuntimeOptions {
   /** Images that are computed together, default 8; a model that fixes its batch runs in its own. */
-  batch?: number;
+  batch?: number | undefined;
   /** CPU threads, default all cores. */
-  threads?: number;
+  threads?: number | undefined;
   /** Why onnxruntime computes, for `info()`. */
-  reason?: string;
+  reason?: string | undefined;
   /** @internal Name of the runtime's module, for tests. */
   module?: string;
+  /** The thread that is to compute, which ends with the runner; default a new one. */
+  host?: WorkerHost | undefined;
 }
 
 /** A session of the worker. */
@@ -114,9 +116,9 @@ export async function createOnnxRuntimeRunner(
   if (!Number.isInteger(threads) || threads < 0) {
     throw wrong('an integer >= 1, or 0 for all', 'threads', threads);
   }
-  const index = await openModel(model);
-  const host = new WorkerHost(module === undefined ? {} : { module });
+  const host = options.host ?? new WorkerHost(module === undefined ? {} : { module });
   try {
+    const index = await openModel(model);
     const loader = new Loader(host, index, threads);
     const opened = await loader.open(programs, index.fixedBatch() ?? batch);
     const notes = await loader.check(programs, opened);

@@ -1,8 +1,12 @@
-/** What a runner tells of itself; the native session's `info()` fits it. */
-export interface RunnerInfo {
-  /** `cpu`, `cuda`, or `onnxruntime`. */
-  backend: string;
-  /** Why this one; empty when it was asked for. */
+import type { SessionInfo } from '../../engine/session.js';
+import type { TensorData } from '../../engine/tensor.js';
+
+/** What a runner tells of itself. */
+export type RunnerInfo = SessionInfo | OnnxRuntimeInfo;
+
+export interface OnnxRuntimeInfo {
+  backend: 'onnxruntime';
+  /** Why this one. */
   reason: string;
   /** CPU threads; 0 where the runtime chooses. */
   threads: number;
@@ -17,7 +21,7 @@ export interface Runner {
   run(
     program: string,
     given: { inputs: Record<string, Float32Array>; fetch: readonly string[] },
-  ): Promise<Record<string, Float32Array>>;
+  ): Promise<Record<string, TensorData>>;
   info(): RunnerInfo;
   /** Frees the memory; a later call is `E_STATE`. Safe to call twice. */
   dispose(): void;

@@ -6,7 +6,8 @@ import type { Replies, Reply, Request, Task } from './messages.js';
 
 /** The version that the package is tested with. */
 const MODULE = 'onnxruntime-node';
-const INSTALL =
+/** How to get it, for messages. */
+export const INSTALL =
   'Install it beside partlens: npm install onnxruntime-node@1.30.0\n' +
   'Its install script downloads a GPU library that partlens does not use; ' +
   'the environment variable ONNXRUNTIME_NODE_INSTALL=skip avoids that.';
