@@ -19,7 +19,7 @@ inline void pause() {
 }
 }  // namespace
 
-ThreadPool::ThreadPool(int threads) : threads_(std::max(threads, 1)) {
+ThreadPool::ThreadPool(int threads) : threads_(std::max(threads, 1)), shares_(threads_) {
   workers_.reserve(threads_ - 1);
   try {
     for (int worker = 1; worker < threads_; worker++) {
@@ -43,15 +43,19 @@ void ThreadPool::end() {
   for (auto& worker : workers_) worker.join();
 }
 
+void ThreadPool::take(Share& share, int worker) {
+  for (;;) {
+    const int index = share.next.fetch_add(1, std::memory_order_relaxed);
+    if (index >= share.end) return;
+    task_(context_, index, worker);
+  }
+}
+
 void ThreadPool::work(int worker) {
   try {
-    for (;;) {
-      const int index = next_.fetch_add(1, std::memory_order_relaxed);
-      if (index >= count_) return;
-      task_(context_, index, worker);
-    }
+    for (int i = 0; i < threads_; i++) take(shares_[(worker + i) % threads_], worker);
   } catch (...) {
-    next_.store(count_, std::memory_order_relaxed);
+    for (Share& share : shares_) share.next.store(share.end, std::memory_order_relaxed);
     std::lock_guard<std::mutex> lock(mutex_);
     if (!error_) error_ = std::current_exception();
   }
@@ -79,8 +83,10 @@ void ThreadPool::run(int count, Task task, void* context) {
   }
   task_ = task;
   context_ = context;
-  count_ = count;
-  next_.store(0, std::memory_order_relaxed);
+  for (int i = 0; i < threads_; i++) {
+    shares_[i].end = (int)((int64_t)count * (i + 1) / threads_);
+    shares_[i].next.store((int)((int64_t)count * i / threads_), std::memory_order_relaxed);
+  }
   busy_.store(threads_ - 1, std::memory_order_relaxed);
   {
     std::lock_guard<std::mutex> lock(mutex_);

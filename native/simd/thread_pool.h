@@ -1,5 +1,6 @@
 // Threads that share the tasks of one parallel loop at a time. Workers spin briefly after a loop,
-// since the next one follows within microseconds in a running program, then sleep.
+// since the next one follows within microseconds in a running program, then sleep. Each begins with
+// a share of its own, the same of every loop: what it reads was often written by its own core.
 #pragma once
 #include <atomic>
 #include <condition_variable>
@@ -26,8 +27,15 @@ class ThreadPool {
   void run(int count, Task task, void* context);
 
  private:
+  // Consecutive tasks that one thread begins with; others take from them when theirs are done.
+  struct alignas(64) Share {
+    std::atomic<int> next{0};
+    int end = 0;
+  };
+
   void loop(int worker);
   void work(int worker);
+  void take(Share& share, int worker);
   void end();
 
   const int threads_;
@@ -35,10 +43,9 @@ class ThreadPool {
   std::mutex mutex_;
   std::condition_variable wake_;
   std::atomic<uint64_t> generation_{0};
-  std::atomic<int> next_{0};
+  std::vector<Share> shares_;  // one for each thread
   std::atomic<int> busy_{0};
   std::atomic<bool> stop_{false};
-  int count_ = 0;
   Task task_ = nullptr;
   void* context_ = nullptr;
   std::exception_ptr error_;  // of a task
