@@ -4,7 +4,10 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
+import { create, toBinary } from '@bufbuild/protobuf';
 import { loadPerformer, type LoadPerformerOptions } from '../lib/index.js';
+import { ModelSchema, ValueInfoSchema } from '../lib/performer/onnx_proto.js';
+import { readOnnx } from '../lib/performer/onnx_read.js';
 import { encodeModel } from '../lib/performer/onnx_write.js';
 import { NetBuilder, randomImages } from '../test/support/onnx_models.js';
 import { loadOnnxRuntime, relativeError } from '../test/support/onnxruntime.js';
@@ -52,6 +55,14 @@ async function vgg16(folder: string): Promise<Model> {
   return { name: 'vgg16, FC 1024', path, cut: { layer, targets: [fc6, fc7], output } };
 }
 
+/** The model with these values as its outputs: both give the same out. */
+async function withOutputs(path: string, names: readonly string[]): Promise<Uint8Array> {
+  const { proto } = await readOnnx(path);
+  const outputs = [...new Set(names)].map((name) => create(ValueInfoSchema, { name }));
+  if (proto.graph) proto.graph.output = outputs;
+  return toBinary(ModelSchema, proto);
+}
+
 /** One row for each runtime: wall and CPU milliseconds of a batch, and times ours. */
 async function measure({ name, path, cut }: Model): Promise<string[][]> {
   const images = randomImages(BATCH, SIZE);
@@ -63,13 +74,14 @@ async function measure({ name, path, cut }: Model): Promise<string[][]> {
   bodies.set(OURS, (count) => timed(count, () => performer.features(images, BATCH)));
   const runtime = await loadOnnxRuntime();
   const options = { intraOpNumThreads: THREADS, logSeverityLevel: 3 } as const;
-  const session = await runtime?.InferenceSession.create(path, options);
+  const wanted = [performer.output, performer.layer, ...performer.targets].map((one) => one.name);
+  const whole = await withOutputs(path, wanted);
+  const session = await runtime?.InferenceSession.create(whole, options);
   try {
     let error = NaN;
     if (runtime && session) {
       const [input = ''] = session.inputNames;
       const feeds = { [input]: new runtime.Tensor('float32', images, [BATCH, 3, SIZE, SIZE]) };
-      const wanted = [performer.output.name];
       const [ours, theirs] = [
         await performer.features(images, BATCH),
         await session.run(feeds, wanted),

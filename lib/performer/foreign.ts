@@ -80,5 +80,7 @@ function spread(field: Field, from: number, to: number): Field {
 /** True where a program may begin or end: onnxruntime knows tensors of the file alone. */
 export function isCuttable({ input, foreign }: Network, value: NetValue): boolean {
   if (!foreign || value === input) return true;
-  return value.axes !== undefined && foreign.sizes.has(value.name);
+  const [images, ...dims] = foreign.sizes.get(value.name) ?? [];
+  const isWhole = images === foreign.batch && sizeOf(dims) === sizeOf(value.shape);
+  return value.axes !== undefined && isWhole;
 }

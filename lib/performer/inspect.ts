@@ -86,7 +86,7 @@ export async function inspectModel(
   const given = parsePreprocessing(options.preprocessing ?? {});
   const [model, sidecar] = await Promise.all([readOnnx(path), readSidecar(path)]);
   const size = given.size ?? sidecar.preprocessing.size;
-  const { network, runtime, unreadable } = await openNetwork(model, options, size);
+  const { network, outputs, runtime, unreadable } = await openNetwork(model, options, size);
   const [channels = 1, height = 1, width = 1] = network.input.shape;
   const [output = network.input] = network.outputs;
   const layers = explainableLayers(network, output);
@@ -98,7 +98,7 @@ export async function inspectModel(
     input: { name: network.input.name, channels, height, width },
     runtime,
     notes: model.notes,
-    outputs: network.outputs.map(featureInfo),
+    outputs: outputs.map(featureInfo),
     unreadable,
     output: output.name,
     layers: layers.map((layer) => describeLayer(network, layer, output)),
@@ -119,7 +119,9 @@ export async function inspectModel(
 }
 
 interface Opened {
+  /** Before the first output. */
   network: Network;
+  outputs: readonly NetValue[];
   runtime: RuntimeUse;
   unreadable: UnreadableOutput[];
 }
@@ -133,11 +135,18 @@ async function openNetwork(
   { output, runtime = 'auto' }: InspectOptions,
   size: Preprocessing['size'] | undefined,
 ): Promise<Opened> {
-  const open = async (names: readonly string[], unreadable: UnreadableOutput[] = []) => {
+  const open = async (
+    names: readonly string[],
+    unreadable: UnreadableOutput[] = [],
+  ): Promise<Opened> => {
     const asked = { runtime, names, size };
-    const { result, runtime: use, host } = await withRuntime(model, asked, (lower) => lower(names));
+    const { result, host, ...read } = await withRuntime(model, asked, (lower) => {
+      // What leads to one output is read alone, as `loadPerformer` reads it.
+      const network = lower(names.slice(0, 1));
+      return { network, outputs: names.length > 1 ? lower(names).outputs : network.outputs };
+    });
     host?.dispose();
-    return { network: result, runtime: use, unreadable };
+    return { ...result, runtime: read.runtime, unreadable };
   };
   if (output !== undefined) return open([output]);
   if (runtime === 'onnxruntime') return open(model.outputs);

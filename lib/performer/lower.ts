@@ -211,7 +211,7 @@ class Lowering {
     const { values } = this.#steps;
     const views = this.#views;
     const image = { input: this.#input, bytes: this.#bytes };
-    const foreign = this.#sizes && { sizes: this.#sizes, nodes: this.#foreign };
+    const foreign = this.#sizes && { sizes: this.#sizes, batch: this.#batch, nodes: this.#foreign };
     return { opset, ...image, values, names, views, outputs, fingerprint, path, foreign };
   }
 

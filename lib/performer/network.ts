@@ -251,6 +251,8 @@ export interface Network {
 export interface ForeignPart {
   /** Sizes of the file's tensors with the images, by name. */
   readonly sizes: ReadonlyMap<string, readonly number[]>;
+  /** Images in those sizes. */
+  readonly batch: number;
   /** Nodes that the engine has no op for. */
   readonly nodes: readonly NodeRef[];
 }

@@ -7,7 +7,7 @@ import { meanSquare } from '../../lib/engine/ops/index.js';
 import { createSession } from '../../lib/engine/session.js';
 import { encodeModel, loadPerformer, type Performer } from '../../lib/performer/index.js';
 import { NetBuilder, randomImages } from '../support/onnx_models.js';
-import { relativeError } from '../support/onnxruntime.js';
+import { loadOnnxRuntime, relativeError } from '../support/onnxruntime.js';
 import { failure } from '../support/performer.js';
 import { temporaryFolder } from '../data/temporary.js';
 import { CLASSES, SIDE, tinyPerformer, withExplainer, writeTiny } from './tiny.js';
@@ -163,6 +163,80 @@ describe('explainer: the decoder through the later layers of the performer', () 
     );
     performer.dispose();
     expect(first[0]).to.be.below(0.5);
+  });
+
+  it('the ordinary track keeps the strengths of the first batch, the parts follow theirs', async () => {
+    const tiny = await writeTiny(folder());
+    const performer = await tinyPerformer(tiny.model);
+    const alphas = async (epochs: number, name: string): Promise<number[]> => {
+      const run = { performer, images: tiny.images, filters: 5, epochs, lrEnd: 1 };
+      const out = join(folder(), `run-${name}-${String(epochs)}`);
+      return withExplainer({ ...run, out }, async (explainer) => {
+        const { [`${name}.alpha`]: alpha } = await explainer.parameters();
+        return Array.from(alpha?.data ?? [], Number);
+      });
+    };
+    expect(await alphas(1, 'norm_ordin')).to.deep.equal(await alphas(3, 'norm_ordin'));
+    expect(await alphas(1, 'norm_interp')).not.to.deep.equal(await alphas(3, 'norm_interp'));
+    performer.dispose();
+  });
+
+  it('learns from its own maps alone where onnxruntime computes the performer', async function () {
+    if (!(await loadOnnxRuntime())) {
+      console.log('      skipped: onnxruntime-node is not there');
+      this.skip();
+    }
+    const path = await writeResidual(join(folder(), 'residual.onnx'));
+    const cut = { layer: 'inner_relu', runtime: 'onnxruntime', batch: 3 } as const;
+    const performer = await loadPerformer(path, cut);
+    const tiny = await writeTiny(folder());
+    const out = join(folder(), 'run');
+    const terms = new Set<string>();
+    const options = { performer, images: tiny.images, out, filters: 5 };
+    await withExplainer(
+      {
+        ...options,
+        onProgress: (at) => at.phase === 'train' && terms.add(String(at.report.rec.length)),
+      },
+      async (explainer) => {
+        expect([...terms]).to.deep.equal(['1']);
+        const { reconstruction, head } = await explainer.evaluate({ landmarks: tiny.landmarks });
+        const targets = performer.targets.map(({ name }) => name);
+        expect(Object.keys(reconstruction)).to.deep.equal(['inner_relu', ...targets]);
+        expect(Object.values(reconstruction).every(Number.isFinite)).to.equal(true);
+        expect(head.agreement).to.be.within(0, 1);
+        const { parts } = await explainer.explain(join(tiny.images, 'bright/000.png'));
+        expect(parts.some(({ contribution }) => Math.abs(contribution) > 0)).to.equal(true);
+      },
+    );
+    performer.dispose();
+  });
+
+  it('one number of an output is a score: its correlation instead of agreement', async () => {
+    const path = await writeResidual(join(folder(), 'residual.onnx'));
+    const whole = await loadPerformer(path, { layer: 'inner_relu' });
+    const performer = await loadPerformer(path, { layer: 'inner_relu', output: 'logits[1]' });
+    const { output } = performer;
+    expect(output).to.deep.include({ name: 'logits[1]', size: 1, classifier: false });
+    const images = randomImages(3, SIDE);
+    const [one, all] = [await performer.features(images, 3), await whole.features(images, 3)];
+    expect(Array.from(one.output)).to.deep.equal([1, 3, 5].map((i) => all.output[i]));
+    whole.dispose();
+    const tiny = await writeTiny(folder());
+    const run = { performer, images: tiny.images, out: join(folder(), 'run'), filters: 5 };
+    await withExplainer(run, async (explainer) => {
+      const { head } = await explainer.evaluate();
+      expect(head.agreement).to.be.NaN;
+      expect(head.correlation).to.be.within(-1, 1);
+      const { parts, prediction } = await explainer.explain(join(tiny.images, 'bright/000.png'));
+      expect(prediction.index).to.equal(0);
+      expect(parts.some(({ contribution }) => Math.abs(contribution) > 0)).to.equal(true);
+    });
+    performer.dispose();
+    const wrong = { layer: 'inner_relu', output: 'logits[2]' };
+    await failure('E_ARGUMENT', /places inside \(2\) for output logits/, () =>
+      loadPerformer(path, wrong),
+    );
   });
 
   it('refuses the decoder learned where its layers cannot follow', async () => {

@@ -34,6 +34,15 @@ describe('head', () => {
     expect(kl([0.5, 0.5], [1, 0])).to.be.within(40, 50);
   });
 
+  it('correlates outputs of one number', () => {
+    const a = Float32Array.of(1, 2, 3, 4);
+    const scores = headScores(a, Float32Array.of(2, 1, 4, 3), { classes: 1 });
+    expect(scores.correlation).to.be.closeTo(0.6, 1e-12);
+    expect([scores.agreement, scores.kl]).to.deep.equal([NaN, NaN]);
+    expect(headScores(a, new Float32Array(4), { classes: 1 }).correlation).to.be.NaN;
+    expect(headScores(a, a, { classes: 2 }).correlation).to.equal(undefined);
+  });
+
   it('adds batches up', () => {
     const a = Float32Array.of(1, 2, 3, 4, 5, 1);
     const b = Float32Array.of(2, 1, 3, 5, 5, 0);
