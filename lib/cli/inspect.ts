@@ -17,9 +17,11 @@ interface InspectFlags extends ImageFlags {
 }
 
 const HELP = `
-For each layer: its maps (channels x rows x columns), whether a ReLU made them, what is rebuilt by default
-beside its own maps, what bypasses it (a skip connection: taken from each photograph as it is), the disk
-that its features take for each photograph, and the share of the network's later layers in their work.
+What computes the CNN comes first: partlens, or onnxruntime for ops that partlens has not (no gradient passes
+it: the explainer then learns from the layer's own maps alone). Then for each layer: its maps (channels x rows
+x columns), whether a ReLU made them, what is rebuilt by default beside its own maps, what bypasses it (a skip
+connection: taken from each photograph as it is), both by numbers of the list below the table, the disk that
+its features take for each photograph, and how much of the network's work lies behind it.
 The decoder has weights for each filter: as many as the rebuilt maps have channels.
 
 Example:
@@ -89,17 +91,29 @@ function outputLines({ outputs, output, unreadable }: Inspection): string[] {
 
 function layerTable(layers: readonly ExplainableLayer[]): string {
   const most = Math.max(...layers.map(({ cost }) => cost.laterLayers), 1);
+  const others = new Map<string, string>();
+  /** A number for a value that many layers share; the list below says which it is. */
+  const numbers = (values: ExplainableLayer['targets']): string => {
+    const found = values.map(({ name, shape }) => {
+      const text = `${name} (${sizes(...shape)})`;
+      const known = others.get(text) ?? `[${String(others.size + 1)}]`;
+      others.set(text, known);
+      return known;
+    });
+    return found.join(' ') || '-';
+  };
   const rows = layers.map(({ name, channels, height, width, relu, targets, bypass, cost }) => [
     name,
     sizes(channels, height, width),
     relu ? 'yes' : 'no',
-    targets.map((target) => `${target.name} (${sizes(...target.shape)})`).join(', ') || '-',
-    bypass.map((value) => value.name).join(', ') || '-',
+    numbers(targets),
+    numbers(bypass),
     `${(cost.bytesPerPhotograph / 1024).toFixed(0)} KB`,
     `${((100 * cost.laterLayers) / most).toFixed(0)}%`,
   ]);
   const head = ['layer', 'maps', 'ReLU', 'rebuilt beside it', 'bypassed by', 'disk', 'later'];
-  return table([head, ...rows]);
+  const list = [...others].map(([text, number]) => `${number} ${text}`);
+  return [table([head, ...rows]), '', ...list].join('\n');
 }
 
 /** Why other maps cannot be explained, each reason once with how many it holds for. */
