@@ -1,5 +1,6 @@
 import { expected, PartlensError, show } from '../errors.js';
 import { bridge, features } from './cut.js';
+import { isCuttable } from './foreign.js';
 import { ancestors, isMaps, type NetValue, type Network, type PoolOp } from './network.js';
 import type { OnnxModel } from './onnx_model.js';
 import {
@@ -64,6 +65,12 @@ export function selectCut(
       : decoder === 'learned'
         ? proposeLearned(features(network, layer))
         : proposeTargets(network, layer, output);
+  for (const value of [...targets, output]) {
+    if (isCuttable(network, value)) continue;
+    const what =
+      'a tensor of the file with the images along its first axis, as onnxruntime needs it,';
+    throw refuse(what, value === output ? 'output' : 'targets', value.name);
+  }
   const site = siteOf(network, layer);
   checkTargets(network, site.value, targets);
   const learned = learnedWay(network, { layer, targets, output });

@@ -205,7 +205,9 @@ describe('partlens: usage', () => {
   it('inspect shows layers, targets, proposal; --json the same as an object', async () => {
     const { code, stdout, stderr } = await here('inspect', tiny.model);
     expect({ code, stderr }).to.deep.equal({ code: 0, stderr: '' });
-    expect(stdout).to.match(/conv2_relu +6 x 8 x 8 +yes +fc1_relu \(12\), logits \(2\) +-/);
+    expect(stdout).to.match(/conv2_relu +6 x 8 x 8 +yes +\[\d\] \[\d\] +-/);
+    expect(stdout).to.include('] logits (2)\n');
+    expect(stdout).to.include('computed by partlens: every op has one of its own\n');
     expect(stdout).to.include('proposed: --layer conv2_relu --targets fc1_relu,logits');
     const json = JSON.parse((await here('inspect', tiny.model, '--json')).stdout) as {
       layers: { name: string }[];

@@ -218,7 +218,9 @@ describe('performer: loadPerformer', () => {
         'conv_relu',
         'pool',
       ]);
-      expect(inspection.outputs).to.deep.equal([{ name: 'logits', size: 5 }]);
+      expect(inspection.outputs).to.deep.equal([
+        { name: 'logits', shape: [5], size: 5, relu: false },
+      ]);
       const given = await inspectModel(file, { preprocessing: PLAIN });
       expect(given.preprocessing).to.deep.include({ size: 8 });
     });

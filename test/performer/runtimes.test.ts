@@ -47,7 +47,8 @@ async function valuesOf(performer: Performer): Promise<Float32Array[]> {
 
 /** The largest difference of both runtimes at the proposed layer; undefined where none is proposed. */
 async function difference(file: string): Promise<number | undefined> {
-  const { proposal, input, output } = await inspectModel(file, { preprocessing: { size: SIZE } });
+  const given = { preprocessing: { size: SIZE }, runtime: 'onnxruntime' } as const;
+  const { proposal, input, output } = await inspectModel(file, given);
   if (!proposal) return undefined;
   const options = {
     ...{ output, layer: proposal.layer, batch: 2 },
