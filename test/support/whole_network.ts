@@ -130,7 +130,8 @@ const FLOOR = 1e-3;
 
 /**
  * The tensor that differs most. Differences count relative to the largest value of the tensor, or to a
- * thousandth of the largest that its node reads: what cancels to zero is noise.
+ * thousandth of the largest that its node reads: what cancels to zero is noise. A difference of up to
+ * twice what the node read already, as a number, is not its own.
  */
 export function furthest(
   nodes: readonly NodeSpec[],
@@ -138,14 +139,19 @@ export function furthest(
   wanted: Readonly<Record<string, Float32Array>>,
 ): { name: string; error: number } {
   let worst = { name: '', error: 0 };
+  const differences = new Map<string, number>();
   for (const { inputs, outputs, opType } of nodes) {
     const read = Math.max(...inputs.map((name) => largest(wanted[name])));
+    const inherited = Math.max(0, ...inputs.map((name) => differences.get(name) ?? 0));
     for (const name of outputs) {
       const [a, b] = [got[name], wanted[name]];
       if (!b) continue;
       const difference =
         a?.length === b.length ? b.map((value, i) => value - (a[i] ?? NaN)) : [NaN];
-      const error = largest(difference) / Math.max(largest(b), read / 1000, FLOOR);
+      const most = largest(difference);
+      differences.set(name, most);
+      if (most <= 2 * inherited) continue;
+      const error = most / Math.max(largest(b), read / 1000, FLOOR);
       if (!(error <= worst.error)) worst = { name: `${name} (${opType})`, error };
     }
   }
