@@ -66,7 +66,7 @@ async function difference(file: string): Promise<number | undefined> {
 }
 
 describe('performer: by partlens and by onnxruntime', function () {
-  this.timeout(300_000);
+  this.timeout(900_000);
 
   before(async function () {
     if (await loadOnnxRuntime()) return;
