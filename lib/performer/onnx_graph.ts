@@ -1,6 +1,7 @@
 import { show } from '../errors.js';
 import { modelError, nodeError } from './onnx_error.js';
 import type { OnnxModel, OnnxNode } from './onnx_model.js';
+import type { NodeProto } from './onnx_proto.js';
 
 /**
  * The nodes that `wanted` values need, each after its inputs. A value that nobody computes, a value
@@ -73,4 +74,21 @@ function cycle(path: readonly OnnxNode[], again: OnnxNode): Error {
   const names = path.slice(path.indexOf(again)).map(({ name }) => name);
   const shown = names.length > 8 ? [...names.slice(0, 7), '...'] : names;
   return nodeError(again, 'a graph without cycles', [again.name, ...shown.reverse()].join(' -> '));
+}
+
+/** Names that the graphs in a node's attributes read but do not make themselves. */
+export function outerNames(node: NodeProto): string[] {
+  const graphs = node.attribute.flatMap(({ g }) => (g ? [g] : []));
+  return graphs.flatMap((graph) => {
+    const own = new Set([
+      ...graph.input.map(({ name }) => name),
+      ...graph.initializer.map(({ name }) => name),
+      ...graph.node.flatMap(({ output }) => output),
+    ]);
+    const read = [
+      ...graph.node.flatMap((inner) => [...inner.input, ...outerNames(inner)]),
+      ...graph.output.map(({ name }) => name),
+    ];
+    return read.filter((name) => name !== '' && !own.has(name));
+  });
 }

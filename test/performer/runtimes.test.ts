@@ -1,8 +1,10 @@
 import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
+import { create, toBinary } from '@bufbuild/protobuf';
 import { expect } from 'chai';
 import { inspectModel } from '../../lib/performer/inspect.js';
-import { encodeModel } from '../../lib/performer/onnx_write.js';
+import { AttributeSchema, AttributeType, ModelSchema } from '../../lib/performer/onnx_proto.js';
+import { buildModel, encodeModel, type ModelSpec } from '../../lib/performer/onnx_write.js';
 import { loadPerformer, type Performer } from '../../lib/performer/index.js';
 import { readOnnx } from '../../lib/performer/onnx_read.js';
 import { loadValues } from '../../lib/performer/values.js';
@@ -174,6 +176,54 @@ describe('performer: by partlens and by onnxruntime', function () {
         /node "up_node" \(ConvTranspose.*onnxruntime refuses the model, too: .*NoSuchOp/s,
         () => loadPerformer(file, { preprocessing }),
       );
+    });
+  });
+
+  it('sees what the body of a loop reads from outside', async () => {
+    const net = upsampling();
+    net.node('Loop', 'looped', [net.ints('turns', [2], []), '', 'logits']);
+    const proto = buildModel(net.spec('looped'));
+    // Each turn adds the mean of the first maps, which nobody else reads.
+    const extra = buildModel(
+      ((): ModelSpec => {
+        const other = new NetBuilder({ size: SIZE });
+        const gap = other.node('ReduceMean', 'gap0', ['conv1_relu'], {
+          axes: [1, 2, 3],
+          keepdims: 0,
+        });
+        return other.spec(other.node('Unsqueeze', 'column', [gap, other.ints('one', [1])]));
+      })(),
+    );
+    const info = (name: string, elemType: number, dims: number): object => ({
+      name,
+      type: {
+        tensorType: { elemType, shape: { dim: Array.from({ length: dims }, () => ({})) } },
+      },
+    });
+    const body = {
+      name: 'body',
+      node: [
+        { opType: 'Identity', input: ['go'], output: ['go2'] },
+        { opType: 'Add', input: ['v', 'column'], output: ['v2'] },
+      ],
+      input: [info('turn', 7, 0), info('go', 9, 0), info('v', 1, 2)],
+      output: [info('go2', 9, 0), info('v2', 1, 2)],
+    };
+    const { graph } = proto;
+    const loop = graph?.node.find(({ opType }) => opType === 'Loop');
+    loop?.attribute.push(
+      create(AttributeSchema, { name: 'body', type: AttributeType.GRAPH, g: body }),
+    );
+    const at = graph?.node.indexOf(loop ?? graph.node[0]!) ?? 0;
+    graph?.node.splice(at, 0, ...(extra.graph?.node ?? []));
+    graph?.initializer.push(...(extra.graph?.initializer ?? []));
+    await withModel(toBinary(ModelSchema, proto), async (file) => {
+      using performer = await loadPerformer(file, { layer: 'conv2_relu', preprocessing });
+      expect(performer.bypass.map(({ name }) => name)).to.deep.equal(['conv1_relu']);
+      const images = randomImages(2, SIZE);
+      const { layer, bypass, output } = await performer.features(images, 2);
+      const { output: again } = await performer.tail(await performer.siteMaps(layer, 2), bypass, 2);
+      expect(relativeError(again, output)).to.be.below(1e-5);
     });
   });
 

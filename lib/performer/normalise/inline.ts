@@ -1,5 +1,6 @@
 import { show } from '../../errors.js';
 import { modelError, nodeError } from '../onnx_error.js';
+import { outerNames } from '../onnx_graph.js';
 import type { AttributeProto, FunctionProto, GraphProto, ModelProto } from '../onnx_proto.js';
 import type { NodeProto, OperatorSetIdProto, TensorProto } from '../onnx_proto.js';
 import type { OnnxBranch, OnnxNode } from '../onnx_model.js';
@@ -82,7 +83,7 @@ class Flattening {
     const called = this.#functions.get(functionKey(proto, proto.opType));
     if (called) this.#call(node, called, scope, nodes);
     else if (node.domain === '' && node.opType === 'If') nodes.push(this.#if(node, scope));
-    else nodes.push(node);
+    else nodes.push({ ...node, inputs: [...node.inputs, ...outerNames(proto).map(scope.value)] });
   }
 
   #node(proto: NodeProto, index: number, scope: Scope): OnnxNode {

@@ -1,5 +1,6 @@
 import { expected, show } from '../../errors.js';
 import { nearest } from '../nearest.js';
+import { outerNames } from '../onnx_graph.js';
 import { DimensionSchema, type GraphProto, type ModelProto } from '../onnx_proto.js';
 import type { NodeProto, TensorProto, ValueInfoProto } from '../onnx_proto.js';
 import { modelError } from '../onnx_error.js';
@@ -77,21 +78,4 @@ export class ModelIndex {
     while (names.some((name) => name.startsWith(prefix))) prefix += '_';
     return prefix;
   }
-}
-
-/** Names that the graphs in a node's attributes read but do not make themselves. */
-function outerNames(node: NodeProto): string[] {
-  const graphs = node.attribute.flatMap(({ g }) => (g ? [g] : []));
-  return graphs.flatMap((graph) => {
-    const own = new Set([
-      ...graph.input.map(({ name }) => name),
-      ...graph.initializer.map(({ name }) => name),
-      ...graph.node.flatMap(({ output }) => output),
-    ]);
-    const read = [
-      ...graph.node.flatMap((inner) => [...inner.input, ...outerNames(inner)]),
-      ...graph.output.map(({ name }) => name),
-    ];
-    return read.filter((name) => name !== '' && !own.has(name));
-  });
 }
