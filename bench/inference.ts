@@ -1,5 +1,5 @@
 // npm run bench -- inference [MODEL.onnx ...]: performers on the CPU against onnxruntime-node, features of a
-// batch (the layer's maps, the targets, the output), in turn in one run. A network of VGG-16's shape (FC
+// batch (the layer's maps, the targets, the output, of both), in turn in one run. A network of VGG-16's shape (FC
 // layers of 1024), and the files that are named, at the layer that `inspectModel` proposes.
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
