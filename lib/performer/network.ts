@@ -259,7 +259,8 @@ export interface ForeignPart {
 
 /** Maps [C, H, W] with more than one cell; (C, 1, 1) counts as a feature vector. */
 export function isMaps(value: NetValue): boolean {
-  return value.shape.length === 3 && value.shape.slice(1).some((size) => size > 1);
+  const [, height = 1, width = 1] = value.shape;
+  return value.shape.length === 3 && (height > 1 || width > 1);
 }
 
 /** Number of features or of map elements of one image. */

@@ -45,13 +45,14 @@ export function explainableLayers(network: Network, output: NetValue): NetValue[
  */
 export function proposeTargets(network: Network, layer: NetValue, output: NetValue): NetValue[] {
   const { value: site } = siteOf(network, layer);
-  const way = joints(network, site, output).filter((value) => isCuttable(network, value));
+  const all = joints(network, site, output);
+  const way = network.foreign ? all.filter((value) => isCuttable(network, value)) : all;
   const logits = way.includes(logitsOf(output)) ? logitsOf(output) : output;
   const stage = endOfNextStage(way, site);
   const vector = firstVector(way);
   const found = [stage, vector, isMaps(logits) ? undefined : logits];
-  const chosen = new Set(found.filter((value) => value !== undefined && value !== site));
-  return network.values.filter((value) => chosen.has(value)).slice(-MOST_TARGETS);
+  const chosen = new Set(found.flatMap((value) => (value && value !== site ? [value] : [])));
+  return [...chosen].sort((a, b) => way.indexOf(a) - way.indexOf(b)).slice(-MOST_TARGETS);
 }
 
 /** The output, or what its softmax reads. */

@@ -54,6 +54,43 @@ function needed(network: Network, ends: readonly NetValue[]): Uint8Array {
   return found;
 }
 
+/** What everything on the way from the image to an end passes through. */
+interface Trunk {
+  values: readonly NetValue[];
+  place: ReadonlyMap<NetValue, number>;
+  /** Multiply-adds behind each of the values. */
+  costs: readonly number[];
+}
+
+const trunks = new WeakMap<Network, Map<NetValue, Trunk>>();
+
+/** Made once: with it, most questions about a layer of a long network are answered without a walk. */
+function trunkOf(network: Network, end: NetValue): Trunk {
+  const known = trunks.get(network) ?? new Map<NetValue, Trunk>();
+  trunks.set(network, known);
+  const found = known.get(end);
+  if (found) return found;
+  const values = walkJoints(network, network.input, end);
+  const place = new Map(values.map((value, i) => [value, i]));
+  const wanted = needed(network, [end]);
+  const behind = new Map<NetValue, number>();
+  let cost = 0;
+  for (let i = network.values.length - 1; i >= 0; i--) {
+    const value = network.values[i] ?? network.input;
+    behind.set(value, cost);
+    if (wanted[i] === 1) cost += costOf(value);
+  }
+  const made = { values, place, costs: values.map((value) => behind.get(value) ?? 0) };
+  known.set(end, made);
+  return made;
+}
+
+/** Multiply-adds of one value for one image. */
+function costOf({ step, shape }: NetValue): number {
+  if (!step || !('weight' in step.op)) return 0;
+  return step.op.weight.length * (shape[1] ?? 1) * (shape[2] ?? 1);
+}
+
 /** True for what is computed from `value`. */
 export function dependsOn(network: Network, later: NetValue, value: NetValue): boolean {
   return dependents(network, value)[wiringOf(network).index.get(later) ?? -1] === 1;
@@ -89,6 +126,9 @@ export function siteOf(network: Network, layer: NetValue): Site {
  * that begins before the layer is one.
  */
 export function bypassOf(network: Network, site: NetValue, ends: readonly NetValue[]): NetValue[] {
+  const last = ends.at(-1);
+  const trunk = last && trunkOf(network, last).place;
+  if (trunk && [site, ...ends].every((value) => trunk.has(value))) return [];
   const { index, inputs } = wiringOf(network);
   const from = index.get(site) ?? -1;
   const behind = dependents(network, site);
@@ -113,15 +153,16 @@ export function bypassOf(network: Network, site: NetValue, ends: readonly NetVal
 
 /** Multiply-adds of the way from `site` to `ends` for one image: convolutions and fully connected layers. */
 export function costOfWay(network: Network, site: NetValue, ends: readonly NetValue[]): number {
+  const [end, other] = ends;
+  const trunk = end && !other ? trunkOf(network, end) : undefined;
+  const place = trunk?.place.get(site);
+  if (place !== undefined) return trunk?.costs[place] ?? 0;
   const behind = dependents(network, site);
   const wanted = needed(network, ends);
-  return network.values
-    .filter((_, i) => behind[i] === 1 && wanted[i] === 1)
-    .reduce((sum, { step, shape }) => {
-      if (!step || !('weight' in step.op)) return sum;
-      const cells = (shape[1] ?? 1) * (shape[2] ?? 1);
-      return sum + step.op.weight.length * cells;
-    }, 0);
+  return network.values.reduce(
+    (sum, value, i) => (behind[i] === 1 && wanted[i] === 1 ? sum + costOf(value) : sum),
+    0,
+  );
 }
 
 /**
@@ -129,12 +170,20 @@ export function costOfWay(network: Network, site: NetValue, ends: readonly NetVa
  * what bypasses `from`, needs nothing before it. In the order of the network, `end` included.
  */
 export function joints(network: Network, from: NetValue, end: NetValue): NetValue[] {
+  const { values, place } = trunkOf(network, end);
+  const at = place.get(from);
+  return at === undefined ? walkJoints(network, from, end) : values.slice(at + 1);
+}
+
+function walkJoints(network: Network, from: NetValue, end: NetValue): NetValue[] {
   const { index, inputs, readers } = wiringOf(network);
   const start = index.get(from) ?? -1;
   const behind = dependents(network, from);
   const wanted = needed(network, [end]);
   const onWay = (i: number): boolean => i === start || (behind[i] === 1 && wanted[i] === 1);
-  const open = new Map<number, number>([[start, (readers[start] ?? []).filter(onWay).length]]);
+  const first =
+    start < 0 ? inputs.flatMap((of, i) => (of.includes(start) ? [i] : [])) : readers[start];
+  const open = new Map<number, number>([[start, (first ?? []).filter(onWay).length]]);
   const found: NetValue[] = [];
   for (let i = start + 1; i < behind.length; i++) {
     const value = network.values[i];
