@@ -16,6 +16,9 @@ interface InspectFlags extends ImageFlags {
   json?: boolean;
 }
 
+/** Filters that the cost of a proposal is told for. */
+const EXAMPLE_FILTERS = 96;
+
 const HELP = `
 What computes the CNN comes first: partlens, or onnxruntime for ops that partlens has not (no gradient passes
 it: the explainer then learns from the layer's own maps alone). Then for each layer: its maps (channels x rows
@@ -68,6 +71,8 @@ function describe(found: Inspection): string {
     const targets = proposal.targets.map(escapedName).join(',');
     const chosen = targets === '' ? '' : ` --targets ${quoted(targets)}`;
     lines.push('', `proposed: --layer ${quoted(proposal.layer)}${chosen}`, `  ${proposal.reason}`);
+    const cost = layers.find(({ name }) => name === proposal.layer)?.cost;
+    if (cost) lines.push(`  ${costOf(cost)}`);
   }
   lines.push('', images(found));
   if (classes) {
@@ -114,6 +119,16 @@ function layerTable(layers: readonly ExplainableLayer[]): string {
   const head = ['layer', 'maps', 'ReLU', 'rebuilt beside it', 'bypassed by', 'disk', 'later'];
   const list = [...others].map(([text, number]) => `${number} ${text}`);
   return [table([head, ...rows]), '', ...list].join('\n');
+}
+
+/** What a run at a layer takes. */
+function costOf({ decoderWeights, bytesPerPhotograph }: ExplainableLayer['cost']): string {
+  const weights = decoderWeights * (EXAMPLE_FILTERS + 1);
+  const megabytes = (1000 * bytesPerPhotograph) / 2 ** 20;
+  return (
+    `With ${String(EXAMPLE_FILTERS)} filters the decoder has ${String(weights)} weights; features of 1000 photographs ` +
+    `take ${megabytes.toFixed(0)} MB, twice that with mirrored ones.`
+  );
 }
 
 /** Why other maps cannot be explained, each reason once with how many it holds for. */

@@ -208,6 +208,7 @@ describe('partlens: usage', () => {
     expect(stdout).to.match(/conv2_relu +6 x 8 x 8 +yes +\[\d\] \[\d\] +-/);
     expect(stdout).to.include('] logits (2)\n');
     expect(stdout).to.include('computed by partlens: every op has one of its own\n');
+    expect(stdout).to.include('With 96 filters the decoder has 582 weights; features of 1000');
     expect(stdout).to.include('proposed: --layer conv2_relu --targets fc1_relu,logits');
     const json = JSON.parse((await here('inspect', tiny.model, '--json')).stdout) as {
       layers: { name: string }[];
