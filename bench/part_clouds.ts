@@ -60,7 +60,7 @@ function panel(
   const name = annotations.categories[own] ?? '';
   const score = (perFilter[filter] ?? NaN).toFixed(3);
   return `<g transform="translate(${String(left)} ${String(top)})">
-    <text y="-8" font-size="13">${name}, filter ${String(filter)}: ${score}</text>
+    <text y="-8" font-size="12">${name}, filter ${String(filter)}: ${score}</text>
     <rect width="${String(PANEL)}" height="${String(PANEL)}" fill="#f4f4f2"/>
     <g fill="#2a6f97" fill-opacity="0.35">${dots.join('')}</g>
     <path d="M${String(half - 7)} ${String(half)}h14M${String(half)} ${String(half - 7)}v14" stroke="#c1121f" stroke-width="2"/>
