@@ -138,6 +138,7 @@ async function headOf(kept: readonly Photograph[], performer: Performer): Promis
   }
   return {
     agreement: mean(rows.map(({ agree }) => agree)),
+    correlation: null, // for outputs of one number
     performerError: mean(rows.map(({ own }) => own)),
     explainerError: mean(rows.map(({ other }) => other)),
     kl: mean(rows.map(({ kl }) => kl)),
