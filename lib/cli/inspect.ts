@@ -89,7 +89,7 @@ function outputLines({ outputs, output, unreadable }: Inspection): string[] {
     const way = instead === undefined ? '' : ` --output ${quoted(instead)} can be read before it.`;
     return `output ${name} is left out: ${sentence}${way}`;
   });
-  if (outputs.length + unreadable.length < 2 && unreadable.length === 0) return lines;
+  if (outputs.length < 2 && unreadable.length === 0) return lines;
   const all = outputs.map(({ name, shape }) => `${name} (${sizes(...shape)})`).join(', ');
   return [...lines, `outputs: ${all}; layers lead to --output ${quoted(output)}`];
 }

@@ -100,8 +100,8 @@ export interface Network {
  *
  * With a site (decoder `own`) `norm_ordin` keeps the strengths that it found in the first batch. Gradients
  * take running means for constants, so a filter that is to answer more weakly has its mean lowered, is scaled
- * up again, and so on: where the code is passed on exactly, the error of the rebuilt maps grew tenfold in 200
- * steps.
+ * up again, and so on: where the code is passed on exactly, the squared error of the rebuilt maps grew
+ * tenfold in 200 steps.
  *
  * With `tracks: 'ordinary'` the encoder's output is the ordinary track alone: the ceiling of what a code
  * of D channels lets the performer's later layers see.

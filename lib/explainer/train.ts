@@ -8,7 +8,6 @@ import { listImages, type ImageFile, type ImageList, type ImageSummary } from '.
 import { expected, PartlensError, requireNames, requireText } from '../errors.js';
 import { Performer } from '../performer/index.js';
 import { deviceOptions, type DeviceOptions } from '../engine/session.js';
-import { sizeOf } from '../engine/tensor.js';
 import { VERSION } from '../version.js';
 import { batches, batchRows, readBatch, type BatchOptions, type BatchParts } from './batches.js';
 import { loadCheckpoint, saveCheckpoint } from './checkpoint.js';
@@ -18,6 +17,7 @@ import { holdRun, OTHER_DATA, otherRun, refuseOtherOptions, refuseOtherRun } fro
 import { MetricsLog } from './metrics_log.js';
 import { parseTrainOptions, type TrainOptions, type TrainOptionsInput } from './options.js';
 import { networkSpec, readRunConfig, writeRunConfig, type RunConfig } from './run_folder.js';
+import { sitePower } from './site_power.js';
 import { splitImages } from './split.js';
 import { stoppable, stoppedError } from './stop.js';
 import { Trainer, type Batch, type StepReport } from './trainer.js';
@@ -172,31 +172,6 @@ async function scales(
   const silent = powers.find(([, power]) => !(power > 0));
   if (silent) throw new PartlensError('E_STATE', `${silent[0]} is 0 for all images.`);
   return { network, targetPower: powers.map(([, power]) => power) };
-}
-
-/** Rows that the power of pooled maps is measured on. */
-const POWER_ROWS = 512;
-
-/** mean(x^2) of the maps that the decoder `own` rebuilds; of pooled ones over evenly chosen rows. */
-async function sitePower(
-  performer: Performer,
-  store: FeatureStore,
-  rows: readonly number[],
-): Promise<number> {
-  if (!performer.site.pool) return store.meanSquare(LAYER, rows);
-  const every = Math.max(1, Math.floor(rows.length / POWER_ROWS));
-  const chosen = rows.filter((_, i) => i % every === 0);
-  const size = sizeOf(store.tensors[LAYER] ?? []);
-  let [sum, count] = [0, 0];
-  for (let start = 0; start < chosen.length; start += performer.batch) {
-    const part = chosen.slice(start, start + performer.batch);
-    const maps = new Float32Array(part.length * size);
-    await store.read(LAYER, part, maps);
-    const pooled = await performer.siteMaps(maps, part.length);
-    for (const value of pooled) sum += value * value;
-    count += pooled.length;
-  }
-  return sum / count;
 }
 
 /** Everything that the steps depend on, as `config.json` keeps it. */

@@ -1,6 +1,7 @@
 import { expected, PartlensError, requireNames, requireText } from '../errors.js';
-import { createSession, deviceOptions, type DeviceOptions } from '../engine/session.js';
+import type { DeviceOptions } from '../engine/session.js';
 import { featureInfo, layerInfo, poolInfo, siteInfo } from './layer_info.js';
+import { nativeRunner } from './native_runner.js';
 import { elements, isMaps, type NetValue, type Network } from './network.js';
 import type { OnnxModel } from './onnx_model.js';
 import { readOnnx } from './onnx_read.js';
@@ -82,7 +83,7 @@ export async function loadPerformer(
       ...(part ? { part } : {}),
     });
     if (!host) {
-      const runner = await nativeRunner(network, cut, options);
+      const runner = await ownRunner(network, cut, options);
       return new Performer(runner, facts, tailPartOf(network, cut, facts));
     }
     const { reason } = read.runtime;
@@ -123,8 +124,8 @@ function partOf(network: Network, wanted: OutputName): { name: string; indices: 
   return { name: `${wanted.name}[${places}]`, indices: indicesOf(view, wanted) };
 }
 
-/** The programs compiled, their weights in the session's memory. */
-async function nativeRunner(
+/** The programs compiled for partlens. */
+async function ownRunner(
   network: Network,
   cut: Cut,
   options: LoadPerformerOptions,
@@ -135,17 +136,7 @@ async function nativeRunner(
   const graphs = Object.entries(programs).map(
     ([name, spec]) => [name, parts.program(spec, batch)] as const,
   );
-  const session = await createSession({
-    programs: Object.fromEntries(graphs),
-    ...deviceOptions(options),
-  });
-  try {
-    await session.write(parts.weights);
-  } catch (error) {
-    session.dispose();
-    throw error;
-  }
-  return session;
+  return nativeRunner(parts, Object.fromEntries(graphs), options);
 }
 
 function programsOf(network: Network, cut: Cut): Record<string, ProgramSpec> {

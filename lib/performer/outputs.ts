@@ -91,7 +91,8 @@ export function chooseOutput(
 ): string {
   if (named !== undefined) return named;
   const { outputs } = model;
-  const found = runtime === 'onnxruntime' ? undefined : tryOutputs(model, size);
+  const isPlain = outputs.length === 1 && !outputs.some((name) => mayBeIndex(model, name));
+  const found = isPlain || runtime === 'onnxruntime' ? undefined : tryOutputs(model, size);
   const choices = found && found.readable.length > 0 ? found.readable : outputs;
   const [only, other] = choices;
   if (only === undefined || other !== undefined) {
@@ -101,6 +102,16 @@ export function chooseOutput(
   }
   const scores = found?.unreadable.find(({ name, isIndex }) => name === only && isIndex);
   return scores?.instead ?? only;
+}
+
+/** True where a node that tells which score wins makes the value, or what dresses its answer. */
+function mayBeIndex({ nodes }: OnnxModel, output: string): boolean {
+  const producers = new Map(nodes.flatMap((node) => node.outputs.map((name) => [name, node])));
+  let node = producers.get(output);
+  for (let step = 0; step < MAX_STEPS && node && DRESS.has(node.opType); step++) {
+    node = producers.get(node.inputs[0] ?? '');
+  }
+  return node !== undefined && INDEX.has(node.opType);
 }
 
 /** As `readableOutputs`; undefined where it throws `E_ONNX`. */

@@ -1,7 +1,8 @@
 import { expected, PartlensError, requireNames, requireText } from '../errors.js';
-import { createSession, deviceOptions, type DeviceOptions } from '../engine/session.js';
+import type { DeviceOptions } from '../engine/session.js';
 import { sizeOf, type Shape } from '../engine/tensor.js';
 import { isCuttable } from './foreign.js';
+import { nativeRunner } from './native_runner.js';
 import type { NetValue, Network } from './network.js';
 import type { OnnxModel } from './onnx_model.js';
 import { readOnnx } from './onnx_read.js';
@@ -138,12 +139,17 @@ export async function loadValues(path: string, options: LoadValuesOptions): Prom
   const { network } = found;
   const [channels = 1, height = 1, width = 1] = network.input.shape;
   const input = { channels, height, width, bytes: network.bytes };
-  const preprocessing = completePreprocessing(sidecar, given, input);
-  const { reason } = read.runtime;
-  const runner = host
-    ? await foreignRunner(model, found, { ...options, batch, reason, host })
-    : await nativeRunner(found, { ...options, batch });
-  return new ModelValues(runner, { ...found, preprocessing, batch });
+  try {
+    const preprocessing = completePreprocessing(sidecar, given, input);
+    const { reason } = read.runtime;
+    const runner = host
+      ? await foreignRunner(model, found, { ...options, batch, reason, host })
+      : await ownRunner(found, { ...options, batch });
+    return new ModelValues(runner, { ...found, preprocessing, batch });
+  } catch (error) {
+    host?.dispose();
+    throw error;
+  }
 }
 
 interface RunnerOptions extends DeviceOptions {
@@ -159,21 +165,12 @@ function programOf({ network, wanted }: Wanted): ProgramSpec {
   return { from: [{ name: 'x', value: network.input }], outputs };
 }
 
-async function nativeRunner(found: Wanted, { batch, ...options }: RunnerOptions): Promise<Runner> {
+async function ownRunner(found: Wanted, { batch, ...options }: RunnerOptions): Promise<Runner> {
   const spec = programOf(found);
   const named = [...spec.from, ...spec.outputs].map(({ value }) => value);
   const parts = new NetworkParts(found.network, named);
-  const session = await createSession({
-    programs: spec.outputs.length > 0 ? { [PROGRAM]: parts.program(spec, batch) } : {},
-    ...deviceOptions(options),
-  });
-  try {
-    await session.write(parts.weights);
-  } catch (error) {
-    session.dispose();
-    throw error;
-  }
-  return session;
+  const programs = spec.outputs.length > 0 ? { [PROGRAM]: parts.program(spec, batch) } : {};
+  return nativeRunner(parts, programs, options);
 }
 
 async function foreignRunner(

@@ -4,7 +4,7 @@ import type { ImageSize } from '../../lib/data/image_size.js';
 import { imageInput } from '../../lib/performer/image_input.js';
 import { DataType, ModelSchema, type ModelProto } from '../../lib/performer/onnx_proto.js';
 import { parseModel } from '../../lib/performer/onnx_read.js';
-import { readableOutputs } from '../../lib/performer/outputs.js';
+import { chooseOutput, readableOutputs } from '../../lib/performer/outputs.js';
 import { buildModel, type ValueSpec } from '../../lib/performer/onnx_write.js';
 import { NetBuilder, smallNet } from '../support/onnx_models.js';
 import { failure } from '../support/performer.js';
@@ -81,6 +81,18 @@ describe('performer: outputs', () => {
     expect(unreadable[0]?.reason).to.match(/node "boxes_node" \(NonMaxSuppression, opset 13\)/);
     const { readable: none, unreadable: label } = readableOutputs(read(['label']));
     expect([none, label[0]?.instead]).to.deep.equal([[], 'logits']);
+  });
+
+  it('chooses the only one, the scores before an index, or leaves the choice to the user', async () => {
+    const choose = (outputs: readonly string[], runtime: 'auto' | 'onnxruntime' = 'auto') =>
+      chooseOutput(read(outputs), undefined, { runtime, size: undefined });
+    expect(choose(['logits'])).to.equal('logits');
+    expect(choose(['boxes', 'logits'])).to.equal('logits');
+    expect(choose(['label'])).to.equal('logits');
+    expect(choose(['label'], 'onnxruntime')).to.equal('label');
+    await failure('E_ARGUMENT', /one of "boxes", "logits" for output/, () =>
+      choose(['boxes', 'logits'], 'onnxruntime'),
+    );
   });
 
   it('throws what is wrong where nothing can be read', async () => {
