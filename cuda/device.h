@@ -26,7 +26,7 @@ void check_call(cudaError_t error, const char* call, const char* file, int line)
 
 class Device : public PlDevice {
  public:
-  static constexpr int SCRATCH_SLOTS = 8;
+  static constexpr int SCRATCH_SLOTS = 9;
 
   Device(int index, PlPrecision precision);
   ~Device();
@@ -125,7 +125,8 @@ enum ScratchSlot {
   STATISTICS_SLOT = 4,  // log Z, log p(x), KL of the filter loss
   OPERAND_SLOT = 5,     // maps and weights as wgmma reads them
   PEAKS_SLOT = 6,       // peaks that a convolution leaves for the next call
-  INDEX_SLOT = 7        // tables of indices turned for a backward pass
+  INDEX_SLOT = 7,       // tables of indices turned for a backward pass
+  EXPANDED_SLOT = 8     // maps between two convolutions of one call
 };
 
 // Pinned host memory, kept for the next that wants as much: pinning takes a millisecond.

@@ -118,6 +118,10 @@ class OpCheck {
     const std::string name = op_.kernel->attrs;
     if (name == "Conv2dAttrs") convolution(read<Conv2dAttrs>());
     if (name == "DepthwiseConv2dAttrs") convolution(read<DepthwiseConv2dAttrs>());
+    if (name == "ExpandDepthwiseAttrs") {
+      convolution(read<ExpandDepthwiseAttrs>());
+      ending(read<ExpandDepthwiseAttrs>().expand_activation);
+    }
     if (name == "GroupedConv2dAttrs") groups(read<GroupedConv2dAttrs>());
     if (name == "Pool2dAttrs") pooling(read<Pool2dAttrs>(), "H", "W");
     if (name == "MaskPoolAttrs") pooling(read<MaskPoolAttrs>(), "n", "m");
@@ -284,8 +288,12 @@ class OpCheck {
     require(height <= MAX_SIDE && width + a.stride_w <= 2 * MAX_SIDE &&
                 height * (width + a.stride_w) < MAX_OFFSET / channels,
             "has maps that are too large");
-    // none, ReLU, clip, then the functions
-    require(a.activation >= 0 && a.activation < 3 + ACTIVATIONS, "ends in an unknown function");
+    ending(a.activation);
+  }
+
+  // None, ReLU, clip, then the functions.
+  void ending(int32_t activation) const {
+    require(activation >= 0 && activation < 3 + ACTIVATIONS, "ends in an unknown function");
   }
 
   void groups(const GroupedConv2dAttrs& a) const {

@@ -4,7 +4,7 @@ from __future__ import annotations
 from itertools import product
 from typing import Iterator, Mapping
 
-from .kernels import ACTIVATIONS, BINARIES, KERNELS, TensorType
+from .kernels import ACTIVATIONS, BINARIES, ENDINGS, KERNELS, TensorType
 from .program import Call, Value
 
 Chw = Mapping[str, tuple[int, int, int]]
@@ -17,6 +17,10 @@ ANY = (  # for kernels that take every layout
 )
 ADAM = dict(lr_scale=0.5, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.01)
 SGD = dict(lr_scale=0.5, momentum=0.9, weight_decay=0.01)
+Pair = tuple[int, int]
+Pad = tuple[int, int, int, int]  # top, left, bottom, right
+End = tuple[str, float, float]  # the function that ends a convolution, its alpha, its beta
+NOTHING: End = 'none', 0, 0
 MAPS = TensorType('maps', (2, 5, 3, 4)), TensorType('maps', (3, 36, 6, 5))
 
 
@@ -37,35 +41,61 @@ def case(name: str, sizes: Mapping[str, int] | None = None, *, any_: TensorType 
     return Call(kernel, dict(attrs or {}), operands[:split], operands[split:])
 
 
-def _conv(N: int, C: int, H: int, W: int, O: int, R: int, S: int, stride: tuple[int, int] = (1, 1),
-          pad: tuple[int, int, int, int] = (0, 0, 0, 0), relu: int = 0, rounded: int = 0,
-          dilation: tuple[int, int] = (1, 1)) -> Iterator[Call]:
-    """All four passes; pad: top, left, bottom, right; rounded: maps and gradients are tf32."""
+def _ends(end: End, prefix: str = '') -> dict[str, float]:
+    name, alpha, beta = end
+    return {f'{prefix}activation': ENDINGS.index(name), f'{prefix}alpha': alpha, f'{prefix}beta': beta}
+
+
+def _absent(**given: object) -> tuple[str, ...]:
+    return tuple(name for name, is_given in given.items() if not is_given)
+
+
+def _window(H: int, W: int, R: int, S: int, stride: Pair, pad: Pad,
+            dilation: Pair) -> tuple[int, int, dict[str, float]]:
+    """Rows and columns of the outputs, and the attributes of the window."""
     P = (H + pad[0] + pad[2] - (R - 1) * dilation[0] - 1) // stride[0] + 1
     Q = (W + pad[1] + pad[3] - (S - 1) * dilation[1] - 1) // stride[1] + 1
+    return P, Q, dict(stride_h=stride[0], stride_w=stride[1], pad_top=pad[0], pad_left=pad[1],
+                      dilation_h=dilation[0], dilation_w=dilation[1])
+
+
+def _conv(N: int, C: int, H: int, W: int, O: int, R: int, S: int, stride: Pair = (1, 1),
+          pad: Pad = (0, 0, 0, 0), relu: int = 0, rounded: int = 0,
+          dilation: Pair = (1, 1), end: End = NOTHING, residual: bool = False) -> Iterator[Call]:
+    """All four passes; pad: top, left, bottom, right; rounded: maps and gradients are tf32."""
+    P, Q, window = _window(H, W, R, S, stride, pad, dilation)
     sizes = dict(N=N, C=C, H=H, W=W, O=O, R=R, S=S, P=P, Q=Q)
-    attrs = dict(stride_h=stride[0], stride_w=stride[1], pad_top=pad[0], pad_left=pad[1],
-                 dilation_h=dilation[0], dilation_w=dilation[1], relu=relu, rounded=rounded, round=rounded, peaks=relu)
-    yield case('conv2d_forward', sizes, attrs=attrs, absent=('residual',) if relu else ('b', 'residual'))
+    peaks = int(relu and end == NOTHING and not residual)
+    attrs = dict(**window, relu=relu, **_ends(end), rounded=rounded, round=rounded, peaks=peaks)
+    yield case('conv2d_forward', sizes, attrs=attrs, absent=_absent(b=relu, residual=residual))
     yield case('conv2d_backward_data', sizes, attrs=attrs)
     yield case('conv2d_backward_weight', sizes, attrs=attrs)
     yield case('conv2d_backward_bias', sizes)
 
 
 def _grouped(N: int, C: int, H: int, W: int, O: int, R: int, S: int, groups: int,
-             stride: tuple[int, int] = (1, 1), pad: tuple[int, int, int, int] = (0, 0, 0, 0),
-             dilation: tuple[int, int] = (1, 1), relu: int = 0) -> Iterator[Call]:
+             stride: Pair = (1, 1), pad: Pad = (0, 0, 0, 0),
+             dilation: Pair = (1, 1), relu: int = 0, end: End = NOTHING,
+             residual: bool = False) -> Iterator[Call]:
     """In groups of channels; with a group for each channel the depthwise kernels."""
-    P = (H + pad[0] + pad[2] - (R - 1) * dilation[0] - 1) // stride[0] + 1
-    Q = (W + pad[1] + pad[3] - (S - 1) * dilation[1] - 1) // stride[1] + 1
+    P, Q, window = _window(H, W, R, S, stride, pad, dilation)
     sizes = dict(N=N, C=C, H=H, W=W, O=O, K=C // groups, R=R, S=S, P=P, Q=Q)
-    attrs = dict(stride_h=stride[0], stride_w=stride[1], pad_top=pad[0], pad_left=pad[1],
-                 dilation_h=dilation[0], dilation_w=dilation[1], relu=relu)
+    attrs = dict(**window, relu=relu, **_ends(end))
     name = 'depthwise' if groups == C == O else 'grouped'
     if name == 'grouped':
         attrs['groups'] = groups
-    yield case(f'{name}_conv2d_forward', sizes, attrs=attrs, absent=('residual',) if relu else ('b', 'residual'))
+    yield case(f'{name}_conv2d_forward', sizes, attrs=attrs, absent=_absent(b=relu, residual=residual))
     yield case(f'{name}_conv2d_backward_data', sizes, attrs=attrs)
+
+
+def _expand(N: int, C: int, H: int, W: int, O: int, R: int, S: int, stride: Pair = (1, 1),
+            pad: Pad = (0, 0, 0, 0), dilation: Pair = (1, 1),
+            expand: End = NOTHING, end: End = NOTHING, bias: bool = True) -> Iterator[Call]:
+    """A 1x1 convolution to O maps, then the depthwise convolution that alone reads it."""
+    P, Q, window = _window(H, W, R, S, stride, pad, dilation)
+    sizes = dict(N=N, C=C, H=H, W=W, O=O, R=R, S=S, P=P, Q=Q)
+    attrs = dict(**window, relu=0, **_ends(end), expand_relu=int(not bias), **_ends(expand, 'expand_'))
+    yield case('expand_depthwise_forward', sizes, attrs=attrs, absent=_absent(b_expand=bias, b=bias))
 
 
 def _linear(N: int, F: int, O: int, chw: tuple[int, int, int] | None = None,
@@ -90,7 +120,14 @@ def _products() -> Iterator[Call]:
     yield from _grouped(1, 66, 5, 6, 33, 3, 3, 3, pad=same)
     yield from _grouped(2, 37, 9, 13, 37, 3, 3, 37, pad=same, relu=1)
     yield from _grouped(1, 5, 9, 8, 5, 3, 2, 5, (2, 1), (1, 2, 1, 2), (2, 3))
+    yield from _grouped(1, 20, 7, 8, 40, 3, 3, 4, pad=same, end=('silu', 0, 0), residual=True)
+    yield from _grouped(2, 37, 7, 8, 37, 3, 3, 37, pad=same, end=('clip', 0, 6), residual=True)
+    yield from _expand(2, 5, 6, 7, 36, 3, 3, (2, 1), same, expand=('clip', 0, 6), end=('hard_swish', 0, 0))
+    yield from _expand(1, 33, 9, 5, 17, 5, 3, pad=(2, 1, 2, 1), dilation=(1, 2), end=('relu', 0, 0), bias=False)
     yield from _conv(2, 8, 9, 7, 12, 1, 1, (2, 2))
+    yield from _conv(1, 20, 6, 7, 36, 3, 3, pad=same, end=('leaky_relu', 0.1, 0))
+    yield from _conv(2, 5, 6, 7, 20, 1, 1, end=('relu', 0, 0), residual=True)
+    yield from _conv(2, 32, 14, 14, 132, 3, 3, pad=same, relu=1, end=('clip', -1, 1), residual=True)
     yield from _conv(1, 3, 23, 19, 6, 11, 11, (4, 4), (2, 2, 2, 2), relu=1)
     yield from _conv(1, 6, 7, 7, 5, 3, 1, (2, 1), (1, 0, 1, 0))
     yield from _conv(1, 4, 5, 6, 6, 5, 5, pad=(1, 2, 3, 0))

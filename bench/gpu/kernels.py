@@ -129,7 +129,10 @@ def _kinds(of: str) -> tuple[str, ...]:
 
 KERNELS = _read()
 ACTIVATIONS, BINARIES = _kinds('ACTIVATION'), _kinds('BINARY')
+# What ends a convolution; a place here is the attribute `activation` (native/ops/epilogue.h).
+ENDINGS = 'none', 'relu', 'clip', *ACTIVATIONS
 # Matrix products at the device's precision; everything else is float32 whatever the precision.
 PRODUCTS = frozenset({'conv2d_forward', 'conv2d_backward_data', 'conv2d_backward_weight',
                       'linear_forward', 'linear_backward_data', 'linear_backward_weight',
-                      'linear_adam_step', 'linear_sgd_step', 'gram_forward', 'gram_backward'})
+                      'linear_adam_step', 'linear_sgd_step', 'gram_forward', 'gram_backward',
+                      'expand_depthwise_forward'})

@@ -22,9 +22,10 @@ CALL_SECONDS = 90  # after which a call, at all precisions and with its referenc
 MOST_ENDS = 2
 # Exponents of large scores, in float32: an error of 1e-6 of a score of 100 is 1e-4 of its weight.
 FILTER_LOSS_TOLERANCE = 2e-4
-# Linear in each input: the error is that of the terms.
+# Linear in each input but for what ends them: the error is that of the terms.
 SUMS = (PRODUCTS | {'conv2d_backward_bias', 'linear_backward_bias'}) - {
     'linear_adam_step', 'linear_sgd_step'}
+END = 'relu', 'activation', 'expand_relu', 'expand_activation'
 FEW = 64  # numbers that may all be small by chance
 # A single element may be this many times worse, relative to its own size and the tensor's.
 ELEMENT = 10
@@ -66,7 +67,7 @@ def magnitudes(call: Call, inputs: list[np.ndarray | None]) -> dict[str, float]:
     outputs = dict(zip(call.kernel.outputs, call.outputs))
     if call.kernel.name not in SUMS or all(v and v.type.count > FEW for v in outputs.values()):
         return {}
-    attrs = {name: 0 if name == 'relu' else value for name, value in call.attrs.items()}
+    attrs = {name: 0 if name in END else value for name, value in call.attrs.items()}
     squares = [None if x is None else x.astype(np.float64) ** 2 for x in inputs]
     found = reference_of(Call(call.kernel, attrs, call.inputs, call.outputs), squares)
     return {name: float(np.sqrt(total.sum())) for name, total in found.items()}

@@ -6,11 +6,13 @@ from typing import Mapping
 
 import numpy as np
 
-from . import reference_elementwise, reference_explainer, reference_ops, reference_spatial
+from . import (reference_convolution, reference_elementwise, reference_explainer, reference_ops,
+               reference_spatial)
 from .program import Call, Program, Value
 
 
-REFERENCES = reference_ops, reference_elementwise, reference_explainer, reference_spatial
+REFERENCES = (reference_ops, reference_convolution, reference_elementwise, reference_explainer,
+              reference_spatial)
 
 
 def reference_of(call: Call, inputs: list[np.ndarray | None]) -> dict[str, np.ndarray]:

@@ -260,8 +260,8 @@ def _large_batch() -> list[Call]:
     """The convolution that KERNELS.md sets a bar for: 512 channels, 128 images."""
     s = VGG16
     sizes = dict(N=128, C=s.C, H=s.n, W=s.n, O=s.D, R=3, S=3, P=s.n, Q=s.n)
-    attrs = dict(stride_h=1, stride_w=1, pad_top=1, pad_left=1, dilation_h=1, dilation_w=1, relu=1, rounded=1, round=0,
-                 peaks=0)
+    attrs = dict(stride_h=1, stride_w=1, pad_top=1, pad_left=1, dilation_h=1, dilation_w=1, relu=1,
+                 activation=0, alpha=0, beta=0, rounded=1, round=0, peaks=0)
     return [case(f'conv2d_{which}', sizes, attrs=attrs)
             for which in ('forward', 'backward_data', 'backward_weight')]
 

@@ -77,7 +77,7 @@ class _Builder:
         mask reads what it makes."""
         pad = (self.s.kernel - 1) // 2
         return dict(stride_h=1, stride_w=1, pad_top=pad, pad_left=pad, dilation_h=1, dilation_w=1, relu=1,
-                    rounded=int(rounded), round=0, peaks=int(masked))
+                    activation=0, alpha=0, beta=0, rounded=int(rounded), round=0, peaks=int(masked))
 
     @property
     def pool_attrs(self) -> dict[str, float]:

@@ -29,6 +29,7 @@ const RULES: readonly Rule[] = [
   dataIntoStep,
   residualIntoConvolution,
   activationIntoConvolution,
+  expansionIntoDepthwise,
   roundedByMaker,
   peaksByMaker,
 ];
@@ -182,6 +183,38 @@ function activationIntoConvolution(node: Node, calls: Calls): Join[] {
   const alone = kernel(node) === 'relu_forward' && !inputs[3];
   const attrs = { ...maker.attrs, ...(alone ? { relu: 1 } : ending) };
   return [{ of: [maker, node], at: node, op, inputs, outputs: node.outputs, attrs }];
+}
+
+/**
+ * The 1x1 convolution that a depthwise convolution alone reads: the expanded maps are never written.
+ * Only where nothing else is joined to either but its end.
+ */
+function expansionIntoDepthwise(depthwise: Node, calls: Calls): Join[] {
+  if (kernel(depthwise) !== 'depthwise_conv2d_forward' || depthwise.inputs[3]) return [];
+  const [maps, w, b] = depthwise.inputs;
+  const expand = calls.madeFor(depthwise, maps);
+  if (!expand || kernel(expand) !== 'conv2d_forward' || expand.inputs[3]) return [];
+  const [x, wExpand, bExpand] = expand.inputs;
+  if (!isPointwise(expand, wExpand)) return [];
+  if (x?.shape[2] !== maps?.shape[2] || x?.shape[3] !== maps?.shape[3]) return [];
+  const { relu = 0, activation = 0, alpha = 0, beta = 0 } = expand.attrs;
+  const ends = { expand_relu: relu, expand_activation: activation };
+  const attrs = { ...depthwise.attrs, ...ends, expand_alpha: alpha, expand_beta: beta };
+  const inputs = [x, wExpand, bExpand, w, b];
+  const { outputs } = depthwise;
+  return [join('expand_depthwise_forward', [expand, depthwise], { inputs, outputs, attrs })];
+}
+
+/** Each output pixel is made of the pixel at its place. */
+function isPointwise({ attrs }: Node, w: Value | undefined): boolean {
+  const one = w?.shape[2] === 1 && w.shape[3] === 1;
+  return (
+    one &&
+    attrs['stride_h'] === 1 &&
+    attrs['stride_w'] === 1 &&
+    !attrs['pad_top'] &&
+    !attrs['pad_left']
+  );
 }
 
 /** Calls that can store maps in the precision of the products. */

@@ -71,6 +71,7 @@ describe('CUDA kernels, emulated', function () {
         'determinism.test.ts',
         'engine/fuse.test.ts',
         'engine/fuse_convolution.test.ts',
+        'engine/fuse_expand.test.ts',
       ]),
     ]);
     if (ops.code !== 0 || whole.code !== 0) throw new Error(ops.output + whole.output);

@@ -129,7 +129,9 @@ function encoder(graph: Graph, x: Value, seed: Value): { a: Value; y: Value; wP:
 function inGroups(graph: Graph, x: Value): Value {
   const weight = (shape: Shape): Value => graph.constant(0.1, shape, { layout: 'conv_weight' });
   const y = groupedConv2d(x, weight([6, 3, 1, 1]), undefined, { groups: 2 });
-  return depthwiseConv2d(y, weight([6, 1, 3, 3]), graph.constant(0.1, [6]), { pad: 1 });
+  const z = depthwiseConv2d(y, weight([6, 1, 3, 3]), graph.constant(0.1, [6]), { pad: 1 });
+  const expanded = conv2d(z, weight([6, 6, 1, 1]), undefined);
+  return depthwiseConv2d(expanded, weight([6, 1, 3, 3]), undefined, { pad: 1 });
 }
 
 /** Maps that are scaled by a gate made of them, each value through a function of its own. */

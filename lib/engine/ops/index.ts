@@ -24,6 +24,7 @@ export * from './linear.js';
 import './linear_step.js';
 export * from './lrn.js';
 export * from './mask_layer.js';
+import './expand_depthwise.js';
 import './mask_pool.js';
 export * from './maxpool2d.js';
 export * from './mean.js';
