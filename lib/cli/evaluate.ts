@@ -1,5 +1,6 @@
 import { Command, Option } from 'commander';
 import { evaluationJson, SPLITS, type Evaluation, type SplitName } from '../evaluate/evaluate.js';
+import type { Follow } from '../evaluate/metrics/index.js';
 import type { FilterScores, ScoredSets } from '../evaluate/filter_scores.js';
 import { loadExplainer } from '../explainer.js';
 import {
@@ -7,6 +8,7 @@ import {
   addRuntimeFlag,
   performerOptions,
   positive,
+  positiveInteger,
   type PerformerFlags,
 } from './flags.js';
 import { ProgressLine, withInterrupt } from './progress.js';
@@ -16,6 +18,7 @@ interface EvaluateFlags extends PerformerFlags {
   landmarks?: string;
   split: SplitName;
   noise?: number;
+  jitter?: true | number;
   json?: boolean;
 }
 
@@ -34,6 +37,11 @@ export function evaluateCommand(): Command {
       'also score stability under noise in the photographs, such as 0.2 of normalised pixels',
       positive,
     )
+    .option(
+      '--jitter [photographs]',
+      'also score whether filters follow photographs placed elsewhere (of at most 400)',
+      positiveInteger,
+    )
     .option('--json', 'print one JSON object')
     .addHelpText('after', '\nExample:\n  partlens evaluate run/ --landmarks photos/landmarks.csv');
   return addDeviceFlags(addRuntimeFlag(command)).action(
@@ -48,6 +56,7 @@ export function evaluateCommand(): Command {
               landmarks: flags.landmarks,
               split: flags.split,
               noise: flags.noise,
+              jitter: flags.jitter,
               signal,
               onWarning,
               onProgress: (done, total) =>
@@ -73,6 +82,7 @@ export function showEvaluation({
   deadFilters,
   reconstruction,
   head,
+  follow,
 }: Evaluation): string {
   const rebuilt = Object.entries(reconstruction).map(([name, error]) => [
     `  ${name}`,
@@ -94,7 +104,8 @@ export function showEvaluation({
     ['  error of explainer', three(head.explainerError)],
     ['  images', String(head.images)],
   ]);
-  return instability ? `${showFilters(instability)}\n\n${rest}` : rest;
+  const tables = [instability && showFilters(instability), follow && showFollow(follow), rest];
+  return tables.filter((text) => text !== undefined).join('\n\n');
 }
 
 /** What landmarks tell of the filters: a column for each set. */
@@ -123,6 +134,19 @@ function showFilters({ controls, landmarks, ...sets }: ScoredSets): string {
     ['  images / landmarks', `${String(layer2.images)} / ${String(landmarks)}`],
   ]);
   return `${columns}\n\n${rest}`;
+}
+
+/** How filters follow photographs that are placed elsewhere: a row for each set. */
+export function showFollow(sets: Record<string, Follow>): string {
+  const names: Record<string, string> = { layer1: 'conv_interp_1', layer2: 'conv_interp_2' };
+  const rows = Object.entries(sets).map(([name, set]) => [
+    `  ${names[name] ?? name}`,
+    ...[set.mean, set.median, set.within, set.stay].map(three),
+    String(set.filters),
+  ]);
+  const { images = 0 } = Object.values(sets)[0] ?? {};
+  const title = `follow (1: moves with the photograph), ${String(images)} photographs`;
+  return table([[title, 'mean', 'median', 'near', 'near if it stays', 'filters'], ...rows]);
 }
 
 function three(value: number | undefined): string {

@@ -2,6 +2,7 @@ import type { Sharp, SharpOptions } from 'sharp';
 import { PartlensError } from '../errors.js';
 import { channelCount, type Channels } from './image_channels.js';
 import { sidesOf, type ImageSize } from './image_size.js';
+import { placedPixels, type Placement } from './placement.js';
 import { secondLook } from './second_look.js';
 
 /** How an image becomes the network's input. */
@@ -38,6 +39,15 @@ export interface DecodedImage {
   height: number;
 }
 
+export interface DecodeOptions {
+  /** Also give the mirrored image. */
+  mirror?: boolean;
+  /** Images of more pixels are not decoded, default 2^27. */
+  maxPixels?: number;
+  /** Where the image lies in the network's input, default everywhere. */
+  place?: Placement | undefined;
+}
+
 /** An image that cannot be used; the message is the reason. */
 export class UnusableImage extends Error {}
 
@@ -51,21 +61,23 @@ const HARMLESS = 'extraneous bytes before marker';
  * grey, palette, CMYK and 16-bit pixels become 8-bit RGB, embedded colour profiles are not applied,
  * transparency is laid on white but for `RGBA`, of an animation the first frame is taken. An image of
  * exactly size * supersample pixels is not resampled; others are with an antialiasing bilinear kernel
- * (colours weighed by alpha). Throws `UnusableImage`.
+ * (colours weighed by alpha). With `place` the image is stretched to that part of the network's input alone,
+ * and its edges are repeated around it. Throws `UnusableImage`, and `E_ARGUMENT` for a wrong placement.
  */
 export async function decodeImage(
   bytes: Uint8Array,
   format: InputFormat,
-  { mirror = false, maxPixels = MAX_PIXELS }: { mirror?: boolean; maxPixels?: number } = {},
+  { mirror = false, maxPixels = MAX_PIXELS, place }: DecodeOptions = {},
 ): Promise<DecodedImage> {
   const { width, height } = await imageSize(bytes, maxPixels);
   const [rows, columns] = sidesOf(format.size);
-  const stretched = { height: rows * format.supersample, width: columns * format.supersample };
+  const whole = { top: 0, left: 0, height: rows, width: columns };
   const depth = format.channels === 'RGBA' ? 4 : 3;
+  const placed = placedPixels(format, place ?? whole);
   const image = await rawPixels(bytes, {
-    ...stretched,
+    placed,
     depth,
-    resize: width !== stretched.width || height !== stretched.height,
+    resize: width !== placed.width || height !== placed.height,
     maxPixels,
   });
   const averaged = averageBlocks(image, { rows, columns, depth, block: format.supersample });
@@ -105,8 +117,8 @@ function isSupported(bytes: Uint8Array): boolean {
 }
 
 interface RawOptions {
-  height: number;
-  width: number;
+  /** Of the stretched image, and the margins around it. */
+  placed: ReturnType<typeof placedPixels>;
   /** 4: with alpha. */
   depth: 3 | 4;
   resize: boolean;
@@ -116,9 +128,11 @@ interface RawOptions {
 /** Bytes of the stretched image, row by row, the channels of a pixel together. */
 async function rawPixels(
   bytes: Uint8Array,
-  { height, width, depth, resize, maxPixels }: RawOptions,
+  { placed, depth, resize, maxPixels }: RawOptions,
 ): Promise<Uint8Array> {
   const sharp = await loadSharp();
+  const { top, left, bottom, right, height, width } = placed;
+  const padded = top + left + bottom + right > 0;
   const decode = (
     failOn: 'warning' | 'error',
   ): Promise<{ data: Buffer; info: { channels: number } }> => {
@@ -135,6 +149,7 @@ async function rawPixels(
       const how = { fit: 'fill', kernel: 'linear', fastShrinkOnLoad: false } as const;
       image = image.resize(width, height, how);
     }
+    if (padded) image = image.extend({ top, left, bottom, right, extendWith: 'copy' });
     return image
       .toColourspace('srgb')
       .raw({ depth: 'uchar' })
@@ -149,7 +164,8 @@ async function rawPixels(
         return decode('error');
       }),
   );
-  if (info.channels !== depth || data.length !== height * width * depth) {
+  const pixels = (top + height + bottom) * (left + width + right);
+  if (info.channels !== depth || data.length !== pixels * depth) {
     throw new UnusableImage(`${String(info.channels)} channels`);
   }
   return data;

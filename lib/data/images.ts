@@ -6,11 +6,13 @@ import {
   imageSize,
   UnusableImage,
   type DecodedImage,
+  type DecodeOptions,
   type InputFormat,
 } from './decode.js';
 import { fileError } from './file_error.js';
 import type { ImageFile, SkippedFile } from './image_files.js';
 import { mapOrdered } from './ordered.js';
+import type { Placement } from './placement.js';
 
 export type { DecodedImage, InputFormat } from './decode.js';
 export {
@@ -54,6 +56,8 @@ export interface ReadImagesOptions {
   concurrency?: number;
   /** Images of more pixels are skipped, default 2^27. */
   maxPixels?: number;
+  /** Where each image lies in the network's input, default everywhere. */
+  place?: ((file: ImageFile) => Placement) | undefined;
   signal?: AbortSignal | undefined;
   /** Counts are added here. A run with none used so far must use one. */
   summary?: ImageSummary;
@@ -80,13 +84,15 @@ export async function* readImages(
     mirror = false,
     concurrency = availableParallelism(),
     maxPixels,
+    place,
     signal,
     summary = emptySummary(),
     onWarning = () => undefined,
   } = options;
   if (!Number.isInteger(batch) || batch < 1) throw expected('an integer >= 1', 'batch', batch);
   const decoding = { mirror, ...(maxPixels === undefined ? {} : { maxPixels }) };
-  const decode = (file: ImageFile): Promise<Attempt> => tryImage(file, format, decoding);
+  const decode = (file: ImageFile): Promise<Attempt> =>
+    tryImage(file, format, { ...decoding, place: place?.(file) });
   let loaded: (LoadedImage & DecodedImage)[] = [];
   for await (const attempt of mapOrdered(files, decode, {
     concurrency,
@@ -112,7 +118,7 @@ export async function* readImages(
 export async function readImage(
   path: string,
   format: InputFormat,
-  options: { mirror?: boolean; maxPixels?: number } = {},
+  options: DecodeOptions = {},
 ): Promise<DecodedImage> {
   try {
     return await decodeImage(await readBytes(path), format, options);
@@ -150,7 +156,7 @@ type Attempt = (LoadedImage & DecodedImage) | SkippedFile;
 async function tryImage(
   file: ImageFile,
   format: InputFormat,
-  options: { mirror: boolean; maxPixels?: number },
+  options: DecodeOptions,
 ): Promise<Attempt> {
   try {
     return { ...file, ...(await decodeImage(await readBytes(file.file), format, options)) };

@@ -8,7 +8,13 @@ import {
   type Annotations,
 } from '../data/landmarks.js';
 import { expected, PartlensError } from '../errors.js';
-import { HeadComparison, RelativeError, type HeadScores, type Peaks } from './metrics/index.js';
+import {
+  HeadComparison,
+  RelativeError,
+  type Follow,
+  type HeadScores,
+  type Peaks,
+} from './metrics/index.js';
 import { readBatch } from '../explainer/batches.js';
 import type { TrainedExplainer, ExplainerMaps } from '../explainer/trained.js';
 import { chooseImages, extractFeatures, rowsOf } from '../explainer/features.js';
@@ -20,6 +26,8 @@ import {
   type FilterScores,
   type ScoredSets,
 } from './filter_scores.js';
+import { scoreFollow } from './follow.js';
+import { followJson } from './set_json.js';
 import { namesOf, writePartNames } from './part_names.js';
 import { rebuiltNames } from '../explainer/network.js';
 import type { Batch } from '../explainer/trainer.js';
@@ -38,6 +46,11 @@ export interface EvaluateOptions {
    * network sees; the photographs with landmarks are read again. Default none; [Huang 2023] takes 0.2.
    */
   noise?: number | undefined;
+  /**
+   * Also score whether filters follow photographs that are placed elsewhere: true, or how many of the
+   * photographs at most (400). They are read again; no landmarks needed. Default none.
+   */
+  jitter?: boolean | number | undefined;
   signal?: AbortSignal | undefined;
   onProgress?: ((done: number, total: number) => void) | undefined;
   onWarning?: ((text: string) => void) | undefined;
@@ -66,6 +79,8 @@ export interface Evaluation {
   reconstruction: Record<string, number>;
   /** What the performer makes of rebuilt features, on the validation photographs. */
   head: HeadScores;
+  /** How filters follow, by set (`performer`, `layer1`, `layer2`), where `jitter` was asked for. */
+  follow?: Record<string, Follow> | undefined;
 }
 
 const BATCH = 32;
@@ -79,7 +94,7 @@ export async function evaluateExplainer(
   explainer: TrainedExplainer,
   options: EvaluateOptions = {},
 ): Promise<Evaluation> {
-  const { noise, landmarks, split = 'all' } = options;
+  const { noise, landmarks, jitter, split = 'all' } = options;
   if (!SPLITS.includes(split)) {
     throw expected(`one of ${SPLITS.join(', ')}`, 'split', split, { op: 'evaluate' });
   }
@@ -88,6 +103,9 @@ export async function evaluateExplainer(
       throw expected('a number > 0', 'noise', noise, { op: 'evaluate' });
     }
     if (landmarks === undefined) throw expected('landmarks', 'noise', 'none', { op: 'evaluate' });
+  }
+  if (typeof jitter === 'number' && !(Number.isInteger(jitter) && jitter >= 1)) {
+    throw expected('an integer >= 1', 'jitter', jitter, { op: 'evaluate' });
   }
   const stop = { op: 'evaluate', message: 'The evaluation was stopped.' };
   return stoppable(options.signal, stop, () => evaluateRun(explainer, options));
@@ -134,6 +152,15 @@ async function evaluateRun(
       others: options.onMaps ? rowsIn('all') : [],
       options,
     });
+    if (options.jitter !== undefined && options.jitter !== false) {
+      const placed = rows.flatMap((row) => files.get(store.rows[row]?.image ?? '') ?? []);
+      const { jitter } = options;
+      evaluation.follow = await scoreFollow(explainer, placed, {
+        ...(jitter === true ? {} : { photographs: jitter }),
+        signal,
+        onProgress: options.onProgress,
+      });
+    }
     const { instability } = evaluation;
     if (instability && landmarks) {
       const { layer2, annotations } = instability;
@@ -315,12 +342,13 @@ function missingRow(row: number): never {
 
 /** The JSON of `partlens evaluate --json`; what cannot be told is null. */
 export function evaluationJson(evaluation: Evaluation): Record<string, unknown> {
-  const { instability, head, reconstruction } = evaluation;
+  const { instability, head, reconstruction, follow } = evaluation;
   return {
-    performer: filterJson(instability?.performer),
+    performer: { ...filterJson(instability?.performer), follow: followJson(follow?.performer) },
     explainer: {
       ...filterJson(instability?.layer2),
-      layer1: filterJson(instability?.layer1),
+      follow: followJson(follow?.layer2),
+      layer1: { ...filterJson(instability?.layer1), follow: followJson(follow?.layer1) },
     },
     controls: {
       fixedPositionBest: number(instability?.controls.fixedPositionBest),

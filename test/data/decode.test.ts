@@ -116,6 +116,51 @@ describe('decoding images', () => {
     expect(exact.pixels[3 * 48 + 40]).to.equal(200);
   });
 
+  it('places the image in a part of the input and repeats its edges around it', async () => {
+    const original = picture(5, 4, (x, y) => [x * 50, y * 50, x + y]);
+    const path = await put('a.png', await encode(original).png().toBuffer());
+    const place = { top: 2, left: 1, height: 4, width: 5 };
+    const { pixels, mirrored, width } = await readImage(path, plain(9), { place, mirror: true });
+    expect(width, 'of the photograph').to.equal(5);
+    for (let y = 0; y < 9; y++) {
+      for (let x = 0; x < 9; x++) {
+        const [v, u] = [Math.min(3, Math.max(0, y - 2)), Math.min(4, Math.max(0, x - 1))];
+        expect(at(pixels, 9, y, x)).to.deep.equal([u * 50, v * 50, u + v]);
+        expect(at(mirrored ?? pixels, 9, y, 8 - x)).to.deep.equal([u * 50, v * 50, u + v]);
+      }
+    }
+    // one network pixel is 2 x 2 of the stretched image: half a pixel is a place
+    const rgba = plain(4, {
+      supersample: 2,
+      channels: 'RGBA',
+      mean: [0, 0, 0, 0],
+      std: [1, 1, 1, 1],
+    });
+    const half = await readImage(path, rgba, { place: { top: 0.5, left: 0, height: 3, width: 4 } });
+    expect(half.pixels.subarray(48).every((alpha) => alpha === 255)).to.equal(true);
+    const ramp = encode(picture(60, 40, (x, y) => [4 * x, 6 * y, 0]));
+    const big = await put('b.png', await ramp.png().toBuffer());
+    const small = await readImage(big, plain(40), {
+      place: { top: 10, left: 5, height: 20, width: 30 },
+    });
+    for (const [y, x] of [
+      [15, 10],
+      [20, 20],
+      [26, 31],
+    ] as const) {
+      const wanted = [4 * ((x + 0.5 - 5) * 2 - 0.5), 6 * ((y + 0.5 - 10) * 2 - 0.5), 0];
+      expectNear(at(small.pixels, 40, y, x), wanted, 1.5);
+    }
+    let error: unknown;
+    const outside = { ...place, top: 6 };
+    await readImage(path, plain(9), { place: outside }).catch(
+      (caught: unknown) => (error = caught),
+    );
+    expect(error)
+      .to.have.property('message')
+      .that.matches(/within the input for placement/);
+  });
+
   it("makes grey of colours as PIL's mode L does, grey images keep their values", async () => {
     // 0.299 R + 0.587 G + 0.114 B by hand, to the nearest whole number
     const known = [

@@ -228,8 +228,11 @@ describe('explainer: evaluate', () => {
           };
         };
         expectNear(json, {
-          performer: parts(0, own),
-          explainer: { ...parts(2, layer2), layer1: parts(1, layer1) },
+          performer: { ...parts(0, own), follow: null },
+          explainer: {
+            ...{ ...parts(2, layer2), follow: null },
+            layer1: { ...parts(1, layer1), follow: null },
+          },
           controls,
           p: explainer.p,
           deadFilters: dead(2),
@@ -255,6 +258,7 @@ describe('explainer: evaluate', () => {
         noiseStability: null,
         covered: [],
         duplicates: null,
+        follow: null,
       };
       expect(json).to.deep.include({
         performer: nothing,

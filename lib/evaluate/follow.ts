@@ -1,0 +1,103 @@
+import { emptySummary, readImages, type ImageFile } from '../data/images.js';
+import { drawPlacement, movePoint, type Placement } from '../data/placement.js';
+import { PartlensError } from '../errors.js';
+import type { TrainedExplainer } from '../explainer/trained.js';
+import { Random } from '../random.js';
+import { gridOf } from './filter_scores.js';
+import type { MapSource } from './map_source.js';
+import { mapsOfSets, sampleOf, setsOf } from './map_sets.js';
+import { emptyPeaks, follow, peaksOf, type Follow, type Peaks } from './metrics/index.js';
+
+/** Photographs that are placed, unless a number is given. */
+export const JITTERED = 400;
+
+export interface FollowOptions {
+  /** Photographs that are placed, default 400; of more a seeded sample. */
+  photographs?: number | undefined;
+  /** More sets of maps beside the performer's and both interpretable layers'. */
+  sources?: readonly MapSource[] | undefined;
+  signal?: AbortSignal | undefined;
+  onProgress?: ((done: number, total: number) => void) | undefined;
+}
+
+/**
+ * How the filters of each set follow photographs that are placed elsewhere (`metrics.follow`), by the name of
+ * the set. Each photograph is read again and shown twice, with its sides at 0.5 to 0.9 of the input's, edges
+ * repeated around it; where depends on its path and the run's seed alone. A filter is scored on the class
+ * folder that it answers to most. Throws `E_FILE` when a photograph cannot be read, and the signal's reason.
+ */
+export async function scoreFollow(
+  explainer: TrainedExplainer,
+  images: readonly ImageFile[],
+  options: FollowOptions = {},
+): Promise<Record<string, Follow>> {
+  const { performer, config } = explainer;
+  const { photographs = JITTERED, sources = [] } = options;
+  const { seed } = config.options;
+  const files = sampleOf(images, photographs, new Random(seed, 'evaluate/jitter'));
+  const frame = performer.preprocessing;
+  const placementOf = ({ path }: ImageFile, which: string): Placement =>
+    drawPlacement(frame, new Random(seed, `evaluate/jitter/${which}/${path}`));
+  const peaks = async (which: string, before: number): Promise<Peaks[]> =>
+    placedPeaks(explainer, files, {
+      ...options,
+      place: (file) => placementOf(file, which),
+      onProgress: (done) => options.onProgress?.(before + done, 2 * files.length),
+    });
+  const [a, b] = [await peaks('a', 0), await peaks('b', files.length)];
+  const places = files.map((file) => [placementOf(file, 'a'), placementOf(file, 'b')] as const);
+  const names = [...new Set(files.map(({ className }) => className))];
+  const classes = files.map(({ className }) => names.indexOf(className));
+  const scores = setsOf(explainer, sources).map(({ name, filters }, i) => {
+    const none = emptyPeaks(files.length, filters);
+    const [first, second] = [a[i] ?? none, b[i] ?? none];
+    return [
+      name,
+      follow({
+        a: first,
+        b: second,
+        move: (n, point) => {
+          const [from, to] = places[n] ?? [];
+          return from && to ? movePoint(point, from, to) : point;
+        },
+        grid: gridOf(performer),
+        size: frame.size,
+        classes,
+      }),
+    ] as const;
+  });
+  return Object.fromEntries(scores);
+}
+
+/** Peaks of every set on photographs in one placement. */
+async function placedPeaks(
+  explainer: TrainedExplainer,
+  files: readonly ImageFile[],
+  options: {
+    place: (file: ImageFile) => Placement;
+    sources?: readonly MapSource[] | undefined;
+    signal?: AbortSignal | undefined;
+    onProgress: (done: number) => void;
+  },
+): Promise<Peaks[]> {
+  const { performer, cells } = explainer;
+  const { place, sources = [], signal, onProgress } = options;
+  const all = setsOf(explainer, sources).map(({ filters }) => emptyPeaks(files.length, filters));
+  const summary = emptySummary();
+  const batch = performer.batch;
+  const batches = readImages(files, performer.preprocessing, { batch, place, signal, summary });
+  let done = 0;
+  for await (const { images, pixels } of batches) {
+    const count = images.length;
+    const { layer } = await performer.features(pixels, count);
+    const sets = await mapsOfSets(explainer, sources, { features: layer, count });
+    sets.forEach(({ filters, maps }, i) => {
+      const into = all[i];
+      if (into) peaksOf(maps, { images: count, filters, cells }, { into, first: done });
+    });
+    onProgress((done += count));
+  }
+  const [skipped] = summary.skipped;
+  if (skipped) throw new PartlensError('E_FILE', `${skipped.file}: ${skipped.reason}`);
+  return all;
+}
