@@ -1,4 +1,5 @@
 export type { Annotations } from '../../data/landmarks.js';
+export * from './clusters.js';
 export * from './consistency.js';
 export * from './controls.js';
 export * from './follow.js';
