@@ -1,6 +1,7 @@
 import { Command, Option } from 'commander';
 import { evaluationJson, SPLITS, type Evaluation, type SplitName } from '../evaluate/evaluate.js';
-import type { Follow } from '../evaluate/metrics/index.js';
+import type { PartClusters } from '../evaluate/clusters.js';
+import { CLUSTER_COUNTS, type Follow } from '../evaluate/metrics/index.js';
 import type { FilterScores, ScoredSets } from '../evaluate/filter_scores.js';
 import { loadExplainer } from '../explainer.js';
 import {
@@ -19,6 +20,7 @@ interface EvaluateFlags extends PerformerFlags {
   split: SplitName;
   noise?: number;
   jitter?: true | number;
+  masks?: string;
   json?: boolean;
 }
 
@@ -42,6 +44,10 @@ export function evaluateCommand(): Command {
       'also score whether filters follow photographs placed elsewhere (of at most 400)',
       positiveInteger,
     )
+    .option(
+      '--masks <folder>',
+      'part masks: grey PNGs of labels, with the paths of the photographs',
+    )
     .option('--json', 'print one JSON object')
     .addHelpText('after', '\nExample:\n  partlens evaluate run/ --landmarks photos/landmarks.csv');
   return addDeviceFlags(addRuntimeFlag(command)).action(
@@ -57,6 +63,7 @@ export function evaluateCommand(): Command {
               split: flags.split,
               noise: flags.noise,
               jitter: flags.jitter,
+              masks: flags.masks,
               signal,
               onWarning,
               onProgress: (done, total) =>
@@ -83,6 +90,7 @@ export function showEvaluation({
   reconstruction,
   head,
   follow,
+  clusters,
 }: Evaluation): string {
   const rebuilt = Object.entries(reconstruction).map(([name, error]) => [
     `  ${name}`,
@@ -104,7 +112,12 @@ export function showEvaluation({
     ['  error of explainer', three(head.explainerError)],
     ['  images', String(head.images)],
   ]);
-  const tables = [instability && showFilters(instability), follow && showFollow(follow), rest];
+  const tables = [
+    instability && showFilters(instability),
+    follow && showFollow(follow),
+    clusters && showClusters(clusters),
+    rest,
+  ];
   return tables.filter((text) => text !== undefined).join('\n\n');
 }
 
@@ -136,11 +149,25 @@ function showFilters({ controls, landmarks, ...sets }: ScoredSets): string {
   return `${columns}\n\n${rest}`;
 }
 
+const SET_NAMES: Record<string, string> = { layer1: 'conv_interp_1', layer2: 'conv_interp_2' };
+
+/** Filters as clusters of what shows parts: a row for each set. */
+export function showClusters({ from, photographs, cells, labels, sets }: PartClusters): string {
+  const rows = Object.entries(sets).map(([name, scores]) => [
+    `  ${SET_NAMES[name] ?? name}`,
+    ...scores.flatMap(({ nmi, ari, purity }) => [nmi, ari, purity].map(three)),
+  ]);
+  const of = `${String(labels)} parts, ${String(cells)} cells, ${String(photographs)} photographs`;
+  const heads = CLUSTER_COUNTS.flatMap((n) =>
+    ['NMI', 'ARI', 'purity'].map((s) => `${s} ${String(n)}`),
+  );
+  return table([[`clusters (${from}: ${of})`, ...heads], ...rows]);
+}
+
 /** How filters follow photographs that are placed elsewhere: a row for each set. */
 export function showFollow(sets: Record<string, Follow>): string {
-  const names: Record<string, string> = { layer1: 'conv_interp_1', layer2: 'conv_interp_2' };
   const rows = Object.entries(sets).map(([name, set]) => [
-    `  ${names[name] ?? name}`,
+    `  ${SET_NAMES[name] ?? name}`,
     ...[set.mean, set.median, set.within, set.stay].map(three),
     String(set.filters),
   ]);

@@ -4,7 +4,8 @@ import sharp from 'sharp';
 import { writeTextAtomic } from '../data/atomic.js';
 import { mapOrdered } from '../data/ordered.js';
 import { Random } from '../random.js';
-import { BACKGROUND, drawBird, PARTS, SPECIES } from './birds.js';
+import { BACKGROUND, drawBird, LABEL_STEP, PARTS } from './birds.js';
+import { SPECIES } from './species.js';
 
 export interface BirdOptions {
   /** Number of images; a fifth of them without a bird. */
@@ -12,6 +13,8 @@ export interface BirdOptions {
   /** Side of the images, pixels. */
   size: number;
   seed: number;
+  /** Folder for part masks, `<class>/<number>.png` (`LABELS`), default none. */
+  masks?: string | undefined;
   signal?: AbortSignal | undefined;
   onProgress?: ((done: number, total: number) => void) | undefined;
 }
@@ -28,20 +31,23 @@ export const BIRD_CLASSES: readonly string[] = [
  */
 export async function writeBirds(
   folder: string,
-  { images, size, seed, signal, onProgress }: BirdOptions,
+  { images, size, seed, masks, signal, onProgress }: BirdOptions,
 ): Promise<void> {
   const kinds = [...SPECIES, undefined];
-  for (const kind of kinds)
+  for (const kind of kinds) {
     await mkdir(join(folder, kind?.name ?? BACKGROUND), { recursive: true });
+    if (kind && masks !== undefined) await mkdir(join(masks, kind.name), { recursive: true });
+  }
   const draw = async (n: number): Promise<string[]> => {
     const bird = n % 5 === 4 ? undefined : SPECIES[n % SPECIES.length];
     const category = bird?.name ?? BACKGROUND;
-    const { svg, landmarks } = drawBird(bird, size, new Random(seed, `birds/${String(n)}`));
+    const { svg, mask, landmarks } = drawBird(bird, size, new Random(seed, `birds/${String(n)}`));
     const image = `${category}/${String(n).padStart(5, '0')}.png`;
     await sharp(Buffer.from(svg))
       .removeAlpha()
       .png({ compressionLevel: 4 })
       .toFile(join(folder, image));
+    if (mask !== undefined && masks !== undefined) await writeMask(join(masks, image), mask);
     return PARTS.flatMap((part) => {
       const at = landmarks[part];
       return at ? [`${image},${category},${part},${at.y.toFixed(2)},${at.x.toFixed(2)}`] : [];
@@ -55,4 +61,13 @@ export async function writeBirds(
     onProgress?.(++done, images);
   }
   await writeTextAtomic(join(folder, 'landmarks.csv'), `${lines.join('\n')}\n`);
+}
+
+/** One grey channel whose values are labels. */
+async function writeMask(file: string, svg: string): Promise<void> {
+  const drawn = sharp(Buffer.from(svg)).removeAlpha().extractChannel(0).raw();
+  const { data, info } = await drawn.toBuffer({ resolveWithObject: true });
+  const labels = data.map((value) => value / LABEL_STEP);
+  const raw = { width: info.width, height: info.height, channels: 1 } as const;
+  await sharp(labels, { raw }).toColourspace('b-w').png({ compressionLevel: 4 }).toFile(file);
 }

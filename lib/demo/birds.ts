@@ -1,112 +1,24 @@
 import { Random } from '../random.js';
+import type { Species } from './species.js';
 
 /** Parts with landmarks. */
 export const PARTS = ['head', 'beak', 'wing', 'tail', 'legs'] as const;
 export type Part = (typeof PARTS)[number];
 
+/** What a mask tells apart: label i + 1 is the i-th. The belly is body, eye and crest are head. */
+export const LABELS = [...PARTS, 'body'] as const;
+
 /** A drawing of one image: SVG and where its visible parts are. */
 export interface Drawing {
   svg: string;
+  /**
+   * The same shapes without antialiasing, each pixel the label of the part that covers its centre (of `LABELS`,
+   * from 1) times `LABEL_STEP`, 0 where none does or a leaf hides it. Undefined without a bird.
+   */
+  mask: string | undefined;
   /** 0-based pixels, the centre of the top left pixel at (0, 0); absent: hidden or outside. */
   landmarks: Partial<Record<Part, { y: number; x: number }>>;
 }
-
-interface Species {
-  name: string;
-  body: string;
-  head: string;
-  wing: string;
-  tail: string;
-  beak: string;
-  legs: string;
-  /** Length of the beak and of the tail, in body lengths. */
-  beakLength: number;
-  tailLength: number;
-  tailShape: 'fork' | 'fan' | 'point';
-  crest: boolean;
-}
-
-/** Six species that share bodies in pairs, so that parts tell them apart. */
-export const SPECIES: readonly Species[] = [
-  {
-    name: 'robin',
-    body: '#8a6b4e',
-    head: '#d2572b',
-    wing: '#5f4a37',
-    tail: '#5f4a37',
-    beak: '#3b3127',
-    legs: '#7a4b2a',
-    beakLength: 0.2,
-    tailLength: 0.42,
-    tailShape: 'point',
-    crest: false,
-  },
-  {
-    name: 'jay',
-    body: '#8a6b4e',
-    head: '#b98f63',
-    wing: '#2f6fd0',
-    tail: '#20262e',
-    beak: '#20262e',
-    legs: '#5a4630',
-    beakLength: 0.24,
-    tailLength: 0.55,
-    tailShape: 'fan',
-    crest: true,
-  },
-  {
-    name: 'swallow',
-    body: '#e9e4d6',
-    head: '#28406e',
-    wing: '#28406e',
-    tail: '#28406e',
-    beak: '#20262e',
-    legs: '#403a3a',
-    beakLength: 0.13,
-    tailLength: 0.75,
-    tailShape: 'fork',
-    crest: false,
-  },
-  {
-    name: 'gull',
-    body: '#e9e4d6',
-    head: '#f5f3ec',
-    wing: '#9aa4ad',
-    tail: '#f5f3ec',
-    beak: '#e8b322',
-    legs: '#e8b322',
-    beakLength: 0.34,
-    tailLength: 0.35,
-    tailShape: 'fan',
-    crest: false,
-  },
-  {
-    name: 'cardinal',
-    body: '#b3242c',
-    head: '#d13a3f',
-    wing: '#8a1b22',
-    tail: '#8a1b22',
-    beak: '#ef8b2c',
-    legs: '#6a3a2a',
-    beakLength: 0.22,
-    tailLength: 0.6,
-    tailShape: 'point',
-    crest: true,
-  },
-  {
-    name: 'ibis',
-    body: '#b3242c',
-    head: '#eeb4a6',
-    wing: '#ee8f98',
-    tail: '#20262e',
-    beak: '#4a3a33',
-    legs: '#d98a7a',
-    beakLength: 0.62,
-    tailLength: 0.28,
-    tailShape: 'fan',
-    crest: false,
-  },
-];
 
 /** Name of the class of images without a bird. */
 export const BACKGROUND = 'background';
@@ -136,6 +48,9 @@ class Pose {
   }
 }
 
+/** Greys of the drawing of a mask from one label to the next. */
+export const LABEL_STEP = 40;
+
 const fixed = (value: number): string => value.toFixed(3);
 
 /** Turns a point around a joint. */
@@ -155,6 +70,10 @@ function shade(colour: string, factor: number): string {
 export function drawBird(species: Species | undefined, size: number, random: Random): Drawing {
   const layers = [background(size, random), distractors(size, random)];
   const landmarks: Drawing['landmarks'] = {};
+  const view = `width="${String(size)}" height="${String(size)}"`;
+  const draw = (content: readonly string[], how = ''): string =>
+    `<svg xmlns="http://www.w3.org/2000/svg" ${view}${how}>${content.join('')}</svg>`;
+  let mask: string | undefined;
   if (species) {
     const pose = new Pose(
       [random.uniform(0.2, 0.8) * size, random.uniform(0.22, 0.78) * size],
@@ -162,23 +81,41 @@ export function drawBird(species: Species | undefined, size: number, random: Ran
       random.uniform(-0.5, 0.5),
       random.uniform() < 0.5 ? 1 : -1,
     );
-    const { body, parts } = birdShape(species, random);
-    layers.push(`<g transform="${pose.transform}">${body}</g>`);
+    const { pieces, parts } = birdShape(species, random);
+    const placed = (body: string): string => `<g transform="${pose.transform}">${body}</g>`;
+    layers.push(placed(pieces.map(({ svg }) => svg).join('')));
     const cover = random.uniform() < 0.25 ? leaf(size, random) : undefined;
     if (cover) layers.push(cover.svg);
+    const labels = pieces.map(({ of, svg }) => painted(svg, LABELS.indexOf(of) + 1)).join('');
+    const hidden = cover ? painted(cover.svg, 0) : '';
+    const ground = `<rect width="100%" height="100%" fill="#000000"/>`;
+    mask = draw([ground, placed(labels), hidden], ' shape-rendering="crispEdges"');
     for (const part of PARTS) {
       const [x, y] = pose.at(parts[part]);
       const inside = Math.min(x, y) >= 1 && Math.max(x, y) <= size - 1;
       if (inside && !cover?.hides([x, y])) landmarks[part] = { y: y - 0.5, x: x - 0.5 };
     }
   }
-  const view = `width="${String(size)}" height="${String(size)}"`;
-  const svg = `<svg xmlns="http://www.w3.org/2000/svg" ${view}>${layers.join('')}</svg>`;
-  return { svg, landmarks };
+  return { svg: draw(layers), mask, landmarks };
 }
 
-/** The bird in its own frame: SVG, and the centres of its parts. */
-function birdShape(species: Species, random: Random): { body: string; parts: Record<Part, Point> } {
+/** Shapes in the grey of a label instead of their colours. */
+function painted(svg: string, label: number): string {
+  const grey = (label * LABEL_STEP).toString(16).padStart(2, '0');
+  return svg.replaceAll(/(fill|stroke)="#[0-9a-f]{6}"/g, `$1="#${grey.repeat(3)}"`);
+}
+
+/** Shapes of one part. */
+interface Piece {
+  of: (typeof LABELS)[number];
+  svg: string;
+}
+
+/** The bird in its own frame: its pieces from back to front, and the centres of its parts. */
+function birdShape(
+  species: Species,
+  random: Random,
+): { pieces: Piece[]; parts: Record<Part, Point> } {
   const light = random.uniform(0.85, 1.15);
   const paint = (colour: string): string => shade(colour, light * random.uniform(0.95, 1.05));
   const nod = random.uniform(-0.45, 0.45);
@@ -189,22 +126,28 @@ function birdShape(species: Species, random: Random): { body: string; parts: Rec
   const legs = legShape(paint(species.legs), random);
   const tail = tailShape(species, paint(species.tail), random);
   const wing = wingShape(paint(species.wing), random);
+  const colour = paint(species.body);
+  const belly = shade(paint(species.body), 1.18);
   const body = [
-    legs.svg,
-    tail.svg,
-    `<ellipse cx="0" cy="0" rx="0.5" ry="0.29" fill="${paint(species.body)}"/>`,
-    `<ellipse cx="0.06" cy="0.1" rx="0.36" ry="0.16" fill="${shade(paint(species.body), 1.18)}"/>`,
-    wing.svg,
-    headShape(species, { head, tip, colour: paint(species.head), beak: paint(species.beak) }),
+    `<ellipse cx="0" cy="0" rx="0.5" ry="0.29" fill="${colour}"/>`,
+    `<ellipse cx="0.06" cy="0.1" rx="0.36" ry="0.16" fill="${belly}"/>`,
   ].join('');
+  const face = { head, tip, colour: paint(species.head), beak: paint(species.beak) };
+  const pieces: Piece[] = [
+    { of: 'legs', svg: legs.svg },
+    { of: 'tail', svg: tail.svg },
+    { of: 'body', svg: body },
+    { of: 'wing', svg: wing.svg },
+    ...headShape(species, face),
+  ];
   const beak: Point = [(head[0] + 2 * tip[0]) / 3, (head[1] + 2 * tip[1]) / 3];
-  return { body, parts: { head, beak, wing: wing.centre, tail: tail.centre, legs: legs.centre } };
+  return { pieces, parts: { head, beak, wing: wing.centre, tail: tail.centre, legs: legs.centre } };
 }
 
 function headShape(
   { crest }: Species,
   { head, tip, colour, beak }: { head: Point; tip: Point; colour: string; beak: string },
-): string {
+): Piece[] {
   const [x, y] = head;
   const [dx, dy] = [tip[0] - x, tip[1] - y];
   const length = Math.hypot(dx, dy);
@@ -223,13 +166,16 @@ function headShape(
     ],
     shade(colour, 0.85),
   );
-  return [
-    crest ? crown : '',
-    polygon(corners, beak),
+  const skull = [
     circle(x, y, 0.19, colour),
     circle(x + 0.06, y - 0.05, 0.045, '#fdfdf5'),
     circle(x + 0.07, y - 0.05, 0.028, '#101010'),
   ].join('');
+  return [
+    { of: 'head', svg: crest ? crown : '' },
+    { of: 'beak', svg: polygon(corners, beak) },
+    { of: 'head', svg: skull },
+  ];
 }
 
 function tailShape(

@@ -131,6 +131,7 @@ async function runIn(folder: string, options: Settled): Promise<DemoResult> {
     images,
     size,
     seed,
+    masks: join(folder, 'masks'),
     signal,
     onProgress: (done, total) => tell('drawing birds', done, total),
   });

@@ -7,7 +7,7 @@ import { expected } from '../errors.js';
 /** Says that the demo made a folder, so that the next one may replace what it wrote there. */
 const MARK = '.partlens-demo';
 /** Everything that the demo writes into its folder. */
-const OWN = ['birds', 'bird_cnn.onnx', 'bird_cnn.json', 'run'];
+const OWN = ['birds', 'masks', 'bird_cnn.onnx', 'bird_cnn.json', 'run'];
 
 /**
  * Makes a folder ready for the demo: a new or empty one, or that of an older demo, from which it removes

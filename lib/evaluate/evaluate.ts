@@ -8,13 +8,7 @@ import {
   type Annotations,
 } from '../data/landmarks.js';
 import { expected, PartlensError } from '../errors.js';
-import {
-  HeadComparison,
-  RelativeError,
-  type Follow,
-  type HeadScores,
-  type Peaks,
-} from './metrics/index.js';
+import { HeadComparison, RelativeError, type HeadScores, type Peaks } from './metrics/index.js';
 import { readBatch } from '../explainer/batches.js';
 import type { TrainedExplainer, ExplainerMaps } from '../explainer/trained.js';
 import { chooseImages, extractFeatures, rowsOf } from '../explainer/features.js';
@@ -26,8 +20,8 @@ import {
   type FilterScores,
   type ScoredSets,
 } from './filter_scores.js';
-import { scoreFollow } from './follow.js';
-import { followJson } from './set_json.js';
+import { scoreSets, type SetScores } from './score_sets.js';
+import { setJson } from './set_json.js';
 import { namesOf, writePartNames } from './part_names.js';
 import { rebuiltNames } from '../explainer/network.js';
 import type { Batch } from '../explainer/trainer.js';
@@ -51,6 +45,11 @@ export interface EvaluateOptions {
    * photographs at most (400). They are read again; no landmarks needed. Default none.
    */
   jitter?: boolean | number | undefined;
+  /**
+   * Folder of part masks, PNG files of the paths of the photographs: one grey channel, a label for each pixel,
+   * 0 for none. Filters are scored as clusters of cells; without masks of landmarks, where there are two parts.
+   */
+  masks?: string | undefined;
   signal?: AbortSignal | undefined;
   onProgress?: ((done: number, total: number) => void) | undefined;
   onWarning?: ((text: string) => void) | undefined;
@@ -69,7 +68,7 @@ export interface EvaluatedBatch {
 }
 
 /** What an explainer is worth: DESIGN 1.3. Fractions of the image diagonal, shares 0..1, nats. */
-export interface Evaluation {
+export interface Evaluation extends SetScores {
   /** The performer's own filters and both interpretable layers against landmarks, if there are any. */
   instability: ScoredSets | undefined;
   p: number;
@@ -79,8 +78,6 @@ export interface Evaluation {
   reconstruction: Record<string, number>;
   /** What the performer makes of rebuilt features, on the validation photographs. */
   head: HeadScores;
-  /** How filters follow, by set (`performer`, `layer1`, `layer2`), where `jitter` was asked for. */
-  follow?: Record<string, Follow> | undefined;
 }
 
 const BATCH = 32;
@@ -152,15 +149,7 @@ async function evaluateRun(
       others: options.onMaps ? rowsIn('all') : [],
       options,
     });
-    if (options.jitter !== undefined && options.jitter !== false) {
-      const placed = rows.flatMap((row) => files.get(store.rows[row]?.image ?? '') ?? []);
-      const { jitter } = options;
-      evaluation.follow = await scoreFollow(explainer, placed, {
-        ...(jitter === true ? {} : { photographs: jitter }),
-        signal,
-        onProgress: options.onProgress,
-      });
-    }
+    Object.assign(evaluation, await scoreSets(explainer, store, { rows, files, scored, options }));
     const { instability } = evaluation;
     if (instability && landmarks) {
       const { layer2, annotations } = instability;
@@ -342,13 +331,13 @@ function missingRow(row: number): never {
 
 /** The JSON of `partlens evaluate --json`; what cannot be told is null. */
 export function evaluationJson(evaluation: Evaluation): Record<string, unknown> {
-  const { instability, head, reconstruction, follow } = evaluation;
+  const { instability, head, reconstruction } = evaluation;
   return {
-    performer: { ...filterJson(instability?.performer), follow: followJson(follow?.performer) },
+    performer: { ...filterJson(instability?.performer), ...setJson(evaluation, 'performer') },
     explainer: {
       ...filterJson(instability?.layer2),
-      follow: followJson(follow?.layer2),
-      layer1: { ...filterJson(instability?.layer1), follow: followJson(follow?.layer1) },
+      ...setJson(evaluation, 'layer2'),
+      layer1: { ...filterJson(instability?.layer1), ...setJson(evaluation, 'layer1') },
     },
     controls: {
       fixedPositionBest: number(instability?.controls.fixedPositionBest),

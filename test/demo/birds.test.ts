@@ -3,8 +3,10 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import sharp from 'sharp';
 import { listImages } from '../../lib/data/index.js';
+import { labelAt, maskPath, readMask } from '../../lib/data/masks.js';
 import { BIRD_CLASSES, writeBirds } from '../../lib/demo/bird_images.js';
-import { BACKGROUND, drawBird, PARTS, SPECIES, type Part } from '../../lib/demo/birds.js';
+import { BACKGROUND, drawBird, LABELS, PARTS, type Part } from '../../lib/demo/birds.js';
+import { SPECIES } from '../../lib/demo/species.js';
 import { Random } from '../../lib/random.js';
 import { names, temporaryFolder } from '../data/temporary.js';
 
@@ -56,6 +58,39 @@ describe('demo: birds', () => {
       const share = list.filter(Boolean).length / list.length;
       expect(share, `share of ${part} landmarks on their colour`).to.be.at.least(0.9);
     }
+  });
+
+  it('masks have the part of each landmark, and nothing but labels', async () => {
+    const out = folder();
+    await writeBirds(join(out, 'birds'), {
+      images: 60,
+      size: SIZE,
+      seed: 6,
+      masks: join(out, 'm'),
+    });
+    const { images } = await listImages(join(out, 'birds'));
+    const text = await readFile(join(out, 'birds', 'landmarks.csv'), 'utf8');
+    const [, ...rows] = text.trim().split('\n');
+    const hits: boolean[] = [];
+    for (const { path, className } of images) {
+      const mask = await readMask(maskPath(join(out, 'm'), path));
+      if (className === BACKGROUND) {
+        expect(mask).to.equal(undefined);
+        continue;
+      }
+      expect([mask?.width, mask?.height]).to.deep.equal([SIZE, SIZE]);
+      const seen = new Set(mask?.labels);
+      for (const label of seen) expect(label).to.be.within(0, LABELS.length);
+      expect(seen.has(LABELS.indexOf('body') + 1) && seen.has(0), path).to.equal(true);
+      for (const row of rows.filter((line) => line.startsWith(`${path},`))) {
+        const [, , part = '', y, x] = row.split(',');
+        if (part === 'legs' || !mask) continue; // between two legs
+        const label = labelAt(mask, [Number(y), Number(x)], SIZE);
+        hits.push(LABELS[label - 1] === part);
+      }
+    }
+    expect(hits.length).to.be.above(150);
+    expect(hits.filter(Boolean).length / hits.length).to.be.above(0.95);
   });
 
   it('the legs landmark lies between two feet of its colour', async () => {

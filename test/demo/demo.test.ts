@@ -127,7 +127,7 @@ describe('demo: runDemo', () => {
       await failure('E_STATE', /demo was stopped/, () =>
         runDemo({ out, images: 200, signal, onProgress, ...DEVICE }),
       );
-      expect(await names(out)).to.deep.equal(['.partlens-demo', 'birds']);
+      expect(await names(out)).to.deep.equal(['.partlens-demo', 'birds', 'masks']);
       await prepareFolder(out);
       expect(await names(out)).to.deep.equal(['.partlens-demo']);
     });

@@ -227,11 +227,21 @@ describe('explainer: evaluate', () => {
             duplicates,
           };
         };
+        const more = (set: string): object => ({
+          follow: null,
+          clusters: Object.fromEntries(
+            [4, 8, 16].map((count, i) => {
+              const { nmi, ari, purity } = evaluation.clusters!.sets[set]![i]!;
+              return [String(count), { nmi, ari, purity }];
+            }),
+          ),
+        });
+        expect(evaluation.clusters).to.include({ from: 'landmarks', labels: 2 });
         expectNear(json, {
-          performer: { ...parts(0, own), follow: null },
+          performer: { ...parts(0, own), ...more('performer') },
           explainer: {
-            ...{ ...parts(2, layer2), follow: null },
-            layer1: { ...parts(1, layer1), follow: null },
+            ...{ ...parts(2, layer2), ...more('layer2') },
+            layer1: { ...parts(1, layer1), ...more('layer1') },
           },
           controls,
           p: explainer.p,
@@ -259,6 +269,7 @@ describe('explainer: evaluate', () => {
         covered: [],
         duplicates: null,
         follow: null,
+        clusters: null,
       };
       expect(json).to.deep.include({
         performer: nothing,

@@ -1,6 +1,9 @@
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import sharp from 'sharp';
 import { listImages, readImage } from '../../lib/data/index.js';
+import { maskPath } from '../../lib/data/masks.js';
 import { drawPlacement, movePoint, type Placement } from '../../lib/data/placement.js';
 import { evaluationJson } from '../../lib/evaluate/evaluate.js';
 import type { Explainer } from '../../lib/explainer.js';
@@ -108,6 +111,46 @@ describe('explainer: evaluate, follow', () => {
       for (const jitter of [0, 1.5]) {
         await failure('E_ARGUMENT', />= 1 for jitter/, () => explainer.evaluate({ jitter }));
       }
+    });
+  });
+
+  it('filters are clusters of the cells of masks: labels that are filters are found', async () => {
+    const masks = join(folder(), 'masks');
+    const { images } = await listImages(tiny.images);
+    await use(async (explainer) => {
+      await mkdir(masks);
+      await failure('E_FILE', /at least one photograph/, () => explainer.evaluate({ masks }));
+      const maps: Float32Array[] = [];
+      for (const { file } of images) {
+        const { pixels } = await readImage(file, performer.preprocessing);
+        maps.push((await performer.features(pixels, 1)).layer);
+      }
+      const scale = Array.from({ length: (maps[0]?.length ?? 0) / CELLS }, (_, f) =>
+        mean(maps.map((map) => Math.max(0, ...map.subarray(f * CELLS, (f + 1) * CELLS)))),
+      );
+      for (const [n, { path, className }] of images.entries()) {
+        const labels = Buffer.alloc(CELLS);
+        for (let cell = 0; cell < CELLS; cell++) {
+          const values = scale.map((by, f) =>
+            by > 0 ? (maps[n]?.[f * CELLS + cell] ?? 0) / by : 0,
+          );
+          const most = Math.max(...values);
+          labels[cell] = most > 0 ? 2 + values.indexOf(most) : 1;
+        }
+        await mkdir(join(masks, className), { recursive: true });
+        await sharp(labels, { raw: { width: N, height: N, channels: 1 } })
+          .toColourspace('b-w')
+          .png()
+          .toFile(maskPath(masks, path));
+      }
+      const { clusters } = await explainer.evaluate({ masks });
+      expect(clusters).to.include({ from: 'masks', photographs: 24, cells: 24 * 32 });
+      expect(clusters?.sets['performer']?.[1]?.ari, '6 filters').to.be.closeTo(1, 1e-12);
+      expect(clusters?.sets['layer2']?.[1]?.ari).to.be.below(0.9);
+      await sharp({ create: { width: 4, height: 4, channels: 3, background: '#123' } })
+        .png()
+        .toFile(maskPath(masks, images[0]?.path ?? ''));
+      await failure('E_FILE', /one grey channel.*3 channels/, () => explainer.evaluate({ masks }));
     });
   });
 });
