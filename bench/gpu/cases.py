@@ -127,7 +127,7 @@ def _products() -> Iterator[Call]:
     yield from _conv(2, 8, 9, 7, 12, 1, 1, (2, 2))
     yield from _conv(1, 20, 6, 7, 36, 3, 3, pad=same, end=('leaky_relu', 0.1, 0))
     yield from _conv(2, 5, 6, 7, 20, 1, 1, end=('relu', 0, 0), residual=True)
-    yield from _conv(2, 32, 14, 14, 132, 3, 3, pad=same, relu=1, end=('clip', -1, 1), residual=True)
+    yield from _conv(2, 32, 14, 14, 132, 3, 3, pad=same, relu=1, end=('clip', -20, 30), residual=True)
     yield from _conv(1, 3, 23, 19, 6, 11, 11, (4, 4), (2, 2, 2, 2), relu=1)
     yield from _conv(1, 6, 7, 7, 5, 3, 1, (2, 1), (1, 0, 1, 0))
     yield from _conv(1, 4, 5, 6, 6, 5, 5, pad=(1, 2, 3, 0))
