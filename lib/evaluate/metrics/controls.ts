@@ -8,7 +8,7 @@ import {
   mean,
   type Landmark,
 } from './location_instability.js';
-import { cellCentre, emptyPeaks, type Grid } from './peaks.js';
+import { cellCentre, emptyPeaks, type Grid, type Peaks } from './peaks.js';
 
 export interface Controls {
   /** Location instability of the best single cell of the grid, for all categories the same. */
@@ -70,11 +70,35 @@ function randomPositions(
   seed: number,
   filters: number,
 ): number {
+  const peaks = randomPeaks({ images: annotations.category.length, grid }, { seed, filters });
+  return locationInstability({ peaks, annotations, grid }).value;
+}
+
+/** Peaks of `filters` filters (default 64) with uniformly random activations in random cells. */
+export function randomPeaks(
+  { images, grid }: { images: number; grid: Grid },
+  { seed, filters = 64 }: { seed: number; filters?: number },
+): Peaks {
   const random = new Random(seed, 'controls/random');
-  const peaks = emptyPeaks(annotations.category.length, filters);
+  const peaks = emptyPeaks(images, filters);
   for (let i = 0; i < peaks.value.length; i++) {
     peaks.value[i] = random.uniform();
     peaks.cell[i] = random.int(grid.rows * grid.columns);
   }
-  return locationInstability({ peaks, annotations, grid }).value;
+  return peaks;
+}
+
+/**
+ * A fixed position [y, x] as something that every metric scores: one filter for each category, which
+ * fires in all images of this category and in no others, and a grid of which that position is the only
+ * cell. Metrics of it with `top: Infinity` count all images and each category alike.
+ */
+export function fixedPeaks(
+  { category, categories }: Annotations,
+  position: readonly [number, number],
+): { peaks: Peaks; grid: Grid } {
+  const filters = categories.length;
+  const peaks = emptyPeaks(category.length, filters);
+  category.forEach((c, n) => (peaks.value[n * filters + c] = 1));
+  return { peaks, grid: { rows: 1, columns: 1, stride: [1, 1], first: position } };
 }
