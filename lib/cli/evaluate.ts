@@ -171,12 +171,12 @@ function perCategory({ perCategory: { distinct, above } }: FilterScores): string
 
 const FOOLED_BY = table([
   ['what fools each score', ''],
-  ['  location instability', 'a fixed point near the middle of the frame: compare the controls'],
-  ['  vector instability, R2', 'a map of where the object is, not which part: compare the energy'],
-  ['  means over filters', 'filters that all serve the easiest category: compare all categories'],
-  ['  all-category ratio', 'silent filters, which count as a fixed point in the first cell'],
-  ['  distinct filters', 'anything random: only with the R2 of the same filters'],
-  ['  purity, consistency', 'one part found again and again: compare the parts covered'],
+  ['  location instability', 'a fixed point near the middle of the frame'],
+  ['  vector instability, R2', 'a map of where the object is, not which part: the energy'],
+  ['  distinct filters', 'anything random; R2 of the same filters tells'],
+  ['  means over filters', 'filters that all serve the easiest category'],
+  ['  all-category ratio', 'a fixed point, and the first cell for silent filters'],
+  ['  purity, consistency', 'one part found again and again; parts covered tell'],
   ['  parts covered', 'many filters, one of which meets a part by chance'],
 ]);
 

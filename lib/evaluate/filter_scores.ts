@@ -4,9 +4,9 @@ import type { TrainedExplainer } from '../explainer/trained.js';
 import type { Performer } from '../performer/index.js';
 import {
   allCategories,
+  bestFixedPosition,
   cellCentre,
   consistency,
-  controls,
   emptyCategoryTable,
   fillCategoryTable,
   filtersPerCategory,
@@ -130,7 +130,7 @@ function positions(
   grid: Grid,
   seed: number,
 ): Record<(typeof POSITION_CONTROLS)[number], Scorable> {
-  const { fixedPositionBestCell } = controls({ annotations, grid }, { seed });
+  const { cell } = bestFixedPosition({ annotations, grid });
   const [height, width] = sidesOf(annotations.size);
   const fixed = (position: readonly [number, number]): Scorable => ({
     ...fixedPeaks(annotations, position),
@@ -139,7 +139,7 @@ function positions(
   });
   const images = annotations.category.length;
   return {
-    fixedPositionBest: fixed(cellCentre(grid, fixedPositionBestCell)),
+    fixedPositionBest: fixed(cellCentre(grid, cell)),
     fixedPositionCentre: fixed([(height - 1) / 2, (width - 1) / 2]),
     random: { peaks: randomPeaks({ images, grid }, { seed }), annotations, grid },
   };
@@ -147,11 +147,14 @@ function positions(
 
 /** The scores of one set; the ratio to the performer is still to come. */
 async function scoreSet({ noisy, top = TOP_IMAGES, ...input }: Scorable): Promise<FilterScores> {
-  const parts = partMetrics(input, { top });
+  const instability = await inTurn(() => locationInstability(input, { top }));
+  const parts = await inTurn(() => partMetrics(input, { top }));
+  const consistent = await inTurn(() => consistency(input));
+  const noise = await inTurn(() => noisy && noiseStability({ ...input, noisy }));
   const table = await tableOf(input, top);
   const follows = r2(table, parts);
   return {
-    ...locationInstability(input, { top }),
+    ...instability,
     peaks: input.peaks,
     vector: vectorInstability(table),
     r2: follows,
@@ -159,20 +162,27 @@ async function scoreSet({ noisy, top = TOP_IMAGES, ...input }: Scorable): Promis
     allCategories: allCategories(table),
     allCategoryRatio: { distance: NaN, vector: NaN },
     parts,
-    consistency: consistency(input),
-    noise: noisy && noiseStability({ ...input, noisy }),
+    consistency: consistent,
+    noise,
   };
 }
 
-/** Filters that are measured between two turns of the event loop. */
-const AT_ONCE = 32;
+/** Work that waits for one turn of the event loop. */
+async function inTurn<T>(work: () => T): Promise<T> {
+  await new Promise(setImmediate);
+  return work();
+}
+
+/** Filters that are measured in one turn. */
+const AT_ONCE = 16;
 
 async function tableOf(input: InstabilityInput, top: number): Promise<CategoryTable> {
   const table = emptyCategoryTable(input);
   for (let from = 0; from < table.filters; from += AT_ONCE) {
-    await new Promise(setImmediate);
     const to = Math.min(from + AT_ONCE, table.filters);
-    fillCategoryTable(table, input, { top, from, to });
+    await inTurn(() => {
+      fillCategoryTable(table, input, { top, from, to });
+    });
   }
   return table;
 }

@@ -68,12 +68,15 @@ export async function untrainedExplainer(config: RunConfig, device: Device): Pro
   return new ComputedMaps('untrained', spec.filters, session, spec);
 }
 
-/** The performer's own maps, each averaged over 5x5 cells (at a border over those inside). */
+/** The performer's own maps, each averaged over 5x5 cells; cells outside of it count as 0. */
 export async function smoothedPerformer(config: RunConfig, device: Device): Promise<OwnedSource> {
   const { channels, height, width } = config.network;
   const graph = new Graph();
   const features = graph.input('features', [BATCH, channels, height, width]);
-  graph.output(OUTPUT, avgpool2d(features, { kernel: 5, stride: 1, pad: 2 }));
+  graph.output(
+    OUTPUT,
+    avgpool2d(features, { kernel: 5, stride: 1, pad: 2, countIncludePad: true }),
+  );
   const session = await sessionOf(graph, device);
   return new ComputedMaps('performerSmoothed', channels, session, config.network);
 }

@@ -1,11 +1,14 @@
+import { expected } from '../../errors.js';
 import type { MapSource } from '../map_source.js';
 
 /** Cells on each side of the middle of a 5x5 window. */
 const REACH = 2;
+const WINDOW = (2 * REACH + 1) ** 2;
 
 /**
  * Smoothed energy: one map, the Euclidean norm of the performer's vector at each cell, averaged over 5x5
- * cells (at a border over those inside). Where something is, not which part of it.
+ * cells. Where something is, not which part of it. Cells outside of the map count as 0: where windows at
+ * a border are averaged over fewer cells, borders win too often, and the control is weaker.
  */
 export class SmoothedEnergy implements MapSource {
   readonly name = 'energy';
@@ -17,9 +20,14 @@ export class SmoothedEnergy implements MapSource {
     this.#size = size;
   }
 
+  /** Throws `E_SHAPE`. */
   maps(features: Float32Array, count: number): Promise<Float32Array> {
     const { channels, height, width } = this.#size;
     const cells = height * width;
+    if (features.length !== count * channels * cells) {
+      const what = `${String(count * channels * cells)} values`;
+      throw expected(what, 'features', features, { code: 'E_SHAPE', op: this.name });
+    }
     const maps = new Float32Array(count * cells);
     const energy = new Float64Array(cells);
     for (let n = 0; n < count; n++) {
@@ -37,7 +45,7 @@ export class SmoothedEnergy implements MapSource {
   }
 }
 
-/** Mean over 5x5 cells of a map (n, m), at a border over those inside. */
+/** Mean over 5x5 cells of a map (n, m); outside of it is 0. */
 function smooth(
   map: Float64Array,
   into: Float32Array,
@@ -45,14 +53,13 @@ function smooth(
 ): void {
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) {
-      let [sum, inside] = [0, 0];
+      let sum = 0;
       for (let i = Math.max(0, y - REACH); i <= Math.min(height - 1, y + REACH); i++) {
         for (let j = Math.max(0, x - REACH); j <= Math.min(width - 1, x + REACH); j++) {
           sum += map[i * width + j] ?? 0;
-          inside++;
         }
       }
-      into[y * width + x] = sum / inside;
+      into[y * width + x] = sum / WINDOW;
     }
   }
 }

@@ -77,7 +77,9 @@ export function fillCategoryTable(
   { top, from, to }: { top: number; from: number; to: number },
 ): void {
   const K = table.categories.length;
-  const columns = new Map([...new Set(table.landmarks.map((l) => l.category))].map((c, k) => [c, k]));
+  const columns = new Map(
+    [...new Set(table.landmarks.map((l) => l.category))].map((c, k) => [c, k]),
+  );
   const counts = new Float64Array(K);
   for (const { category } of table.landmarks) {
     const k = columns.get(category) ?? 0;
@@ -90,7 +92,11 @@ export function fillCategoryTable(
       const images = strongestImages(peaks, f, landmark.images, top);
       const position = (n: number): readonly [number, number] =>
         cellCentre(grid, peaks.cell[n * peaks.filters + f] ?? 0);
-      const { distance, vector, r2 } = scatter(images, { annotations, part: landmark.part }, position);
+      const { distance, vector, r2 } = scatter(
+        images,
+        { annotations, part: landmark.part },
+        position,
+      );
       const k = columns.get(landmark.category) ?? 0;
       const at = f * K + k;
       const share = 1 / (counts[k] ?? 1);

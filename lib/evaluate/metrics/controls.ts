@@ -39,17 +39,30 @@ export function controls(
 ): Controls {
   const landmarks = findLandmarks(annotations);
   const [height, width] = sidesOf(annotations.size);
-  let best = { value: Infinity, cell: 0 };
-  for (let cell = 0; cell < grid.rows * grid.columns; cell++) {
-    const value = fixedPosition(annotations, landmarks, cellCentre(grid, cell));
-    if (value < best.value) best = { value, cell };
-  }
+  const best = bestFixedPosition({ annotations, grid });
   return {
     fixedPositionBest: best.value,
     fixedPositionBestCell: best.cell,
     fixedPositionCentre: fixedPosition(annotations, landmarks, [(height - 1) / 2, (width - 1) / 2]),
     random: randomPositions({ annotations, grid }, seed, filters),
   };
+}
+
+/** The cell of the least location instability, row-major, as `controls` scores it. */
+export function bestFixedPosition({
+  annotations,
+  grid,
+}: {
+  annotations: Annotations;
+  grid: Grid;
+}): { value: number; cell: number } {
+  const landmarks = findLandmarks(annotations);
+  let best = { value: Infinity, cell: 0 };
+  for (let cell = 0; cell < grid.rows * grid.columns; cell++) {
+    const value = fixedPosition(annotations, landmarks, cellCentre(grid, cell));
+    if (value < best.value) best = { value, cell };
+  }
+  return best;
 }
 
 function fixedPosition(

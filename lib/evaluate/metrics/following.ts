@@ -119,7 +119,9 @@ export function filtersPerCategory(
       table.column.reduce((sum, column, f) => sum + Number(column === k && counts(f)), 0),
     );
   const distinct = count((f) => scores.isDistinct[f] === 1);
-  const above = count((f) => scores.isDistinct[f] === 1 && (scores.perFilter[f] ?? NaN) > threshold);
+  const above = count(
+    (f) => scores.isDistinct[f] === 1 && (scores.perFilter[f] ?? NaN) > threshold,
+  );
   const named = (counts: readonly number[]): Record<string, number> =>
     Object.fromEntries(table.categories.map((name, k) => [name, counts[k] ?? 0]));
   return {
