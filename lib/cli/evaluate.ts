@@ -2,6 +2,7 @@ import { Command, Option } from 'commander';
 import { SPLITS, type Evaluation, type SplitName } from '../evaluate/evaluate.js';
 import { evaluationJson } from '../evaluate/evaluation_json.js';
 import type { FilterScores, ScoredSets } from '../evaluate/filter_scores.js';
+import { FOOLED_BY, SET_WORDS } from '../evaluate/score_words.js';
 import { loadExplainer } from '../explainer.js';
 import {
   addDeviceFlags,
@@ -125,27 +126,17 @@ function showFilters({ controls, sources, landmarks, ...sets }: ScoredSets): str
     ),
     row('duplicates', ({ parts, peaks }) => `${String(parts.duplicates)}/${String(peaks.filters)}`),
   ]);
-  return [columns, showControls({ ...controls, ...sources }), perCategory(layer2), FOOLED_BY]
+  return [columns, showControls({ ...controls, ...sources }), perCategory(layer2), fooledBy()]
     .join('\n\n')
     .concat(`\n\nimages / landmarks  ${String(layer2.images)} / ${String(landmarks)}`);
 }
-
-/** Controls in words; other sources by their name. */
-const CONTROL_WORDS: Readonly<Record<string, string>> = {
-  untrained: 'untrained explainer',
-  energy: 'smoothed energy, one map',
-  performerSmoothed: 'performer, smoothed',
-  fixedPositionBest: 'best fixed position',
-  fixedPositionCentre: 'image centre',
-  random: 'random positions',
-};
 
 /** The same scores of what has to be beaten: a row for each. */
 function showControls(controls: Readonly<Record<string, FilterScores>>): string {
   return table([
     ['controls', 'location', 'vector', 'R2', 'R2 > 0.3', 'all', 'all, vector', 'purity'],
     ...Object.entries(controls).map(([name, scores]) => [
-      `  ${CONTROL_WORDS[name] ?? name}`,
+      `  ${SET_WORDS[name] ?? name}`,
       three(scores.value),
       three(scores.vector.value),
       three(scores.r2.mean),
@@ -169,16 +160,10 @@ function perCategory({ perCategory: { distinct, above } }: FilterScores): string
   ]);
 }
 
-const FOOLED_BY = table([
-  ['what fools each score', ''],
-  ['  location instability', 'a fixed point near the middle of the frame'],
-  ['  vector instability, R2', 'a map of where the object is, not which part: the energy'],
-  ['  distinct filters', 'anything random; R2 of the same filters tells'],
-  ['  means over filters', 'filters that all serve the easiest category'],
-  ['  all-category ratio', 'a fixed point, and the first cell for silent filters'],
-  ['  purity, consistency', 'one part found again and again; parts covered tell'],
-  ['  parts covered', 'many filters, one of which meets a part by chance'],
-]);
+function fooledBy(): string {
+  const rows = FOOLED_BY.map(([score, by]) => [`  ${score}`, by]);
+  return table([['what fools each score', ''], ...rows]);
+}
 
 function count(named: Readonly<Record<string, unknown>>): string {
   return String(Object.keys(named).length);
