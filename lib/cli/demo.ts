@@ -70,7 +70,7 @@ function summary({ accuracy, evaluation, report, model }: DemoResult, seconds: n
   const { instability, p, head, reconstruction } = evaluation;
   const { performer, layer2, controls } = instability ?? {};
   const rebuilt = Object.entries(reconstruction).map(([name, error]) => `${name} ${three(error)}`);
-  const fixed = `best fixed position ${three(controls?.fixedPositionBest)}, random ${three(controls?.random)}`;
+  const fixed = `best fixed position ${three(controls?.fixedPositionBest.value)}, random ${three(controls?.random.value)}`;
   return [
     `CNN          right on ${(100 * accuracy).toFixed(1)} % of validation images  (${here(model)})`,
     `instability  performer ${three(performer?.value)} -> explainer ${three(layer2?.value)}  (${fixed})`,

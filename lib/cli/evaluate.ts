@@ -1,6 +1,8 @@
 import { Command, Option } from 'commander';
-import { evaluationJson, SPLITS, type Evaluation, type SplitName } from '../evaluate/evaluate.js';
+import { SPLITS, type Evaluation, type SplitName } from '../evaluate/evaluate.js';
+import { evaluationJson } from '../evaluate/evaluation_json.js';
 import type { FilterScores, ScoredSets } from '../evaluate/filter_scores.js';
+import { FOOLED_BY, SET_WORDS } from '../evaluate/score_words.js';
 import { loadExplainer } from '../explainer.js';
 import {
   addDeviceFlags,
@@ -97,8 +99,8 @@ export function showEvaluation({
   return instability ? `${showFilters(instability)}\n\n${rest}` : rest;
 }
 
-/** What landmarks tell of the filters: a column for each set. */
-function showFilters({ controls, landmarks, ...sets }: ScoredSets): string {
+/** What landmarks tell: a column for each set of the run, then a row for each control. */
+function showFilters({ controls, sources, landmarks, ...sets }: ScoredSets): string {
   const { performer, layer1, layer2 } = sets;
   const row = (name: string, of: (scores: FilterScores) => string): string[] => [
     `  ${name}`,
@@ -107,6 +109,15 @@ function showFilters({ controls, landmarks, ...sets }: ScoredSets): string {
   const columns = table([
     ['filters of', 'performer', 'conv_interp_1', 'conv_interp_2'],
     row('location instability (lower is better)', ({ value }) => three(value)),
+    row('vector instability (lower is better)', ({ vector }) => three(vector.value)),
+    row('R2 of the best part', ({ r2 }) => three(r2.mean)),
+    row('  of distinct filters', ({ r2 }) => three(r2.distinctMean)),
+    row('distinct filters of R2 > 0.3', ({ r2 }) => `${String(r2.above)}/${String(r2.distinct)}`),
+    row(`categories with three of them, of ${count(layer2.perCategory.distinct)}`, (scores) =>
+      String(scores.perCategory.served),
+    ),
+    row('all-category ratio', (scores) => three(scores.allCategoryRatio.distance)),
+    row('  of vector instability', (scores) => three(scores.allCategoryRatio.vector)),
     row('purity', ({ parts }) => three(parts.purity)),
     row('consistency', ({ consistency }) => three(consistency.value)),
     ...(layer2.noise ? [row('stability under noise', ({ noise }) => three(noise?.value))] : []),
@@ -115,14 +126,47 @@ function showFilters({ controls, landmarks, ...sets }: ScoredSets): string {
     ),
     row('duplicates', ({ parts, peaks }) => `${String(parts.duplicates)}/${String(peaks.filters)}`),
   ]);
-  const rest = table([
-    ['controls of location instability', ''],
-    ['  best fixed position', three(controls.fixedPositionBest)],
-    ['  image centre', three(controls.fixedPositionCentre)],
-    ['  random positions', three(controls.random)],
-    ['  images / landmarks', `${String(layer2.images)} / ${String(landmarks)}`],
+  return [columns, showControls({ ...controls, ...sources }), perCategory(layer2), fooledBy()]
+    .join('\n\n')
+    .concat(`\n\nimages / landmarks  ${String(layer2.images)} / ${String(landmarks)}`);
+}
+
+/** The same scores of what has to be beaten: a row for each. */
+function showControls(controls: Readonly<Record<string, FilterScores>>): string {
+  return table([
+    ['controls', 'location', 'vector', 'R2', 'R2 > 0.3', 'all', 'all, vector', 'purity'],
+    ...Object.entries(controls).map(([name, scores]) => [
+      `  ${SET_WORDS[name] ?? name}`,
+      three(scores.value),
+      three(scores.vector.value),
+      three(scores.r2.mean),
+      `${String(scores.r2.above)}/${String(scores.r2.distinct)}`,
+      three(scores.allCategoryRatio.distance),
+      three(scores.allCategoryRatio.vector),
+      three(scores.parts.purity),
+    ]),
   ]);
-  return `${columns}\n\n${rest}`;
+}
+
+/** Which categories the filters of conv_interp_2 serve. */
+function perCategory({ perCategory: { distinct, above } }: FilterScores): string {
+  return table([
+    ['conv_interp_2 by category', 'distinct', 'R2 > 0.3'],
+    ...Object.entries(distinct).map(([name, filters]) => [
+      `  ${name}`,
+      String(filters),
+      String(above[name] ?? 0),
+    ]),
+  ]);
+}
+
+function fooledBy(): string {
+  const rows = FOOLED_BY.map(([score, by]) => [`  ${score}`, by]);
+  return table([['what fools each score', ''], ...rows]);
+}
+
+function count(named: Readonly<Record<string, unknown>>): string {
+  return String(Object.keys(named).length);
 }
 
 function three(value: number | undefined): string {

@@ -11,6 +11,7 @@ import { gridOf } from '../evaluate/filter_scores.js';
 import { readMetrics } from '../explainer/metrics_log.js';
 import { readPartNames } from '../evaluate/part_names.js';
 import { VERSION } from '../version.js';
+import { comparisonOf } from './comparison.js';
 import { configurationOf } from './configuration.js';
 import { measureContributions, type SampledFeatures, type SwitchOff } from './contributions.js';
 import { trainingCurves } from './curves.js';
@@ -85,6 +86,7 @@ export async function collectReport(
       steps: explainer.step,
     },
     scores: { ...scoresOf(evaluation), parts: sets.parts },
+    comparison: comparisonOf(evaluation.instability),
     frame: { height: input.height, width: input.width, field: layer.geometry.size },
     pictures,
     classes: seen.classes,
@@ -271,8 +273,8 @@ function scoresOf({ instability, p, head, reconstruction }: Evaluation): Omit<Sc
       performer: finite(instability.performer.value),
       layer1: finite(instability.layer1.value),
       layer2: finite(instability.layer2.value),
-      fixedPosition: finite(instability.controls.fixedPositionBest),
-      random: finite(instability.controls.random),
+      fixedPosition: finite(instability.controls.fixedPositionBest.value),
+      random: finite(instability.controls.random.value),
       images: instability.layer2.images,
       landmarks: instability.landmarks,
     },

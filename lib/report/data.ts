@@ -5,6 +5,8 @@ export const PURE = 0.5;
 export interface ReportData {
   run: RunFacts;
   scores: Scores;
+  /** The same scores of the run's sets and of every control; undefined without landmarks. */
+  comparison: { sets: ComparedSet[]; fooledBy: readonly (readonly string[])[] } | undefined;
   frame: Frame;
   /** Photographs of the gallery, each once. */
   pictures: Picture[];
@@ -65,6 +67,23 @@ export interface Scores {
         consistency: { performer: number | null; explainer: number | null };
       }
     | undefined;
+}
+
+/** Whether the filters of one set follow parts: docs/method.md. */
+export interface ComparedSet {
+  /** Its key in results, and its name in words. */
+  name: string;
+  title: string;
+  location: number | null;
+  vector: number | null;
+  /** Mean over distinct filters. */
+  r2: number | null;
+  distinct: number;
+  /** Distinct filters of R2 > 0.3. */
+  above: number;
+  allCategoryRatio: number | null;
+  /** Categories with at least three of them. */
+  served: number;
 }
 
 /** Sizes of what is drawn. */

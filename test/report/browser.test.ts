@@ -75,6 +75,12 @@ async function overview(page: Page): Promise<void> {
     expect(await page.locator('.tiles').textContent()).to.include(control);
   }
   await shoot(page, 'report-1280');
+  const scores = page.locator('#comparison');
+  expect(await scores.locator('summary').textContent()).to.match(/a fixed point (0\.000|–)\.$/);
+  await scores.locator('summary').click();
+  expect(await scores.locator('tbody tr').count()).to.equal(9);
+  await shoot(page, 'report-scores');
+  await scores.locator('summary').click();
 }
 
 /** The first pictures lead to the card of their filter; the sticky line stays above the tables. */

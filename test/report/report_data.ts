@@ -73,6 +73,13 @@ export async function madeUpReport(filters: number, pictures: number): Promise<R
         consistency: { performer: 0.1, explainer: 0.5 },
       },
     },
+    comparison: {
+      sets: ['layer2', 'performer', 'untrained', 'energy', 'fixedPositionBest'].map((name, i) => ({
+        ...{ name, title: name, location: 0.1, vector: 0.2, r2: 0.1 * i, distinct: 9, above: i },
+        ...{ allCategoryRatio: 0.8, served: 1 },
+      })),
+      fooledBy: [['R2', 'the energy']],
+    },
     frame: { height: 224, width: 224, field: [196, 196] },
     pictures: list,
     classes: ['cat', 'dog'],

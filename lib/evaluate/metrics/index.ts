@@ -1,6 +1,8 @@
 export type { Annotations } from '../../data/landmarks.js';
+export * from './category_table.js';
 export * from './consistency.js';
 export * from './controls.js';
+export * from './following.js';
 export * from './head.js';
 export * from './location_instability.js';
 export * from './parts.js';

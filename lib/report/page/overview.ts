@@ -1,4 +1,5 @@
 import type { ReportData } from '../data.js';
+import { comparison } from './comparison.js';
 import { h } from './dom.js';
 import { count, percent, three } from './format.js';
 
@@ -41,6 +42,7 @@ export function overview(data: ReportData): HTMLElement {
       agreementTile(scores),
       partsTile(data),
     ),
+    comparison(data),
   );
 }
 
