@@ -2,6 +2,12 @@ export { listImages, readImage, type ImageFile } from './data/images.js';
 export { loadBinding, type DeviceInfo } from './engine/binding.js';
 export { PartlensError, type ErrorCode } from './errors.js';
 export { evaluationJson, type EvaluateOptions, type Evaluation } from './evaluate/evaluate.js';
+export {
+  occlusionCheck,
+  occlusionVerdict,
+  type OcclusionCheck,
+  type OcclusionOptions,
+} from './evaluate/occlusion.js';
 export { Explainer, loadExplainer, trainExplainer } from './explainer.js';
 export type { Encoding, ExplainerMaps } from './explainer/trained.js';
 export * from './explain/explanation.js';

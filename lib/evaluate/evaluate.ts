@@ -8,7 +8,16 @@ import {
   type Annotations,
 } from '../data/landmarks.js';
 import { expected, PartlensError } from '../errors.js';
-import { HeadComparison, RelativeError, type HeadScores, type Peaks } from './metrics/index.js';
+import {
+  HeadComparison,
+  RelativeError,
+  type HeadScores,
+  type Peaks,
+  type TrackScores,
+} from './metrics/index.js';
+import { occlusionCheck, occlusionSample, type OcclusionCheck } from './occlusion.js';
+import { occlusionJson, tracksJson } from './track_json.js';
+import { scoreTracks } from './tracks.js';
 import { readBatch } from '../explainer/batches.js';
 import type { TrainedExplainer, ExplainerMaps } from '../explainer/trained.js';
 import { chooseImages, extractFeatures, rowsOf } from '../explainer/features.js';
@@ -38,6 +47,11 @@ export interface EvaluateOptions {
    * network sees; the photographs with landmarks are read again. Default none; [Huang 2023] takes 0.2.
    */
   noise?: number | undefined;
+  /**
+   * Photographs kept out on which contributions are held against the performer itself (`occlusionCheck`);
+   * they are read again. Default 75, fewer for large networks; 0: none.
+   */
+  occlusion?: number | undefined;
   signal?: AbortSignal | undefined;
   onProgress?: ((done: number, total: number) => void) | undefined;
   onWarning?: ((text: string) => void) | undefined;
@@ -59,7 +73,12 @@ export interface EvaluatedBatch {
 export interface Evaluation {
   /** The performer's own filters and both interpretable layers against landmarks, if there are any. */
   instability: ScoredSets | undefined;
+  /** Weight of the parts' track in the mix; what parts carry is `tracks.share`. */
   p: number;
+  /** What goes through each track, on the validation photographs. */
+  tracks: TrackScores;
+  /** Undefined without parts, validation photographs, or where it was not asked for. */
+  occlusion: OcclusionCheck | undefined;
   /** Filters of conv_interp_2 that never fire, on the scored photographs or else on all. */
   deadFilters: number;
   /** Relative error of the rebuilt maps, if any, and of each target, on the validation photographs; NaN without any. */
@@ -127,13 +146,24 @@ async function evaluateRun(
     const scored = landmarks
       ? await annotate(store, rowsIn('all'), { files, landmarks, rows, explainer, onWarning })
       : undefined;
-    const evaluation = await scoreRows(explainer, store, {
-      rows: scored?.rows ?? rows,
-      scored,
-      validation: new Set(rowsIn('validation')),
-      others: options.onMaps ? rowsIn('all') : [],
-      options,
-    });
+    const kept = rowsIn('validation');
+    const sample = occlusionSample(explainer, kept, options.occlusion).map(
+      (row) => files.get(store.rows[row]?.image ?? '')?.file ?? '',
+    );
+    const evaluation = {
+      ...(await scoreRows(explainer, store, {
+        rows: scored?.rows ?? rows,
+        scored,
+        validation: new Set(kept),
+        others: options.onMaps ? rowsIn('all') : [],
+        options,
+      })),
+      tracks: await scoreTracks(explainer, store, { rows: kept, signal }),
+      occlusion: await occlusionCheck(explainer, sample, {
+        signal,
+        onProgress: options.onProgress,
+      }),
+    };
     const { instability } = evaluation;
     if (instability && landmarks) {
       const { layer2, annotations } = instability;
@@ -209,7 +239,7 @@ async function scoreRows(
   explainer: TrainedExplainer,
   store: FeatureStore,
   work: Work,
-): Promise<Evaluation> {
+): Promise<Omit<Evaluation, 'tracks' | 'occlusion'>> {
   const { performer, config, p } = explainer;
   const { rows, scored, validation, others, options } = work;
   const { noise, signal, onProgress } = options;
@@ -328,6 +358,8 @@ export function evaluationJson(evaluation: Evaluation): Record<string, unknown> 
       random: number(instability?.controls.random),
     },
     p: number(evaluation.p),
+    ...tracksJson(evaluation),
+    occlusion: occlusionJson(evaluation.occlusion),
     deadFilters: evaluation.deadFilters,
     reconstruction: Object.fromEntries(
       Object.entries(reconstruction).map(([name, error]) => [name, number(error)]),

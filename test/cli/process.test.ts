@@ -42,6 +42,11 @@ describe('partlens: as a process', () => {
       'explainer',
       'controls',
       'p',
+      'share',
+      'agreement',
+      'swap',
+      'logits',
+      'occlusion',
       'deadFilters',
       'reconstruction',
       'head',
@@ -58,6 +63,8 @@ describe('partlens: as a process', () => {
     }
     expect(shown.stdout).to.match(/^ {2}duplicates( +\d+\/\d+){3}$/m);
     expect(shown.stdout).to.match(/^ {2}random positions +0\.\d{3}$/m);
+    expect(shown.stdout).to.match(/^p, weight of the parts' track in the mix +0\.\d{3}$/m);
+    expect(shown.stdout).to.match(/^The check (holds|fails): /m);
     expect(shown.stdout).to.match(/^ {2}agreement +[01]\.\d{3}$/m);
   });
 

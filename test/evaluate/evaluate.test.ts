@@ -20,6 +20,7 @@ import {
   writeTiny,
 } from '../explainer/tiny.js';
 import type { Tiny } from '../explainer/tiny.js';
+import { trackJsonOf } from './track_reference.js';
 
 const CELLS = N * N;
 const PARTS = ['blob', 'edge'];
@@ -189,6 +190,7 @@ describe('explainer: evaluate', () => {
         };
         const scored = everything.filter(({ path }) => side[split ?? 'all'].includes(path));
         const kept = everything.filter(({ path }) => validation.includes(path));
+        const keptPaths = kept.map(({ path }) => path);
         expect([everything.length, kept.length]).to.deep.equal([24, 4]);
         const evaluation = await explainer.evaluate({ landmarks: tiny.landmarks, split });
         const json = evaluationJson(evaluation);
@@ -232,6 +234,7 @@ describe('explainer: evaluate', () => {
           explainer: { ...parts(2, layer2), layer1: parts(1, layer1) },
           controls,
           p: explainer.p,
+          ...(await trackJsonOf(explainer, tiny.images, keptPaths)),
           deadFilters: dead(2),
           reconstruction: { fc1_relu: rebuilt(0), fc2_relu: rebuilt(1) },
           head: await headOf(kept, performer),
