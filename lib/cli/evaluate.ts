@@ -3,10 +3,13 @@ import { SPLITS, type Evaluation, type SplitName } from '../evaluate/evaluate.js
 import { evaluationJson } from '../evaluate/evaluation_json.js';
 import type { FilterScores, ScoredSets } from '../evaluate/filter_scores.js';
 import { FOOLED_BY, SET_WORDS } from '../evaluate/score_words.js';
+import type { OcclusionFalls, PairedDifference } from '../evaluate/metrics/index.js';
+import { occlusionVerdict, type OcclusionCheck } from '../evaluate/occlusion.js';
 import { loadExplainer } from '../explainer.js';
 import {
   addDeviceFlags,
   addRuntimeFlag,
+  countFrom0,
   performerOptions,
   positive,
   type PerformerFlags,
@@ -18,6 +21,7 @@ interface EvaluateFlags extends PerformerFlags {
   landmarks?: string;
   split: SplitName;
   noise?: number;
+  occlusion?: number;
   json?: boolean;
 }
 
@@ -36,6 +40,12 @@ export function evaluateCommand(): Command {
       'also score stability under noise in the photographs, such as 0.2 of normalised pixels',
       positive,
     )
+    .option(
+      '--occlusion <count>',
+      'photographs kept out on which contributions are held against the CNN itself; 0: none (default: 75, ' +
+        'fewer for large networks)',
+      countFrom0,
+    )
     .option('--json', 'print one JSON object')
     .addHelpText('after', '\nExample:\n  partlens evaluate run/ --landmarks photos/landmarks.csv');
   return addDeviceFlags(addRuntimeFlag(command)).action(
@@ -50,6 +60,7 @@ export function evaluateCommand(): Command {
               landmarks: flags.landmarks,
               split: flags.split,
               noise: flags.noise,
+              occlusion: flags.occlusion,
               signal,
               onWarning,
               onProgress: (done, total) =>
@@ -72,6 +83,8 @@ export function evaluateCommand(): Command {
 export function showEvaluation({
   instability,
   p,
+  tracks,
+  occlusion,
   deadFilters,
   reconstruction,
   head,
@@ -81,7 +94,9 @@ export function showEvaluation({
     three(error),
   ]);
   const rest = table([
-    ['share p carried by parts', three(p)],
+    ['share of the class score through parts', three(tracks.share)],
+    ["p, weight of the parts' track in the mix", three(p)],
+    ['class follows swapped parts', three(tracks.swap)],
     ['filters that never fire', String(deadFilters)],
     ['relative error on validation images', ''],
     ...rebuilt,
@@ -89,14 +104,45 @@ export function showEvaluation({
     ...(head.correlation === undefined
       ? [
           ['  agreement', three(head.agreement)],
+          ['    of the parts alone', three(tracks.agreement.parts)],
+          ['    of the ordinary track alone', three(tracks.agreement.ordinary)],
           ['  KL divergence, nats', three(head.kl)],
+          ['  half L1 of all classes', three(head.halfL1)],
         ]
       : [['  correlation of the score', three(head.correlation)]]),
+    ['  mean error of the logits', three(head.mae)],
     ['  error of performer', three(head.performerError)],
     ['  error of explainer', three(head.explainerError)],
     ['  images', String(head.images)],
   ]);
-  return instability ? `${showFilters(instability)}\n\n${rest}` : rest;
+  return [
+    ...(instability ? [showFilters(instability)] : []),
+    rest,
+    ...(occlusion ? [showOcclusion(occlusion)] : []),
+  ].join('\n\n');
+}
+
+/** How much the performer's own score falls under a square, and whether contributions hold for it. */
+export function showOcclusion(check: OcclusionCheck): string {
+  const row = (name: string, of: (falls: OcclusionFalls) => string): string[] => [
+    `  ${name}`,
+    of(check),
+    of(check.alone),
+  ];
+  const paired = ({ pairedDifference, standardError }: PairedDifference): string =>
+    `${three(pairedDifference)} +- ${three(standardError)}`;
+  const rows = table([
+    ["fall of the CNN's own score under a square at", 'by group removed', 'by part alone'],
+    row('the largest contribution', ({ largest }) => three(largest)),
+    row('the smallest', ({ smallest }) => three(smallest)),
+    row('a filter at random', ({ random }) => three(random)),
+    row('the peak of the energy', ({ energy }) => three(energy)),
+    row('a random place', ({ randomPlace }) => three(randomPlace)),
+    row('largest - smallest, paired', paired),
+    row('largest - energy, paired', ({ againstEnergy }) => paired(againstEnergy)),
+    ['  photographs', String(check.images), ''],
+  ]);
+  return `${rows}\n${occlusionVerdict(check)}`;
 }
 
 /** What landmarks tell: a column for each set of the run, then a row for each control. */

@@ -12,9 +12,17 @@ import { annotate, missingRow, type Scored } from './annotate.js';
 import { openControls } from './controls/index.js';
 import { CONTROLS, scoreFilters, type ScoredSets } from './filter_scores.js';
 import type { MapSource } from './map_source.js';
-import { HeadComparison, RelativeError, type HeadScores, type Peaks } from './metrics/index.js';
+import {
+  HeadComparison,
+  RelativeError,
+  type HeadScores,
+  type Peaks,
+  type TrackScores,
+} from './metrics/index.js';
+import { occlusionCheck, occlusionSample, type OcclusionCheck } from './occlusion.js';
 import { namesOf, writePartNames } from './part_names.js';
 import { emptySets, mapsOfSets, OWN_SETS, peaksWithNoise, takePeaks } from './peak_sets.js';
+import { scoreTracks } from './tracks.js';
 
 export const SPLITS = ['all', 'train', 'validation'] as const;
 export type SplitName = (typeof SPLITS)[number];
@@ -34,6 +42,11 @@ export interface EvaluateOptions {
    * They need landmarks, too.
    */
   sources?: readonly MapSource[] | undefined;
+  /**
+   * Photographs kept out on which contributions are held against the performer itself (`occlusionCheck`);
+   * they are read again. Default 75, fewer for large networks; 0: none.
+   */
+  occlusion?: number | undefined;
   signal?: AbortSignal | undefined;
   onProgress?: ((done: number, total: number) => void) | undefined;
   onWarning?: ((text: string) => void) | undefined;
@@ -55,7 +68,12 @@ export interface EvaluatedBatch {
 export interface Evaluation {
   /** The performer's own filters and both interpretable layers against landmarks, if there are any. */
   instability: ScoredSets | undefined;
+  /** Weight of the parts' track in the mix; what parts carry is `tracks.share`. */
   p: number;
+  /** What goes through each track, on the validation photographs. */
+  tracks: TrackScores;
+  /** Undefined without parts, validation photographs, or where it was not asked for. */
+  occlusion: OcclusionCheck | undefined;
   /** Filters of conv_interp_2 that never fire, on the scored photographs or else on all. */
   deadFilters: number;
   /** Relative error of the rebuilt maps, if any, and of each target, on the validation photographs; NaN without any. */
@@ -128,16 +146,26 @@ async function evaluateRun(
     const scored = landmarks
       ? await annotate(store, rowsIn('all'), { files, landmarks, rows, explainer, onWarning })
       : undefined;
-    const evaluation = await withControls(explainer, scored, (controls) =>
+    const kept = rowsIn('validation');
+    const sample = occlusionSample(explainer, kept, options.occlusion).map(
+      (row) => files.get(store.rows[row]?.image ?? '')?.file ?? '',
+    );
+    const ofRows = await withControls(explainer, scored, (controls) =>
       scoreRows(explainer, store, {
         rows: scored?.rows ?? rows,
         scored,
         sources: scored ? [...controls, ...(options.sources ?? [])] : [],
-        validation: new Set(rowsIn('validation')),
+        validation: new Set(kept),
         others: options.onMaps ? rowsIn('all') : [],
         options,
       }),
     );
+    const { onProgress } = options;
+    const evaluation = {
+      ...ofRows,
+      tracks: await scoreTracks(explainer, store, { rows: kept, signal }),
+      occlusion: await occlusionCheck(explainer, sample, { signal, onProgress }),
+    };
     const { instability } = evaluation;
     if (instability && landmarks) {
       const { layer2, annotations } = instability;
@@ -191,7 +219,7 @@ async function scoreRows(
   explainer: TrainedExplainer,
   store: FeatureStore,
   work: Work,
-): Promise<Evaluation> {
+): Promise<Omit<Evaluation, 'tracks' | 'occlusion'>> {
   const { performer, config, p } = explainer;
   const { rows, scored, sources, validation, others, options } = work;
   const { noise, signal, onProgress } = options;

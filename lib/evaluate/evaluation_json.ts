@@ -1,5 +1,6 @@
 import type { Evaluation } from './evaluate.js';
 import { CONTROLS, type FilterScores } from './filter_scores.js';
+import { occlusionJson, tracksJson } from './track_json.js';
 
 /** The JSON of `partlens evaluate --json`; what cannot be told is null. */
 export function evaluationJson(evaluation: Evaluation): Record<string, unknown> {
@@ -20,6 +21,8 @@ export function evaluationJson(evaluation: Evaluation): Record<string, unknown> 
       ]),
     ),
     p: number(evaluation.p),
+    ...tracksJson(evaluation),
+    occlusion: occlusionJson(evaluation.occlusion),
     deadFilters: evaluation.deadFilters,
     reconstruction: Object.fromEntries(
       Object.entries(reconstruction).map(([name, error]) => [name, number(error)]),

@@ -4,10 +4,11 @@ import { listImages } from '../data/images.js';
 import { PartlensError } from '../errors.js';
 import { evaluateExplainer, type EvaluatedBatch, type Evaluation } from '../evaluate/evaluate.js';
 import type { TrainedExplainer } from '../explainer/trained.js';
-import { pooledSize, rebuiltNames } from '../explainer/network.js';
-import { networkSpec } from '../explainer/run_folder.js';
-import type { Performer } from '../performer/index.js';
+import { interventionCost } from '../explainer/interventions.js';
+import { rebuiltNames } from '../explainer/network.js';
 import { gridOf } from '../evaluate/filter_scores.js';
+import { occlusionHolds } from '../evaluate/metrics/index.js';
+import { occlusionVerdict } from '../evaluate/occlusion.js';
 import { readMetrics } from '../explainer/metrics_log.js';
 import { readPartNames } from '../evaluate/part_names.js';
 import { VERSION } from '../version.js';
@@ -122,14 +123,15 @@ class Observed {
   /** What the performer makes of some photographs of each class. */
   readonly sample: ClassSample<SampledFeatures>;
 
-  constructor({ config, performer, cells }: TrainedExplainer, { sample = 96 }: CollectOptions) {
+  constructor(explainer: TrainedExplainer, { sample = 96 }: CollectOptions) {
+    const { config, cells } = explainer;
     const { channels, filters } = config.network;
     const { train, validation } = config.images;
     const count = train.length + validation.length;
     this.explainer = new Gallery(count, { filters, cells });
     this.performer = new Gallery(count, { filters: channels, cells });
     const folders = new Set([...train, ...validation].map((path) => path.replace(/[^/]*$/, '')));
-    const most = Math.min(sample, INTERVENTION_COST / interventionCost(config, performer));
+    const most = Math.min(sample, INTERVENTION_COST / (filters * interventionCost(explainer)));
     this.sample = new ClassSample(
       Math.max(1, Math.floor(most / folders.size)),
       config.options.seed,
@@ -159,20 +161,6 @@ class Observed {
       }));
     });
   }
-}
-
-/** Multiply-adds of decoder and later layers for all interventions on one photograph, roughly. */
-function interventionCost(config: TrainedExplainer['config'], { tailCost }: Performer): number {
-  const { filters, site, targets } = config.network;
-  const [q, r] = pooledSize(networkSpec(config));
-  if (site) return (filters * site.channels * q * r + tailCost) * filters;
-  let width = filters * q * r;
-  let cost = 0;
-  for (const { size } of targets) {
-    cost += width * size;
-    width = size;
-  }
-  return cost * filters;
 }
 
 interface FilterSets {
@@ -267,7 +255,24 @@ async function picturesOf(
   }));
 }
 
-function scoresOf({ instability, p, head, reconstruction }: Evaluation): Omit<Scores, 'parts'> {
+function occlusionOf(check: Evaluation['occlusion']): Scores['occlusion'] {
+  if (!check) return undefined;
+  return {
+    images: check.images,
+    largest: finite(check.largest),
+    smallest: finite(check.smallest),
+    random: finite(check.random),
+    energy: finite(check.energy),
+    randomPlace: finite(check.randomPlace),
+    pairedDifference: finite(check.pairedDifference),
+    standardError: finite(check.standardError),
+    holds: occlusionHolds(check),
+    verdict: occlusionVerdict(check),
+  };
+}
+
+function scoresOf(evaluation: Evaluation): Omit<Scores, 'parts'> {
+  const { instability, p, tracks, head, reconstruction } = evaluation;
   return {
     instability: instability && {
       performer: finite(instability.performer.value),
@@ -279,8 +284,16 @@ function scoresOf({ instability, p, head, reconstruction }: Evaluation): Omit<Sc
       landmarks: instability.landmarks,
     },
     p,
+    tracks: {
+      share: finite(tracks.share),
+      parts: finite(tracks.agreement.parts),
+      ordinary: finite(tracks.agreement.ordinary),
+      swap: finite(tracks.swap),
+    },
+    occlusion: occlusionOf(evaluation.occlusion),
     head: {
       agreement: finite(head.agreement),
+      halfL1: finite(head.halfL1),
       performerError: finite(head.performerError),
       explainerError: finite(head.explainerError),
       kl: finite(head.kl),

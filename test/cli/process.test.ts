@@ -43,6 +43,11 @@ describe('partlens: as a process', () => {
       'controls',
       'sources',
       'p',
+      'share',
+      'agreement',
+      'swap',
+      'logits',
+      'occlusion',
       'deadFilters',
       'reconstruction',
       'head',
@@ -69,6 +74,8 @@ describe('partlens: as a process', () => {
     expect(shown.stdout).to.match(/^ {2}bright( +\d+){2}\n {2}dark( +\d+){2}$/m);
     expect(shown.stdout).to.match(/^what fools each score\n/m);
     expect(shown.stdout).to.match(/^ {2}duplicates( +\d+\/\d+){3}$/m);
+    expect(shown.stdout).to.match(/^p, weight of the parts' track in the mix +0\.\d{3}$/m);
+    expect(shown.stdout).to.match(/^The check (holds|fails): /m);
     expect(shown.stdout).to.match(/^ {2}agreement +[01]\.\d{3}$/m);
   });
 

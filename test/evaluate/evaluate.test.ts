@@ -30,6 +30,7 @@ import {
 } from '../explainer/tiny.js';
 import type { Tiny } from '../explainer/tiny.js';
 import { CELLS, PARTS, photographs, type Photograph } from './photographs.js';
+import { trackJsonOf } from './track_reference.js';
 
 const mean = (values: readonly number[]): number =>
   values.reduce((sum, x) => sum + x, 0) / values.length;
@@ -160,6 +161,7 @@ describe('explainer: evaluate', () => {
         };
         const scored = everything.filter(({ path }) => side[split ?? 'all'].includes(path));
         const kept = everything.filter(({ path }) => validation.includes(path));
+        const keptPaths = kept.map(({ path }) => path);
         expect([everything.length, kept.length]).to.deep.equal([24, 4]);
         const evaluation = await explainer.evaluate({ landmarks: tiny.landmarks, split });
         const json = evaluationJson(evaluation);
@@ -214,6 +216,7 @@ describe('explainer: evaluate', () => {
           controls,
           sources: {},
           p: explainer.p,
+          ...(await trackJsonOf(explainer, tiny.images, keptPaths)),
           deadFilters: dead(2),
           reconstruction: { fc1_relu: rebuilt(0), fc2_relu: rebuilt(1) },
           head: await headOf(kept, performer),

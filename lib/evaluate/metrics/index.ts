@@ -8,3 +8,5 @@ export * from './location_instability.js';
 export * from './parts.js';
 export * from './peaks.js';
 export * from './reconstruction.js';
+export * from './tracks.js';
+export * from './occlusion.js';
