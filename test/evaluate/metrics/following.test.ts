@@ -276,6 +276,7 @@ describe('all categories', () => {
       above: { ant: 0, bee: 4 },
       served: 1,
     });
+    expect(filtersPerCategory(table, scores, { enough: 4 }).served).to.equal(1);
     expect(filtersPerCategory(table, scores, { enough: 5 }).served).to.equal(0);
     const twins = r2(table, { duplicateOf: Int32Array.of(-1, 0, 0, -1, -1, -1) });
     expect(filtersPerCategory(table, twins)).to.deep.equal({
