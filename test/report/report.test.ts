@@ -1,6 +1,7 @@
 import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { occlusionVerdict } from '../../lib/evaluate/occlusion.js';
 import { htmlPage, jsonForHtml } from '../../lib/report/html.js';
 import { shrinkPictures } from '../../lib/report/pictures.js';
 import { writeReport } from '../../lib/report/report.js';
@@ -33,6 +34,12 @@ describe('report: of a tiny run', () => {
       const { data, html } = await readReport(path);
       expect(data.run).to.deep.include({ photographs: 20, layer: 'conv2_relu', steps: 8 });
       expect(data.scores.instability?.layer2).to.equal(alone.instability?.layer2.value);
+      expect(data.scores.tracks.parts).to.equal(alone.tracks.agreement.parts);
+      const { occlusion } = alone;
+      expect(data.scores.occlusion).to.include({
+        ...{ images: occlusion?.images, largest: occlusion?.largest },
+        verdict: occlusion && occlusionVerdict(occlusion),
+      });
       expect(data.scores.parts?.all).to.deep.equal([
         'bright/blob',
         'bright/edge',
