@@ -19,7 +19,7 @@ export async function drawExplanation(
   const scale = PHOTO / Math.max(width, height);
   const side = (length: number): number => Math.max(1, Math.round(length * scale));
   const size = { width: side(width), height: side(height) };
-  const canvas = { width: size.width + PANEL, height: Math.max(size.height, 400) };
+  const canvas = { width: size.width + PANEL, height: Math.max(size.height, 420) };
   const svg = [
     `<svg xmlns="http://www.w3.org/2000/svg" width="${String(canvas.width)}" `,
     `height="${String(canvas.height)}" font-family="sans-serif">`,
@@ -63,7 +63,7 @@ export async function photograph(
 
 /** Prediction and contributions as text with bars. */
 function panel(explanation: Explanation): string {
-  const { prediction, rebuilt, explained, unit, tracks, control } = explanation;
+  const { prediction, rebuilt, explained, unit, tracks, control, share } = explanation;
   const drawn = drawnGroups(explanation);
   const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
   const rows = [
@@ -94,7 +94,10 @@ function panel(explanation: Explanation): string {
       `Shapley values of the ${unit} of ${shortText(explained.name, 16)}, by place`,
       'font-size="13" fill="#444"',
     ),
-    ...rows.map((row, i) => bar(row, 122 + 38 * i, { most, zero })),
+    ...(Number.isNaN(share)
+      ? []
+      : [text(113, `${percent(share)} of it through parts`, 'font-size="13" fill="#444"')]),
+    ...rows.map((row, i) => bar(row, 140 + 38 * i, { most, zero })),
   ].join('');
 }
 

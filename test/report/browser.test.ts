@@ -70,7 +70,7 @@ async function overview(page: Page): Promise<void> {
   const values = await page.locator('.tile .value').allTextContents();
   expect(values).to.have.length(5);
   expect(values[0]).to.match(/^0\.\d{3} → 0\.\d{3}$/);
-  expect(values[1]).to.match(/^\d+(\.\d)? ?%$/);
+  expect(values[1]).to.match(/^(–|-?\d+ %)$/);
   expect(values[3]).to.match(/^\d+ of 30$/);
   expect(values[4]).to.match(/^-?\d+\.\d{3} ± \d+\.\d{3}$/);
   expect(await page.locator('.tile [role=note]').textContent()).to.match(

@@ -1,6 +1,7 @@
 import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { occlusionVerdict } from '../../lib/evaluate/occlusion.js';
 import { htmlPage, jsonForHtml } from '../../lib/report/html.js';
 import { shrinkPictures } from '../../lib/report/pictures.js';
 import { writeReport } from '../../lib/report/report.js';
@@ -44,6 +45,12 @@ describe('report: of a tiny run', () => {
           served: scores.perCategory.served,
         });
       }
+      expect(data.scores.tracks.parts).to.equal(alone.tracks.agreement.parts);
+      const { occlusion } = alone;
+      expect(data.scores.occlusion).to.include({
+        ...{ images: occlusion?.images, largest: occlusion?.largest },
+        verdict: occlusion && occlusionVerdict(occlusion),
+      });
       expect(data.scores.parts?.all).to.deep.equal([
         'bright/blob',
         'bright/edge',
