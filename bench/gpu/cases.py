@@ -263,6 +263,7 @@ def _spatial() -> Iterator[Call]:
             yield case(f'channel_norm_{way}', any_=maps, attrs=dict(epsilon=1e-3))
             yield case(f'channel_norm_{way}', any_=TensorType('rows', (3, 70)),
                        attrs=dict(epsilon=1e-3))
+            yield case(f'image_norm_{way}', sizes, attrs=dict(target=2.5))
             for groups in (1, C, 12 if C % 12 == 0 else 1):
                 yield case(f'group_norm_{way}', sizes, attrs=dict(groups=groups, epsilon=1e-3))
 

@@ -176,6 +176,8 @@ static const std::vector<Case> CASES = {
     {"channel_norm_backward", "rows 3 70;rows 3 70", "rows 3 70", {1e-3}},
     {"group_norm_forward", "maps 2 33 3 5", "maps 2 33 3 5", {3, 1e-3}},
     {"group_norm_backward", "maps 2 33 3 5;maps 2 33 3 5", "maps 2 33 3 5", {11, 1e-3}},
+    {"image_norm_forward", "maps 3 37 3 4", "maps 3 37 3 4", {2.5}},
+    {"image_norm_backward", "maps 3 37 3 4;maps 3 37 3 4", "maps 3 37 3 4", {2.5}},
     {"lrn_forward", "maps 2 9 3 4", "maps 2 9 3 4", {5, 0.8, 0.75, 1}},
     {"lrn_backward", "maps 2 9 3 4;maps 2 9 3 4;maps 2 9 3 4", "maps 2 9 3 4", {5, 0.8, 0.75, 1}},
     {"softmax_forward", "rows 3 300", "rows 3 300", {}},

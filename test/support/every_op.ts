@@ -22,6 +22,7 @@ import {
   gatherChannels,
   groupNorm,
   linear,
+  imageNorm,
   lrn,
   maskLayer,
   maxpool2d,
@@ -107,7 +108,7 @@ function encoder(graph: Graph, x: Value, seed: Value): { a: Value; y: Value; wP:
   const { y: masked } = maskLayer(a, { beta: 3 });
   const pool = { kernel: 3, stride: 2, ceil: true };
   const pooled = maxpool2d(lrn(masked, { size: 3 }), pool);
-  const second = elementwise(graph, convolution(graph, 'conv2', x, 6, 2));
+  const second = elementwise(graph, imageNorm(convolution(graph, 'conv2', x, 6, 2)));
   const mixed = dropout(relu(second), seed, { rate: 0.1, salt: 1 });
   const averaged = avgpool2d(concat(mixed, clip(mixed, { lo: -2, hi: 2 })), {
     kernel: 3,

@@ -21,6 +21,7 @@ export * from './kl_divergence.js';
 export * from './grouped_conv2d.js';
 export * from './group_norm.js';
 export * from './linear.js';
+export * from './image_norm.js';
 import './linear_step.js';
 export * from './lrn.js';
 export * from './mask_layer.js';
