@@ -275,6 +275,20 @@ def _mask_pools(sizes: Mapping[str, int], attrs: Mapping[str, float]) -> Iterato
     yield case('mask_pool_backward', sizes, attrs=attrs, absent=('gate',))
 
 
+def _competing(sizes: Mapping[str, int]) -> Iterator[Call]:
+    sizes = {**sizes, 'H': sizes['n'], 'W': sizes['m']}
+    for power, tau, absent in ((4, 0.2, ()), (2.5, 0.5, ('factor',))):
+        attrs = dict(scale=2, tau=tau, power=power)
+        yield case('compete_forward', sizes, attrs=attrs, absent=absent)
+        yield case('compete_backward', sizes, attrs=attrs, absent=absent)
+    for power, tau, training, absent in ((4, 0.2, 1, ()), (3, 0.5, 1, ('on',)),
+                                         (4, 0.2, 0, ('on', 'alpha_out'))):
+        attrs = dict(beta=1.5, tau=tau, power=power, training=training, momentum=0.9, floor=0.05)
+        yield case('part_gates_forward', sizes, attrs=attrs, absent=absent)
+        yield case('part_gates_backward', sizes, attrs=dict(beta=1.5, power=power),
+                   absent=absent[:1])
+
+
 def _rows() -> Iterator[Call]:
     for N, F in ((1, 1), (3, 7), (5, 64), (33, 1001)):
         sizes = dict(N=N, F=F)
@@ -294,6 +308,7 @@ def _explainer() -> Iterator[Call]:
             yield case('mask_layer_forward', sizes, attrs=dict(beta=4, round=round_))
         yield case('mask_layer_backward', sizes, attrs=dict(beta=4))
         yield case('mask_layer_backward', sizes, attrs=dict(beta=4), absent=('gate',))
+        yield from _competing(sizes)
         for training, absent in ((1, ()), (1, ('alpha_out',)), (0, ('alpha_out',))):
             attrs = dict(training=training, momentum=0.9, floor=0.05, scale=n, silent=1e-3)
             yield case('norm_layer_forward', sizes, absent=absent, attrs=attrs)
