@@ -46,12 +46,13 @@ static void gate_factors(Device& device, const PartPeaks& peaks, const part_gate
   const float* alpha = f32(t.alpha);
   double mean = 0;
   for (int d = 0; d < D; d++) {
-    strength[d] = alpha[d];
+    const double old = alpha[d];
+    strength[d] = old;
     if (a.training) {
       double batch = 0;
       for (int n = 0; n < N; n++) batch += peaks.value(n, d);
       batch /= N;
-      strength[d] = alpha[d] < 0 ? batch : a.momentum * alpha[d] + (1 - a.momentum) * batch;
+      strength[d] = old < 0 ? batch : a.momentum * old + (1 - a.momentum) * batch;
     }
     mean += strength[d] / D;
   }

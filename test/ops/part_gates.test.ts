@@ -137,9 +137,10 @@ const op: OpUnderTest<Inputs, Attrs> = {
     on: { draw: switches },
   },
   wrt: ['x'],
-  build: ({ x, alpha, on }, attrs) => ({
-    ...partGates(x, maskLayer(x).peak, alpha, { ...attrs, on }),
-  }),
+  build: ({ x, alpha, on }, attrs) => {
+    const { gate, factor } = partGates(x, maskLayer(x).peak, alpha, { ...attrs, on });
+    return { gate, factor };
+  },
 };
 
 const refused = (attrs: Partial<Attrs>, text: RegExp) =>
@@ -194,7 +195,10 @@ describe('ops: part_gates', () => {
       name: 'part_gates',
       inputs: { x: op.inputs.x, alpha: op.inputs.alpha },
       wrt: ['x'],
-      build: ({ x, alpha }, attrs) => ({ ...partGates(x, maskLayer(x).peak, alpha, attrs) }),
+      build: ({ x, alpha }, attrs) => {
+        const { gate, factor } = partGates(x, maskLayer(x).peak, alpha, attrs);
+        return { gate, factor };
+      },
       closedForm: (given, g, attrs, f) => ({ x: closedForm(given, g, attrs, f) }),
     },
     all,

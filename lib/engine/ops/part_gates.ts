@@ -55,6 +55,8 @@ export interface PartGates {
   gate: Value;
   /** (D): 1 / max(alpha_d, floor mean alpha), 0 where that is 0; a constant to the gradient. */
   factor: Value;
+  /** (D): alpha for the rest of the step, such as a filterLoss that does not update it. */
+  alpha: Value;
 }
 
 /**
@@ -79,6 +81,7 @@ export function partGates(
   const shares = shareAttrs(op, options);
   const attrs = { beta, ...shares, training: Number(training), momentum, floor };
   const { y, factor, alpha_out } = forward({ x, peak, alpha, on }, attrs);
-  if (training && keep) x.node.graph.update(alpha_out);
-  return { gate: y, factor };
+  const updated = training && keep;
+  if (updated) x.node.graph.update(alpha_out);
+  return { gate: y, factor, alpha: updated ? alpha_out : alpha };
 }
