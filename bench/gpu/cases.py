@@ -324,8 +324,9 @@ def _explainer() -> Iterator[Call]:
         if N == 1:
             continue  # one image tells nothing: the loss is 0 but for rounding
         for peak_scale, training, tau in ((1, 1, 1.0), (1, 0, 1.0), (0, 1, 0.5 / (n * m))):
-            yield case('filter_loss_forward', sizes,
-                       absent=() if training and peak_scale else ('peak_mean_out',),
+            updated = () if training and peak_scale else ('peak_mean_out',)
+            for foreign in ((), ('foreign',)):
+                yield case('filter_loss_forward', sizes, absent=(*updated, *foreign),
                        attrs=dict(beta=4, tau=tau, alpha=n * m / (1 + n * m), kappa=0.5,
                                   peak_scale=peak_scale, momentum=0.9, floor=0.05,
                                   training=training))

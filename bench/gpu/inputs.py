@@ -164,6 +164,7 @@ SPECIAL: dict[tuple[str, str], Draw] = {
     ('mean_forward', 'x'): _positive,
     ('filter_loss_forward', 'x'): lambda *given: 3 * _relu(*given),
     ('filter_loss_forward', 'peak_mean'): _running,
+    ('filter_loss_forward', 'foreign'): _share,
     ('filter_loss_backward', 'factor'): _positive,
     ('overlap_forward', 'gram'): _gram,
     ('overlap_backward', 'gram'): _gram,

@@ -145,8 +145,14 @@ def filter_loss_forward(t: Names, a: Names, shape: Shapes) -> Arrays:
     p_x_T = np.exp(log_p_x_T)
     kl = (p_x_T * surprise).sum(axis=0)
     dscore = -p_T * p_x_T * (surprise - kl)
-    return {'loss': -(kl @ p_T), 'dscore': dscore[..., None], 'factor': factor,
-            'peak_mean_out': peak_mean}
+    loss = -(kl @ p_T)
+    if t.foreign is not None:  # the cross-entropy of "no part"
+        log_joint = s + np.log(p_T)
+        log_posterior = log_joint - _log_sum_exp(log_joint, axis=2)
+        weight = t.foreign / N
+        loss -= (weight * log_posterior[..., -1]).sum(axis=0)
+        dscore += weight[..., None] * (np.exp(log_posterior) - (np.arange(n * m + 1) == n * m))
+    return {'loss': loss, 'dscore': dscore[..., None], 'factor': factor, 'peak_mean_out': peak_mean}
 
 
 def filter_loss_backward(t: Names, a: Names, shape: Shapes) -> Arrays:

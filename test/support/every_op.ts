@@ -22,8 +22,8 @@ import {
   groupedConv2d,
   gatherChannels,
   groupNorm,
-  linear,
   imageNorm,
+  linear,
   lrn,
   maskLayer,
   maxpool2d,
@@ -64,7 +64,7 @@ export function everyOp(N = 2): Graph {
   const divergence = klDivergence(logits, target);
   const contribution = contributionLoss(encoded.wP, { eta: 0.2 });
   const peak = graph.state('peak', [6], { fill: -1 });
-  const filter = mean(filterLoss(encoded.a, peak));
+  const filter = mean(filterLoss(encoded.a, peak, { foreign: graph.constant(0.1, [N, 6]) }));
   const apart = overlap(encoded.a);
 
   const seeds: Seed[] = [{ of: loss }, { of: rest }, { of: divergence }, { of: contribution }];
