@@ -235,6 +235,20 @@ describe('explain: one prediction', () => {
     );
   });
 
+  it('an ordinary track that is nothing gives nothing: the share is that of the parts alone', async () => {
+    await use(
+      async (explainer) => {
+        const both = [0, 1].map((index) => explainer.explain(photo, { class: index }));
+        for (const { tracks, share } of await Promise.all(both)) {
+          expect(tracks.ordinary).to.equal(0);
+          if (tracks.interpretable > 0) expect(share).to.equal(1);
+          else expect(share).to.be.NaN;
+        }
+      },
+      silence('conv_ordin', [...Array(C).keys()]),
+    );
+  });
+
   it('names parts after evaluate with landmarks, for that checkpoint only', async () => {
     await use(async (explainer) => {
       const before = await explainer.explain(photo);
