@@ -29,7 +29,7 @@ const SHARE = 1 / 4;
 /** Weakest part that counts, as a share of its mean strength: fainter ones stand for nothing. */
 const FAINT = 0.1;
 /** Photographs by default, and fewer where their interventions take more multiply-adds than that. */
-const [SAMPLE, COST, FEWEST] = [75, 2e12, 8];
+const [SAMPLE, COST, FEWEST] = [75, 1e12, 8];
 
 /**
  * Fall of the performer's own class score under a grey square, mean over images. The flat fields go by what

@@ -7,6 +7,7 @@ import { drawnGroups, groupsApart } from '../../lib/explain/overlay.js';
 import { drawExplanation, explanationPage, type Explanation } from '../../lib/index.js';
 import { listCheckpoints } from '../../lib/explainer/checkpoint.js';
 import { Explainer } from '../../lib/explainer.js';
+import { gridOf } from '../../lib/evaluate/filter_scores.js';
 import { readPartNames } from '../../lib/evaluate/part_names.js';
 import { firstClass, partMetrics } from '../../lib/evaluate/metrics/index.js';
 import type { Performer } from '../../lib/performer/index.js';
@@ -283,17 +284,10 @@ describe('explain: one prediction', () => {
     await use(async (explainer) => {
       const { instability } = await explainer.evaluate({ landmarks });
       const { layer2, annotations } = instability!;
-      const { height, width, geometry } = performer.layer;
-      const grid = {
-        rows: height,
-        columns: width,
-        stride: geometry.stride,
-        first: geometry.firstCentre,
-      };
       const { part, perFilter, duplicateOf } = partMetrics({
         peaks: layer2.peaks,
         annotations,
-        grid,
+        grid: gridOf(performer),
       });
       const told: string[] = [];
       const { fingerprint } = explainer.config;
