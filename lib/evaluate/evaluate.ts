@@ -150,18 +150,21 @@ async function evaluateRun(
     const sample = occlusionSample(explainer, kept, options.occlusion).map(
       (row) => files.get(store.rows[row]?.image ?? '')?.file ?? '',
     );
+    let passed = 0;
+    const onRows = (done: number, total: number): void => {
+      passed = total;
+      options.onProgress?.(done, total + sample.length);
+    };
     const evaluation = {
       ...(await scoreRows(explainer, store, {
-        rows: scored?.rows ?? rows,
-        scored,
-        validation: new Set(kept),
+        ...{ rows: scored?.rows ?? rows, scored, validation: new Set(kept) },
         others: options.onMaps ? rowsIn('all') : [],
-        options,
+        options: { ...options, onProgress: onRows },
       })),
       tracks: await scoreTracks(explainer, store, { rows: kept, signal }),
       occlusion: await occlusionCheck(explainer, sample, {
         signal,
-        onProgress: options.onProgress,
+        onProgress: (done, total) => options.onProgress?.(passed + done, passed + total),
       }),
     };
     const { instability } = evaluation;
