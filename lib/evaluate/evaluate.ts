@@ -150,6 +150,11 @@ async function evaluateRun(
     const sample = occlusionSample(explainer, kept, options.occlusion).map(
       (row) => files.get(store.rows[row]?.image ?? '')?.file ?? '',
     );
+    let passed = 0;
+    const onRows = (done: number, total: number): void => {
+      passed = total;
+      options.onProgress?.(done, total + sample.length);
+    };
     const ofRows = await withControls(explainer, scored, (controls) =>
       scoreRows(explainer, store, {
         rows: scored?.rows ?? rows,
@@ -157,14 +162,16 @@ async function evaluateRun(
         sources: scored ? [...controls, ...(options.sources ?? [])] : [],
         validation: new Set(kept),
         others: options.onMaps ? rowsIn('all') : [],
-        options,
+        options: { ...options, onProgress: onRows },
       }),
     );
-    const { onProgress } = options;
     const evaluation = {
       ...ofRows,
       tracks: await scoreTracks(explainer, store, { rows: kept, signal }),
-      occlusion: await occlusionCheck(explainer, sample, { signal, onProgress }),
+      occlusion: await occlusionCheck(explainer, sample, {
+        signal,
+        onProgress: (done, total) => options.onProgress?.(passed + done, passed + total),
+      }),
     };
     const { instability } = evaluation;
     if (instability && landmarks) {

@@ -29,7 +29,7 @@ const SHARE = 1 / 4;
 /** Weakest part that counts, as a share of its mean strength: fainter ones stand for nothing. */
 const FAINT = 0.1;
 /** Photographs by default, and fewer where their interventions take more multiply-adds than that. */
-const [SAMPLE, COST, FEWEST] = [75, 2e12, 8];
+const [SAMPLE, COST, FEWEST] = [75, 1e12, 8];
 
 /**
  * Fall of the performer's own class score under a grey square, mean over images. The flat fields go by what
@@ -101,7 +101,7 @@ export function occlusionVerdict(check: OcclusionCheck): string {
 
 /**
  * Photographs on which `evaluate` checks, evenly from the list: `wanted`, or by default 75, down to 8 for
- * large networks. Throws `E_ARGUMENT`.
+ * large networks; none of a run without parts. Throws `E_ARGUMENT`.
  */
 export function occlusionSample<T>(
   explainer: TrainedExplainer,
@@ -111,6 +111,7 @@ export function occlusionSample<T>(
   if (wanted !== undefined && !(Number.isInteger(wanted) && wanted >= 0)) {
     throw expected('an integer >= 0', 'occlusion', wanted, { op: 'evaluate' });
   }
+  if (!hasParts(explainer)) return [];
   const each = 2 * explainer.config.network.filters * interventionCost(explainer);
   const affordable = Math.max(FEWEST, Math.floor(COST / each));
   const count = Math.min(images.length, wanted ?? Math.min(SAMPLE, affordable));

@@ -7,6 +7,7 @@ import { drawnGroups, groupsApart } from '../../lib/explain/overlay.js';
 import { drawExplanation, explanationPage, type Explanation } from '../../lib/index.js';
 import { listCheckpoints } from '../../lib/explainer/checkpoint.js';
 import { Explainer } from '../../lib/explainer.js';
+import { gridOf } from '../../lib/evaluate/filter_scores.js';
 import { readPartNames } from '../../lib/evaluate/part_names.js';
 import { firstClass, partMetrics } from '../../lib/evaluate/metrics/index.js';
 import type { Performer } from '../../lib/performer/index.js';
@@ -235,6 +236,20 @@ describe('explain: one prediction', () => {
     );
   });
 
+  it('an ordinary track that is nothing gives nothing: the share is that of the parts alone', async () => {
+    await use(
+      async (explainer) => {
+        const both = [0, 1].map((index) => explainer.explain(photo, { class: index }));
+        for (const { tracks, share } of await Promise.all(both)) {
+          expect(tracks.ordinary).to.equal(0);
+          if (tracks.interpretable > 0) expect(share).to.equal(1);
+          else expect(share).to.be.NaN;
+        }
+      },
+      silence('conv_ordin', [...Array(C).keys()]),
+    );
+  });
+
   it('names parts after evaluate with landmarks, for that checkpoint only', async () => {
     await use(async (explainer) => {
       const before = await explainer.explain(photo);
@@ -269,17 +284,10 @@ describe('explain: one prediction', () => {
     await use(async (explainer) => {
       const { instability } = await explainer.evaluate({ landmarks });
       const { layer2, annotations } = instability!;
-      const { height, width, geometry } = performer.layer;
-      const grid = {
-        rows: height,
-        columns: width,
-        stride: geometry.stride,
-        first: geometry.firstCentre,
-      };
       const { part, perFilter, duplicateOf } = partMetrics({
         peaks: layer2.peaks,
         annotations,
-        grid,
+        grid: gridOf(performer),
       });
       const told: string[] = [];
       const { fingerprint } = explainer.config;
