@@ -7,8 +7,9 @@ import type { TrainedExplainer } from '../explainer/trained.js';
 import { Random } from '../random.js';
 import { gridOf } from './filter_scores.js';
 import type { MapSource } from './map_source.js';
-import { mapsOfSets, sampleOf, setsOf, type SetMaps } from './map_sets.js';
 import { cellCentre, partClusters, type ClusterScores, type Grid } from './metrics/index.js';
+import { mapsOfSets, setSizes } from './peak_sets.js';
+import { sampleOf } from './sample.js';
 
 /** Photographs at most whose cells are clustered, and cells of each. */
 const PHOTOGRAPHS = 400;
@@ -116,9 +117,10 @@ export async function scoreClusters(
 ): Promise<Omit<PartClusters, 'from'>> {
   const { sources = [], signal, onProgress } = options;
   const labels = photographs.flatMap((photograph) => photograph.labels);
-  const collected = setsOf(explainer, sources).map(
-    ({ name, filters }) => new Collector(name, filters, labels.length),
+  const collected = Object.entries(setSizes({ explainer, sources })).map(
+    ([name, filters]) => new Collector(name, filters, labels.length),
   );
+  const { cells } = explainer;
   for (let start = 0; start < photographs.length; start += BATCH) {
     signal?.throwIfAborted();
     const part = photographs.slice(start, start + BATCH);
@@ -127,8 +129,9 @@ export async function scoreClusters(
       part.map(({ row }) => row),
       { targets: 0, bypass: 0, output: false },
     );
-    const sets = await mapsOfSets(explainer, sources, { features, count: part.length });
-    sets.forEach((set, i) => collected[i]?.take(set, part, explainer.cells));
+    const own = { performer: features, ...(await explainer.maps(features, part.length)) };
+    const maps = await mapsOfSets(sources, own, { count: part.length, cells });
+    for (const set of collected) set.take(maps[set.name], part, cells);
     onProgress?.(start + part.length, photographs.length);
   }
   const sets: Record<string, ClusterScores[]> = {};
@@ -159,16 +162,20 @@ class Collector {
     this.#peaks = new Float64Array(filters);
   }
 
-  take({ maps }: SetMaps, photographs: readonly LabelledPhotograph[], cells: number): void {
+  take(
+    maps: Float32Array | undefined,
+    photographs: readonly LabelledPhotograph[],
+    cells: number,
+  ): void {
     const { filters } = this;
     photographs.forEach((photograph, i) => {
       for (let f = 0; f < filters; f++) {
-        const map = maps.subarray((i * filters + f) * cells, (i * filters + f + 1) * cells);
+        const map = maps?.subarray((i * filters + f) * cells, (i * filters + f + 1) * cells);
         let peak = 0;
-        for (const value of map) if (value > peak) peak = value;
+        for (const value of map ?? []) if (value > peak) peak = value;
         this.#peaks[f] = (this.#peaks[f] ?? 0) + peak;
         photograph.cells.forEach((cell, c) => {
-          this.#values[(this.#cells + c) * filters + f] = map[cell] ?? 0;
+          this.#values[(this.#cells + c) * filters + f] = map?.[cell] ?? 0;
         });
       }
       this.#cells += photograph.cells.length;

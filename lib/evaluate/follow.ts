@@ -5,8 +5,9 @@ import type { TrainedExplainer } from '../explainer/trained.js';
 import { Random } from '../random.js';
 import { gridOf } from './filter_scores.js';
 import type { MapSource } from './map_source.js';
-import { mapsOfSets, sampleOf, setsOf } from './map_sets.js';
-import { emptyPeaks, follow, peaksOf, type Follow, type Peaks } from './metrics/index.js';
+import { emptyPeaks, follow, randomPeaks, type Follow, type Peaks } from './metrics/index.js';
+import { emptySets, mapsOfSets, ofSet, takePeaks, type PeakSets } from './peak_sets.js';
+import { sampleOf } from './sample.js';
 
 /** Photographs that are placed, unless a number is given. */
 export const JITTERED = 400;
@@ -14,7 +15,7 @@ export const JITTERED = 400;
 export interface FollowOptions {
   /** Photographs that are placed, default 400; of more a seeded sample. */
   photographs?: number | undefined;
-  /** More sets of maps beside the performer's and both interpretable layers'. */
+  /** More sets of maps beside the performer's and both interpretable layers': controls, for one. */
   sources?: readonly MapSource[] | undefined;
   signal?: AbortSignal | undefined;
   onProgress?: ((done: number, total: number) => void) | undefined;
@@ -32,13 +33,13 @@ export async function scoreFollow(
   options: FollowOptions = {},
 ): Promise<Record<string, Follow>> {
   const { performer, config } = explainer;
-  const { photographs = JITTERED, sources = [] } = options;
+  const { photographs = JITTERED } = options;
   const { seed } = config.options;
   const files = sampleOf(images, photographs, new Random(seed, 'evaluate/jitter'));
   const frame = performer.preprocessing;
   const placementOf = ({ path }: ImageFile, which: string): Placement =>
     drawPlacement(frame, new Random(seed, `evaluate/jitter/${which}/${path}`));
-  const peaks = async (which: string, before: number): Promise<Peaks[]> =>
+  const peaks = async (which: string, before: number): Promise<PeakSets> =>
     placedPeaks(explainer, files, {
       ...options,
       place: (file) => placementOf(file, which),
@@ -48,25 +49,41 @@ export async function scoreFollow(
   const places = files.map((file) => [placementOf(file, 'a'), placementOf(file, 'b')] as const);
   const names = [...new Set(files.map(({ className }) => className))];
   const classes = files.map(({ className }) => names.indexOf(className));
-  const scores = setsOf(explainer, sources).map(({ name, filters }, i) => {
-    const none = emptyPeaks(files.length, filters);
-    const [first, second] = [a[i] ?? none, b[i] ?? none];
-    return [
-      name,
-      follow({
-        a: first,
-        b: second,
-        move: (n, point) => {
-          const [from, to] = places[n] ?? [];
-          return from && to ? movePoint(point, from, to) : point;
-        },
-        grid: gridOf(performer),
-        size: frame.size,
-        classes,
-      }),
-    ] as const;
-  });
-  return Object.fromEntries(scores);
+  const scoreOf = (first: Peaks, second: Peaks): Follow =>
+    follow({
+      a: first,
+      b: second,
+      move: (n, point) => {
+        const [from, to] = places[n] ?? [];
+        return from && to ? movePoint(point, from, to) : point;
+      },
+      grid: gridOf(performer),
+      size: frame.size,
+      classes,
+    });
+  const sets = Object.keys(a).map((name) => [name, scoreOf(ofSet(a, name), ofSet(b, name))]);
+  const [fixed, random] = positions(explainer, files.length);
+  return {
+    ...(Object.fromEntries(sets) as Record<string, Follow>),
+    fixedPositionCentre: scoreOf(fixed, fixed),
+    random: scoreOf(...random),
+  };
+}
+
+/** Controls that see no photograph: the cell in the middle, and random cells in each placement. */
+function positions(
+  { performer, config }: TrainedExplainer,
+  images: number,
+): [fixed: Peaks, random: [Peaks, Peaks]] {
+  const grid = gridOf(performer);
+  const fixed = emptyPeaks(images, 1);
+  fixed.value.fill(1);
+  fixed.cell.fill((grid.rows >> 1) * grid.columns + (grid.columns >> 1));
+  const { seed } = config.options;
+  return [
+    fixed,
+    [randomPeaks({ images, grid }, { seed }), randomPeaks({ images, grid }, { seed: seed + 1 })],
+  ];
 }
 
 /** Peaks of every set on photographs in one placement. */
@@ -79,10 +96,10 @@ async function placedPeaks(
     signal?: AbortSignal | undefined;
     onProgress: (done: number) => void;
   },
-): Promise<Peaks[]> {
+): Promise<PeakSets> {
   const { performer, cells } = explainer;
   const { place, sources = [], signal, onProgress } = options;
-  const all = setsOf(explainer, sources).map(({ filters }) => emptyPeaks(files.length, filters));
+  const sets = emptySets({ explainer, sources }, files.length);
   const summary = emptySummary();
   const batch = performer.batch;
   const batches = readImages(files, performer.preprocessing, { batch, place, signal, summary });
@@ -90,14 +107,12 @@ async function placedPeaks(
   for await (const { images, pixels } of batches) {
     const count = images.length;
     const { layer } = await performer.features(pixels, count);
-    const sets = await mapsOfSets(explainer, sources, { features: layer, count });
-    sets.forEach(({ filters, maps }, i) => {
-      const into = all[i];
-      if (into) peaksOf(maps, { images: count, filters, cells }, { into, first: done });
-    });
+    const own = { performer: layer, ...(await explainer.maps(layer, count)) };
+    const maps = await mapsOfSets(sources, own, { count, cells });
+    for (let i = 0; i < count; i++) takePeaks(sets, maps, { i, n: done + i, cells });
     onProgress((done += count));
   }
   const [skipped] = summary.skipped;
   if (skipped) throw new PartlensError('E_FILE', `${skipped.file}: ${skipped.reason}`);
-  return all;
+  return sets;
 }

@@ -9,7 +9,7 @@ import type { Follow } from './metrics/index.js';
 
 /** Scores of sets of maps on a sample of the photographs, by the name of the set. */
 export interface SetScores {
-  /** How filters follow (`performer`, `layer1`, `layer2`), where `jitter` was asked for. */
+  /** How filters follow, controls and sources too, where `jitter` was asked for. */
   follow?: Record<string, Follow> | undefined;
   /** Filters as clusters of what shows parts, where there are masks or landmarks of two parts. */
   clusters?: PartClusters | undefined;

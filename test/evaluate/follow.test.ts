@@ -5,7 +5,7 @@ import sharp from 'sharp';
 import { listImages, readImage } from '../../lib/data/index.js';
 import { maskPath } from '../../lib/data/masks.js';
 import { drawPlacement, movePoint, type Placement } from '../../lib/data/placement.js';
-import { evaluationJson } from '../../lib/evaluate/evaluate.js';
+import { evaluationJson } from '../../lib/evaluate/evaluation_json.js';
 import type { Explainer } from '../../lib/explainer.js';
 import type { Performer } from '../../lib/performer/index.js';
 import { Random } from '../../lib/random.js';
@@ -95,9 +95,19 @@ describe('explainer: evaluate, follow', () => {
       const seen: number[] = [];
       const onProgress = (done: number, total: number): number => seen.push(done / total);
       const { follow } = await explainer.evaluate({ jitter: true, onProgress });
-      expect(Object.keys(follow ?? {})).to.deep.equal(['performer', 'layer1', 'layer2']);
+      const own = ['performer', 'layer1', 'layer2'];
+      const maps = ['untrained', 'energy', 'performerSmoothed'];
+      expect(Object.keys(follow ?? {})).to.deep.equal([
+        ...own,
+        ...maps,
+        'fixedPositionCentre',
+        'random',
+      ]);
+      expect(follow?.['fixedPositionCentre']).to.include({ mean: 0, median: 0, filters: 1 });
+      expect(follow?.['random']?.mean).to.be.below(-1);
       const wanted = await followAnew(explainer, tiny.images);
-      for (const [m, scores] of Object.values(follow ?? {}).entries()) {
+      for (const [m, name] of own.entries()) {
+        const scores = follow![name]!;
         expect(scores.images).to.equal(24);
         expect([...scores.perFilter]).to.deep.equal(wanted[m]);
         expect(scores.filters).to.equal(wanted[m]?.filter((value) => !Number.isNaN(value)).length);
@@ -105,8 +115,14 @@ describe('explainer: evaluate, follow', () => {
       expect(follow?.['performer']?.filters).to.be.above(0);
       expect(seen.at(-1)).to.equal(1);
       const json = evaluationJson(await explainer.evaluate({ jitter: 12 }));
-      const { follow: own } = json['performer'] as { follow: Record<string, number> };
-      expect(own).to.include({ images: 12 });
+      const { performer: first, controls } = json as {
+        performer: { follow: object };
+        controls: Record<string, { follow: object | null }>;
+      };
+      expect(controls['energy']?.follow).to.include({ images: 12 });
+      expect(controls['random']?.follow).to.include({ images: 12 });
+      expect(controls['fixedPositionBest']?.follow).to.equal(null);
+      expect(first.follow).to.include({ images: 12 });
       expect(JSON.stringify(json)).not.to.include('NaN');
       for (const jitter of [0, 1.5]) {
         await failure('E_ARGUMENT', />= 1 for jitter/, () => explainer.evaluate({ jitter }));
@@ -147,6 +163,7 @@ describe('explainer: evaluate, follow', () => {
       expect(clusters).to.include({ from: 'masks', photographs: 24, cells: 24 * 32 });
       expect(clusters?.sets['performer']?.[1]?.ari, '6 filters').to.be.closeTo(1, 1e-12);
       expect(clusters?.sets['layer2']?.[1]?.ari).to.be.below(0.9);
+      expect(clusters?.sets).to.include.keys('untrained', 'energy', 'performerSmoothed');
       await sharp({ create: { width: 4, height: 4, channels: 3, background: '#123' } })
         .png()
         .toFile(maskPath(masks, images[0]?.path ?? ''));
