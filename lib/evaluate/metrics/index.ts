@@ -7,6 +7,7 @@ export * from './follow.js';
 export * from './following.js';
 export * from './head.js';
 export * from './location_instability.js';
+export * from './matching.js';
 export * from './parts.js';
 export * from './peaks.js';
 export * from './reconstruction.js';
