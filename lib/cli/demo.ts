@@ -1,5 +1,6 @@
 import { relative } from 'node:path';
 import { Command } from 'commander';
+import { clusterVerdict } from '../evaluate/score_words.js';
 import { runDemo, type DemoProgress, type DemoResult } from '../demo/demo.js';
 import { addDeviceFlags, positiveInteger, type DeviceFlags } from './flags.js';
 import { clock, ProgressLine, withInterrupt } from './progress.js';
@@ -64,10 +65,10 @@ function bar(share: number): string {
   return '#'.repeat(Math.round(length * share)).padEnd(length, '.');
 }
 
-/** Five lines. */
+/** Six lines. */
 function summary({ accuracy, evaluation, report, model }: DemoResult, seconds: number): string {
   const three = (value: number | undefined): string => (value ?? NaN).toFixed(3);
-  const { instability, p, tracks, head, reconstruction } = evaluation;
+  const { instability, p, tracks, head, reconstruction, clusters } = evaluation;
   const { performer, layer2, controls } = instability ?? {};
   const rebuilt = Object.entries(reconstruction).map(([name, error]) => `${name} ${three(error)}`);
   const fixed = `best fixed position ${three(controls?.fixedPositionBest.value)}, random ${three(controls?.random.value)}`;
@@ -76,6 +77,7 @@ function summary({ accuracy, evaluation, report, model }: DemoResult, seconds: n
     `instability  performer ${three(performer?.value)} -> explainer ${three(layer2?.value)}  (${fixed})`,
     `parts        carry ${three(tracks.share)} of the class score (weight p ${three(p)}); ${filters(evaluation)}`,
     `rebuilt      agreement ${three(head.agreement)}, relative error ${rebuilt.join(', ')}`,
+    `clusters     ${clusters ? clusterVerdict(clusters) : '-'}`,
     `report       ${here(report)}  (${seconds.toFixed(0)} s)`,
   ].join('\n');
 }

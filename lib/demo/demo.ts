@@ -125,13 +125,14 @@ async function runIn(folder: string, options: Settled): Promise<DemoResult> {
   const [pictures, model, run] = ['birds', 'bird_cnn.onnx', 'run'].map((name) =>
     join(folder, name),
   ) as [string, string, string];
+  const masks = join(folder, 'masks');
   const tell = teller(options.onProgress);
 
   await writeBirds(pictures, {
     images,
     size,
     seed,
-    masks: join(folder, 'masks'),
+    masks,
     signal,
     onProgress: (done, total) => tell('drawing birds', done, total),
   });
@@ -170,6 +171,7 @@ async function runIn(folder: string, options: Settled): Promise<DemoResult> {
     const landmarks = join(pictures, 'landmarks.csv');
     const { evaluation, path } = await writeReport(explainer, {
       landmarks,
+      masks,
       signal,
       onProgress: ({ phase, done, total }) => {
         const step = REPORT.indexOf(phase);

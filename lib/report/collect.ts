@@ -35,6 +35,8 @@ export interface CollectOptions {
    * names and no instability.
    */
   landmarks?: string | undefined;
+  /** Folder of part masks, as `evaluate` takes them. */
+  masks?: string | undefined;
   /** Photographs on which contributions are measured, default 96; fewer for large networks. */
   sample?: number | undefined;
   /** Folder of the report: paths are relative to it. */
@@ -61,6 +63,7 @@ export async function collectReport(
   const seen = new Observed(explainer, options);
   const evaluation = await evaluateExplainer(explainer, {
     landmarks: options.landmarks ?? (await knownLandmarks(explainer, onWarning)),
+    masks: options.masks,
     signal,
     onWarning,
     onProgress: (done, total) => onProgress?.({ phase: 'maps', done, total }),
