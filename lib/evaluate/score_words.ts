@@ -9,6 +9,7 @@ export const SET_WORDS: Readonly<Record<string, string>> = {
   untrained: 'untrained explainer',
   energy: 'smoothed energy, one map',
   performerSmoothed: 'performer, smoothed',
+  kmeans: 'k-means',
   fixedPositionBest: 'best fixed position',
   fixedPositionCentre: 'image centre',
   random: 'random positions',

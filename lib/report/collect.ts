@@ -6,6 +6,7 @@ import { evaluateExplainer, type EvaluatedBatch, type Evaluation } from '../eval
 import type { TrainedExplainer } from '../explainer/trained.js';
 import { interventionCost } from '../explainer/interventions.js';
 import { rebuiltNames } from '../explainer/network.js';
+import type { MapSource } from '../evaluate/map_source.js';
 import { gridOf } from '../evaluate/filter_scores.js';
 import { occlusionHolds } from '../evaluate/metrics/index.js';
 import { occlusionVerdict } from '../evaluate/occlusion.js';
@@ -37,6 +38,8 @@ export interface CollectOptions {
   landmarks?: string | undefined;
   /** Folder of part masks, as `evaluate` takes them. */
   masks?: string | undefined;
+  /** More sets of maps that the evaluation scores. */
+  sources?: readonly MapSource[] | undefined;
   /** Photographs on which contributions are measured, default 96; fewer for large networks. */
   sample?: number | undefined;
   /** Folder of the report: paths are relative to it. */
@@ -64,6 +67,7 @@ export async function collectReport(
   const evaluation = await evaluateExplainer(explainer, {
     landmarks: options.landmarks ?? (await knownLandmarks(explainer, onWarning)),
     masks: options.masks,
+    sources: options.sources,
     signal,
     onWarning,
     onProgress: (done, total) => onProgress?.({ phase: 'maps', done, total }),

@@ -19,7 +19,9 @@ describe('evaluate: what the clusters say', () => {
     expect(verdict({ energy: of(0.1, 0.35) })).to.match(
       /^parts are not above .*ARI 0.400 \(\+0.050 against smoothed energy/,
     );
-    expect(verdict({ kmeans: of(0.6, 0) })).to.match(/are not .*NMI 0.500 \(-0.100 against kmeans/);
+    expect(verdict({ kmeans: of(0.6, 0) })).to.match(
+      /are not .*NMI 0.500 \(-0.100 against k-means/,
+    );
     expect(verdict({ empty: of(NaN, NaN) })).to.match(/are above/);
   });
 });
