@@ -17,7 +17,10 @@ export async function symmetricEigen(
   signal?: AbortSignal,
 ): Promise<Eigen> {
   if (matrix.length !== size * size) {
-    throw expected(`${String(size)} x ${String(size)} values`, 'matrix', matrix, { code: 'E_SHAPE', op: 'eigen' });
+    throw expected(`${String(size)} x ${String(size)} values`, 'matrix', matrix, {
+      code: 'E_SHAPE',
+      op: 'eigen',
+    });
   }
   const a = matrix.slice();
   const v = new Float64Array(size * size);
