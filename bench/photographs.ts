@@ -95,7 +95,9 @@ for (const { name, seeds = [1], ...options } of rowsWanted) {
   for (const seed of seeds) {
     const { evaluation, seconds } = await once({ ...options, seed });
     rows.push(columns(evaluation, seconds));
-    const { controls } = evaluation.instability ?? {};
+    const controls = Object.entries(evaluation.instability?.controls ?? {}).map(
+      ([control, { value }]) => `${control} ${value.toFixed(4)}`,
+    );
     console.error(
       name,
       seed,
@@ -103,7 +105,7 @@ for (const { name, seeds = [1], ...options } of rowsWanted) {
         .at(-1)
         ?.map((value) => value.toFixed(4))
         .join(' '),
-      controls,
+      ...controls,
     );
   }
   const shown = (rows[0] ?? []).map((_, i) => {

@@ -39,16 +39,21 @@ const noisy = metrics.peaksOf(noise, { images, filters, cells: side * side });
 const input = { peaks, annotations, grid };
 const instability = metrics.locationInstability(input);
 const parts = metrics.partMetrics(input);
+const table = metrics.categoryTable(input);
+const vector = metrics.vectorInstability(table);
+const r2 = metrics.r2(table, parts);
 const consistency = metrics.consistency(input);
 const stability = metrics.noiseStability({ ...input, noisy });
 for (let f = 0; f < filters; f++) {
   const three = (values) => values[f].toFixed(3);
   console.log(
     `filter ${f}: ${parts.part[f]}, instability ${three(instability.perFilter)},`,
+    `vector instability ${three(vector.perFilter)}, R2 ${three(r2.perFilter)},`,
     `purity ${three(parts.perFilter)}, consistency ${three(consistency.perFilter)},`,
     `stability under noise ${three(stability.perFilter)}`,
   );
 }
+console.log(`${r2.above} of ${r2.distinct} distinct filters follow a part (R2 > 0.3)`);
 console.log(`covered: ${parts.covered.join(', ')}; duplicates: ${parts.duplicates}`);
 const { fixedPositionBest, random } = metrics.controls(input, { seed: 1 });
 console.log(`a fixed position: ${fixedPositionBest.toFixed(3)}, random: ${random.toFixed(3)}`);

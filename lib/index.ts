@@ -1,7 +1,15 @@
 export { listImages, readImage, type ImageFile } from './data/images.js';
 export { loadBinding, type DeviceInfo } from './engine/binding.js';
 export { PartlensError, type ErrorCode } from './errors.js';
-export { evaluationJson, type EvaluateOptions, type Evaluation } from './evaluate/evaluate.js';
+export type { EvaluateOptions, Evaluation } from './evaluate/evaluate.js';
+export { evaluationJson } from './evaluate/evaluation_json.js';
+export type { CodeSource, MapSource } from './evaluate/map_source.js';
+export {
+  occlusionCheck,
+  occlusionVerdict,
+  type OcclusionCheck,
+  type OcclusionOptions,
+} from './evaluate/occlusion.js';
 export { Explainer, loadExplainer, trainExplainer } from './explainer.js';
 export type { Encoding, ExplainerMaps } from './explainer/trained.js';
 export * from './explain/explanation.js';

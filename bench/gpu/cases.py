@@ -127,7 +127,7 @@ def _products() -> Iterator[Call]:
     yield from _conv(2, 8, 9, 7, 12, 1, 1, (2, 2))
     yield from _conv(1, 20, 6, 7, 36, 3, 3, pad=same, end=('leaky_relu', 0.1, 0))
     yield from _conv(2, 5, 6, 7, 20, 1, 1, end=('relu', 0, 0), residual=True)
-    yield from _conv(2, 32, 14, 14, 132, 3, 3, pad=same, relu=1, end=('clip', -1, 1), residual=True)
+    yield from _conv(2, 32, 14, 14, 132, 3, 3, pad=same, relu=1, end=('clip', -20, 30), residual=True)
     yield from _conv(1, 3, 23, 19, 6, 11, 11, (4, 4), (2, 2, 2, 2), relu=1)
     yield from _conv(1, 6, 7, 7, 5, 3, 1, (2, 1), (1, 0, 1, 0))
     yield from _conv(1, 4, 5, 6, 6, 5, 5, pad=(1, 2, 3, 0))
@@ -263,6 +263,7 @@ def _spatial() -> Iterator[Call]:
             yield case(f'channel_norm_{way}', any_=maps, attrs=dict(epsilon=1e-3))
             yield case(f'channel_norm_{way}', any_=TensorType('rows', (3, 70)),
                        attrs=dict(epsilon=1e-3))
+            yield case(f'image_norm_{way}', sizes, attrs=dict(target=2.5))
             for groups in (1, C, 12 if C % 12 == 0 else 1):
                 yield case(f'group_norm_{way}', sizes, attrs=dict(groups=groups, epsilon=1e-3))
 
@@ -272,6 +273,20 @@ def _mask_pools(sizes: Mapping[str, int], attrs: Mapping[str, float]) -> Iterato
     yield case('mask_pool_forward', sizes, attrs=attrs, absent=('index',))
     yield case('mask_pool_backward', sizes, attrs=attrs)
     yield case('mask_pool_backward', sizes, attrs=attrs, absent=('gate',))
+
+
+def _competing(sizes: Mapping[str, int]) -> Iterator[Call]:
+    sizes = {**sizes, 'H': sizes['n'], 'W': sizes['m']}
+    for power, tau, absent in ((4, 0.2, ()), (2.5, 0.5, ('factor',))):
+        attrs = dict(scale=2, tau=tau, power=power)
+        yield case('compete_forward', sizes, attrs=attrs, absent=absent)
+        yield case('compete_backward', sizes, attrs=attrs, absent=absent)
+    for power, tau, training, absent in ((4, 0.2, 1, ()), (3, 0.5, 1, ('on',)),
+                                         (4, 0.2, 0, ('on', 'alpha_out'))):
+        attrs = dict(beta=1.5, tau=tau, power=power, training=training, momentum=0.9, floor=0.05)
+        yield case('part_gates_forward', sizes, attrs=attrs, absent=absent)
+        yield case('part_gates_backward', sizes, attrs=dict(beta=1.5, power=power),
+                   absent=absent[:1])
 
 
 def _rows() -> Iterator[Call]:
@@ -293,6 +308,7 @@ def _explainer() -> Iterator[Call]:
             yield case('mask_layer_forward', sizes, attrs=dict(beta=4, round=round_))
         yield case('mask_layer_backward', sizes, attrs=dict(beta=4))
         yield case('mask_layer_backward', sizes, attrs=dict(beta=4), absent=('gate',))
+        yield from _competing(sizes)
         for training, absent in ((1, ()), (1, ('alpha_out',)), (0, ('alpha_out',))):
             attrs = dict(training=training, momentum=0.9, floor=0.05, scale=n, silent=1e-3)
             yield case('norm_layer_forward', sizes, absent=absent, attrs=attrs)
@@ -308,8 +324,9 @@ def _explainer() -> Iterator[Call]:
         if N == 1:
             continue  # one image tells nothing: the loss is 0 but for rounding
         for peak_scale, training, tau in ((1, 1, 1.0), (1, 0, 1.0), (0, 1, 0.5 / (n * m))):
-            yield case('filter_loss_forward', sizes,
-                       absent=() if training and peak_scale else ('peak_mean_out',),
+            updated = () if training and peak_scale else ('peak_mean_out',)
+            for foreign in ((), ('foreign',)):
+                yield case('filter_loss_forward', sizes, absent=(*updated, *foreign),
                        attrs=dict(beta=4, tau=tau, alpha=n * m / (1 + n * m), kappa=0.5,
                                   peak_scale=peak_scale, momentum=0.9, floor=0.05,
                                   training=training))

@@ -44,6 +44,10 @@ def _running(rng: np.random.Generator, shape: Shape, call: Call, _: Inputs) -> n
     return np.where(rng.random(shape) < 0.3, -1, mean) if call.attrs['training'] else mean
 
 
+def _switches(rng: np.random.Generator, shape: Shape, *_: object) -> np.ndarray:
+    return rng.integers(0, 2, shape)
+
+
 def _softmax(rng: np.random.Generator, shape: Shape, *_: object) -> np.ndarray:
     x = Names(x=_normal(rng, shape).astype(np.float64))
     return reference_ops.softmax_forward(x, Names(), {})['y']
@@ -139,6 +143,18 @@ SPECIAL: dict[tuple[str, str], Draw] = {
     ('norm_mix_backward', 'x_ordin'): _positive,
     ('norm_mix_backward', 'factor_interp'): lambda *given: 1 + _positive(*given),
     ('norm_mix_backward', 'factor_ordin'): lambda *given: 0.5 * _positive(*given),
+    **{(f'compete_{way}', name): draw for way in ('forward', 'backward')
+       for name, draw in (('x', _relu), ('factor', _positive))},
+    ('part_gates_forward', 'x'): _positive,
+    ('part_gates_forward', 'peak'): _cells,
+    ('part_gates_forward', 'alpha'): _running,
+    ('part_gates_forward', 'on'): _switches,
+    ('part_gates_backward', 'y'): lambda rng, shape, *_: rng.random(shape),
+    ('part_gates_backward', 'inverse'): _positive,
+    ('part_gates_backward', 'x'): _positive,
+    ('part_gates_backward', 'peak'): _cells,
+    ('part_gates_backward', 'factor'): _positive,
+    ('part_gates_backward', 'on'): _switches,
     ('norm_layer_forward', 'alpha'): _running,
     ('norm_layer_backward', 'factor'): _positive,
     ('mix_tracks_forward', 'x_interp'): _positive,  # else one sum cancels
@@ -148,6 +164,7 @@ SPECIAL: dict[tuple[str, str], Draw] = {
     ('mean_forward', 'x'): _positive,
     ('filter_loss_forward', 'x'): lambda *given: 3 * _relu(*given),
     ('filter_loss_forward', 'peak_mean'): _running,
+    ('filter_loss_forward', 'foreign'): _share,
     ('filter_loss_backward', 'factor'): _positive,
     ('overlap_forward', 'gram'): _gram,
     ('overlap_backward', 'gram'): _gram,

@@ -145,14 +145,82 @@ def filter_loss_forward(t: Names, a: Names, shape: Shapes) -> Arrays:
     p_x_T = np.exp(log_p_x_T)
     kl = (p_x_T * surprise).sum(axis=0)
     dscore = -p_T * p_x_T * (surprise - kl)
-    return {'loss': -(kl @ p_T), 'dscore': dscore[..., None], 'factor': factor,
-            'peak_mean_out': peak_mean}
+    loss = -(kl @ p_T)
+    if t.foreign is not None:  # the cross-entropy of "no part"
+        log_joint = s + np.log(p_T)
+        log_posterior = log_joint - _log_sum_exp(log_joint, axis=2)
+        weight = t.foreign / N
+        loss -= (weight * log_posterior[..., -1]).sum(axis=0)
+        dscore += weight[..., None] * (np.exp(log_posterior) - (np.arange(n * m + 1) == n * m))
+    return {'loss': loss, 'dscore': dscore[..., None], 'factor': factor, 'peak_mean_out': peak_mean}
 
 
 def filter_loss_backward(t: Names, a: Names, shape: Shapes) -> Arrays:
     N, D, n, m = shape['dx']
     dz = t.dscore.reshape(N * D, n * m + 1) @ _all_templates(n, m, a.beta, a.tau)
     return {'dx': dz.reshape(shape['dx']) * (t.g * t.factor)[:, None, None]}
+
+
+def _strengths(base: np.ndarray, power: float) -> np.ndarray:
+    return np.maximum(base, 1e-6) ** power
+
+
+def _competition(t: Names, a: Names) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """factor, z = factor x, and each filter's share of its place."""
+    factor = np.ones((1, 1)) if t.factor is None else t.factor[:, None, None]
+    z = t.x * factor
+    e = _strengths(a.scale * z, a.power)
+    return factor, z, e / (e.sum(axis=1, keepdims=True) + a.tau ** a.power)
+
+
+def compete_forward(t: Names, a: Names, shape: Shapes) -> Arrays:
+    _, z, share = _competition(t, a)
+    return {'y': z * share}
+
+
+def compete_backward(t: Names, a: Names, shape: Shapes) -> Arrays:
+    factor, z, share = _competition(t, a)
+    q = (t.g * z * share).sum(axis=1, keepdims=True)
+    lively = a.scale * z > 1e-6
+    rise = np.where(lively, a.power * (t.g - q / np.where(lively, z, 1)), 0)
+    return {'dx': factor * share * (t.g + rise)}
+
+
+def _peak_values(t: Names) -> np.ndarray:
+    N, D, n, m = t.x.shape
+    return np.take_along_axis(t.x.reshape(N, D, n * m), t.peak[..., None], 2)[..., 0]
+
+
+def _cone_bases(t: Names, a: Names, factor: np.ndarray) -> np.ndarray:
+    n, m = t.x.shape[2:]
+    cones = np.maximum(unit_templates(n, a.beta, m), 0)[t.peak].reshape(t.x.shape)
+    return (_peak_values(t) * factor)[..., None, None] * cones
+
+
+def _switched(t: Names) -> np.ndarray:
+    on = np.ones(t.peak.shape) if t.on is None else t.on
+    return on[..., None, None]
+
+
+def part_gates_forward(t: Names, a: Names, shape: Shapes) -> Arrays:
+    alpha = _running(t.alpha, _peak_values(t).mean(axis=0), a)
+    factor = _floored_share(1, alpha, a.floor)
+    e = _strengths(_cone_bases(t, a, factor), a.power)
+    inverse = 1 / (e.sum(axis=1, keepdims=True) + a.tau ** a.power)
+    return {'y': (_switched(t) * e).sum(axis=1, keepdims=True) * inverse, 'inverse': inverse,
+            'factor': factor, 'alpha_out': alpha}
+
+
+def part_gates_backward(t: Names, a: Names, shape: Shapes) -> Arrays:
+    base = _cone_bases(t, a, t.factor)
+    e = np.where(base > 1e-6, _strengths(base, a.power), 0)
+    rise = a.power * (t.g * (_switched(t) - t.y) * t.inverse * e).sum(axis=(2, 3))
+    v = _peak_values(t)
+    N, D, n, m = t.x.shape
+    dx = np.zeros((N, D, n * m))
+    at_peak = np.where(v > 0, rise / np.where(v > 0, v, 1), 0)
+    np.put_along_axis(dx, t.peak[..., None], at_peak[..., None], 2)
+    return {'dx': dx.reshape(t.x.shape)}
 
 
 def gram_forward(t: Names, a: Names, shape: Shapes) -> Arrays:

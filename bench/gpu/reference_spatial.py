@@ -112,3 +112,17 @@ def group_norm_forward(t: Names, a: Names, shape: Shapes) -> Arrays:
 def group_norm_backward(t: Names, a: Names, shape: Shapes) -> Arrays:
     found = _normal_gradient(_groups(t.g, a), _groups(t.x, a), (2,), a.epsilon)
     return {'dx': found.reshape(shape['dx'])}
+
+
+def _image_scale(t: Names, a: Names) -> tuple[np.ndarray, np.ndarray]:
+    rms = np.sqrt((t.x ** 2).mean(axis=(1, 2, 3), keepdims=True))
+    return a.target / rms, t.x / rms
+
+
+def image_norm_forward(t: Names, a: Names, shape: Shapes) -> Arrays:
+    return {'y': _image_scale(t, a)[0] * t.x}
+
+
+def image_norm_backward(t: Names, a: Names, shape: Shapes) -> Arrays:
+    factor, unit = _image_scale(t, a)
+    return {'dx': factor * (t.g - unit * (t.g * unit).mean(axis=(1, 2, 3), keepdims=True))}

@@ -168,7 +168,7 @@ class _Builder:
         self.scores = []
         for l, a in enumerate((self.a1, self.a2), 1):
             loss, dscore, factor, *_ = p.call(
-                'filter_loss_forward', a, self.state(f'filter_loss_{l}.peak'), attrs=attrs,
+                'filter_loss_forward', a, self.state(f'filter_loss_{l}.peak'), None, attrs=attrs,
                 absent=() if s.peak_scale else ('peak_mean_out',), T=s.n ** 2 + 1)
             self.scores.append((dscore, factor))
             self.out[f'filter_{l}'] = p.op('mean_forward', loss)

@@ -1,6 +1,6 @@
 // filter_loss: minus the mutual information between the maps of a batch and the part templates, and
 // its exact gradient with respect to the scores.                        [Zhang, Wu, Zhu 2018]
-//   in   x (N, D, n, m)  peak_mean (D)
+//   in   x (N, D, n, m)  peak_mean (D)  foreign (N, D), absent: 0
 //   out  loss (D)  dscore (N, D, n*m+1, 1)  factor (D)  peak_mean_out (D)
 //   grid scores: one matrix product per image, templates x maps, all filters at once; statistics:
 //        one thread per (template, filter) over the batch, sums over the templates per (image,
@@ -9,7 +9,8 @@
 //        exponents; reads of the scores are memory bound; logarithms in double: the loss is a small
 //        difference of them
 //   s(x,T) = sum_ij factor x_ij T_ij; T_mu = tau max(1 - beta |[i,j] - mu|_1 / sqrt(n m), -1),
-//   T_- = -tau.
+//   T_- = -tau. With `foreign` each image's cross-entropy of "no part" besides:
+//   foreign / N * (log sum_T p(T) exp(s(x,T)) - s(x,T_-) - log p(T_-)).
 #include "../cuda_kernels.h"
 #include "../device/gemm.h"
 #include "mask.h"
@@ -113,6 +114,8 @@ struct Scores {
   double p_mu, p_none;             // p(T)
   double *log_z, *inverse_z, *kl;  // [T][pitch]: Z_T = sum over images of exp(s), and KL_T
   double* log_p;                   // [n][pitch]: log p(x)
+  const float* foreign;            // [n][pitch], or nullptr; with it
+  double *log_all, *charge;        // [n][pitch]: log sum_T p(T) exp(s), and what is charged
   float* top;                      // [T][pitch]: the largest score
 
   __device__ double p(int T) const { return T == templates - 1 ? p_none : p_mu; }
@@ -166,8 +169,32 @@ struct StoreLogEvidence : Scores {
   }
 };
 
+// The charge of an image that should show no part. i: (n, d).
+struct ForeignCharge : Scores {
+  __device__ void operator()(long i) const {
+    const int n = (int)(i / pitch), d = (int)(i % pitch);
+    const float none = s[at(n, templates - 1, d)];
+    float most = none;
+    for (int T = 0; T < templates; T++) most = fmaxf(most, s[at(n, T, d)]);
+    double sum = 0;
+    for (int T = 0; T < templates; T++) {
+      const float below = s[at(n, T, d)] - most;
+      sum += below < -69 ? 0 : p(T) * expf(below);
+    }
+    log_all[i] = most + log(sum);
+    charge[i] = foreign[i] * (log_all[i] - none - log(p_none)) / N;
+  }
+};
+
 // KL_T, then the scores become dLoss/ds = -p(T) p(x|T) (log(p(x|T) / p(x)) - KL_T). i: (T, d).
 struct ScoreGradient : Scores {
+  // The charge's: foreign / N * (the posterior of T - [T = T_-]).
+  __device__ double of_charge(int n, int T, int d, float score) const {
+    const long image = (long)n * pitch + d;
+    const float log_likely = (float)(score - log_all[image]);
+    const double posterior = log_likely < -69 ? 0 : p(T) * expf(log_likely);
+    return foreign[image] * (posterior - (T == templates - 1)) / N;
+  }
   __device__ void operator()(long i) const {
     const int T = (int)(i / pitch), d = (int)(i % pitch);
     double sum = 0;
@@ -180,7 +207,8 @@ struct ScoreGradient : Scores {
     for (int n = 0; n < N; n++) {
       const float score = s[at(n, T, d)];
       const double surprise = score - log_z[i] - log_p[(long)n * pitch + d] - sum;
-      const double gradient = -p(T) * (e(score, i) * inverse_z[i]) * surprise;
+      double gradient = -p(T) * (e(score, i) * inverse_z[i]) * surprise;
+      if (foreign) gradient += of_charge(n, T, d, score);
       s[at(n, T, d)] = d < D ? (float)gradient : 0;
     }
   }
@@ -189,25 +217,29 @@ struct ScoreGradient : Scores {
 struct TemplateInformation : Scores {
   __device__ double operator()(long T, int d) const { return p((int)T) * kl[T * pitch + d]; }
 };
-struct StoreLoss {
+struct StoreLoss : Scores {
   float* loss;
-  int D;
   __device__ void operator()(int d, double information) const {
-    loss[d] = d < D ? (float)-information : 0;
+    double sum = 0;
+    for (int n = 0; foreign && n < N; n++) sum += charge[(long)n * pitch + d];
+    loss[d] = d < D ? (float)(sum - information) : 0;
   }
 };
 
-static Scores scores_of(Device& device, const PlTensor& dscore, float alpha) {
+static Scores scores_of(Device& device, const PlTensor& dscore, const PlTensor& foreign,
+                        float alpha) {
   Scores k = {};
   k.s = f32(dscore);
   k.N = dscore.dims[0], k.D = dscore.dims[1], k.templates = dscore.dims[2];
   k.pitch = padded(k.D);
   k.p_mu = (double)alpha / (k.templates - 1), k.p_none = 1 - (double)alpha;
   const size_t lanes = (size_t)k.templates * k.pitch, images = (size_t)k.N * k.pitch;
-  double* memory = device.scratch<double>(STATISTICS_SLOT, 3 * lanes + images + lanes / 2 + 1);
+  double* memory = device.scratch<double>(STATISTICS_SLOT, 3 * lanes + 3 * images + lanes / 2 + 1);
   k.log_z = memory, k.inverse_z = memory + lanes, k.kl = memory + 2 * lanes;
   k.log_p = memory + 3 * lanes;
-  k.top = reinterpret_cast<float*>(memory + 3 * lanes + images);
+  k.foreign = f32(foreign);
+  k.log_all = k.log_p + images, k.charge = k.log_all + images;
+  k.top = reinterpret_cast<float*>(k.charge + images);
   return k;
 }
 
@@ -237,14 +269,16 @@ void filter_loss_forward(Device& device, const filter_loss_forward_args& t,
   const StoreScaled store = {f32(t.dscore), f32(t.factor), nullptr, cells + 1, pitch};
   batched_gemm<SmallTile>(device, templates, maps, store, cells + 1, pitch, cells, N);
 
-  const Scores scores = scores_of(device, t.dscore, a.alpha);
+  const Scores scores = scores_of(device, t.dscore, t.foreign, a.alpha);
   const long lanes = (long)(cells + 1) * pitch;
   for_each(device, lanes, with<LogPartition>(scores));
   sum_columns(device, scores.templates, N * pitch, with<Evidence>(scores),
               with<StoreLogEvidence>(scores));
+  if (scores.foreign) for_each(device, (long)N * pitch, with<ForeignCharge>(scores));
   for_each(device, lanes, with<ScoreGradient>(scores));
-  sum_columns(device, cells + 1, pitch, with<TemplateInformation>(scores),
-              StoreLoss{f32(t.loss), D});
+  StoreLoss store_loss = with<StoreLoss>(scores);
+  store_loss.loss = f32(t.loss);
+  sum_columns(device, cells + 1, pitch, with<TemplateInformation>(scores), store_loss);
 }
 
 // dx_ij = g factor sum_T dscore_T T_ij

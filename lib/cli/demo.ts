@@ -67,14 +67,14 @@ function bar(share: number): string {
 /** Five lines. */
 function summary({ accuracy, evaluation, report, model }: DemoResult, seconds: number): string {
   const three = (value: number | undefined): string => (value ?? NaN).toFixed(3);
-  const { instability, p, head, reconstruction } = evaluation;
+  const { instability, p, tracks, head, reconstruction } = evaluation;
   const { performer, layer2, controls } = instability ?? {};
   const rebuilt = Object.entries(reconstruction).map(([name, error]) => `${name} ${three(error)}`);
-  const fixed = `best fixed position ${three(controls?.fixedPositionBest)}, random ${three(controls?.random)}`;
+  const fixed = `best fixed position ${three(controls?.fixedPositionBest.value)}, random ${three(controls?.random.value)}`;
   return [
     `CNN          right on ${(100 * accuracy).toFixed(1)} % of validation images  (${here(model)})`,
     `instability  performer ${three(performer?.value)} -> explainer ${three(layer2?.value)}  (${fixed})`,
-    `parts        carry p = ${three(p)} of the features; ${filters(evaluation)}`,
+    `parts        carry ${three(tracks.share)} of the class score (weight p ${three(p)}); ${filters(evaluation)}`,
     `rebuilt      agreement ${three(head.agreement)}, relative error ${rebuilt.join(', ')}`,
     `report       ${here(report)}  (${seconds.toFixed(0)} s)`,
   ].join('\n');

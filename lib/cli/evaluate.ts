@@ -1,10 +1,15 @@
 import { Command, Option } from 'commander';
-import { evaluationJson, SPLITS, type Evaluation, type SplitName } from '../evaluate/evaluate.js';
+import { SPLITS, type Evaluation, type SplitName } from '../evaluate/evaluate.js';
+import { evaluationJson } from '../evaluate/evaluation_json.js';
 import type { FilterScores, ScoredSets } from '../evaluate/filter_scores.js';
+import { FOOLED_BY, SET_WORDS } from '../evaluate/score_words.js';
+import type { OcclusionFalls, PairedDifference } from '../evaluate/metrics/index.js';
+import { occlusionVerdict, type OcclusionCheck } from '../evaluate/occlusion.js';
 import { loadExplainer } from '../explainer.js';
 import {
   addDeviceFlags,
   addRuntimeFlag,
+  countFrom0,
   performerOptions,
   positive,
   type PerformerFlags,
@@ -16,6 +21,7 @@ interface EvaluateFlags extends PerformerFlags {
   landmarks?: string;
   split: SplitName;
   noise?: number;
+  occlusion?: number;
   json?: boolean;
 }
 
@@ -34,6 +40,12 @@ export function evaluateCommand(): Command {
       'also score stability under noise in the photographs, such as 0.2 of normalised pixels',
       positive,
     )
+    .option(
+      '--occlusion <count>',
+      'photographs kept out on which contributions are held against the CNN itself; 0: none (default: 75, ' +
+        'fewer for large networks)',
+      countFrom0,
+    )
     .option('--json', 'print one JSON object')
     .addHelpText('after', '\nExample:\n  partlens evaluate run/ --landmarks photos/landmarks.csv');
   return addDeviceFlags(addRuntimeFlag(command)).action(
@@ -48,6 +60,7 @@ export function evaluateCommand(): Command {
               landmarks: flags.landmarks,
               split: flags.split,
               noise: flags.noise,
+              occlusion: flags.occlusion,
               signal,
               onWarning,
               onProgress: (done, total) =>
@@ -70,6 +83,8 @@ export function evaluateCommand(): Command {
 export function showEvaluation({
   instability,
   p,
+  tracks,
+  occlusion,
   deadFilters,
   reconstruction,
   head,
@@ -79,7 +94,9 @@ export function showEvaluation({
     three(error),
   ]);
   const rest = table([
-    ['share p carried by parts', three(p)],
+    ['share of the class score through parts', three(tracks.share)],
+    ["p, weight of the parts' track in the mix", three(p)],
+    ['class follows swapped parts', three(tracks.swap)],
     ['filters that never fire', String(deadFilters)],
     ['relative error on validation images', ''],
     ...rebuilt,
@@ -87,18 +104,49 @@ export function showEvaluation({
     ...(head.correlation === undefined
       ? [
           ['  agreement', three(head.agreement)],
+          ['    of the parts alone', three(tracks.agreement.parts)],
+          ['    of the ordinary track alone', three(tracks.agreement.ordinary)],
           ['  KL divergence, nats', three(head.kl)],
+          ['  half L1 of all classes', three(head.halfL1)],
         ]
       : [['  correlation of the score', three(head.correlation)]]),
+    ['  mean error of the logits', three(head.mae)],
     ['  error of performer', three(head.performerError)],
     ['  error of explainer', three(head.explainerError)],
     ['  images', String(head.images)],
   ]);
-  return instability ? `${showFilters(instability)}\n\n${rest}` : rest;
+  return [
+    ...(instability ? [showFilters(instability)] : []),
+    rest,
+    ...(occlusion ? [showOcclusion(occlusion)] : []),
+  ].join('\n\n');
 }
 
-/** What landmarks tell of the filters: a column for each set. */
-function showFilters({ controls, landmarks, ...sets }: ScoredSets): string {
+/** How much the performer's own score falls under a square, and whether contributions hold for it. */
+export function showOcclusion(check: OcclusionCheck): string {
+  const row = (name: string, of: (falls: OcclusionFalls) => string): string[] => [
+    `  ${name}`,
+    of(check),
+    of(check.alone),
+  ];
+  const paired = ({ pairedDifference, standardError }: PairedDifference): string =>
+    `${three(pairedDifference)} +- ${three(standardError)}`;
+  const rows = table([
+    ["fall of the CNN's own score under a square at", 'by group removed', 'by part alone'],
+    row('the largest contribution', ({ largest }) => three(largest)),
+    row('the smallest', ({ smallest }) => three(smallest)),
+    row('a filter at random', ({ random }) => three(random)),
+    row('the peak of the energy', ({ energy }) => three(energy)),
+    row('a random place', ({ randomPlace }) => three(randomPlace)),
+    row('largest - smallest, paired', paired),
+    row('largest - energy, paired', ({ againstEnergy }) => paired(againstEnergy)),
+    ['  photographs', String(check.images), ''],
+  ]);
+  return `${rows}\n${occlusionVerdict(check)}`;
+}
+
+/** What landmarks tell: a column for each set of the run, then a row for each control. */
+function showFilters({ controls, sources, landmarks, ...sets }: ScoredSets): string {
   const { performer, layer1, layer2 } = sets;
   const row = (name: string, of: (scores: FilterScores) => string): string[] => [
     `  ${name}`,
@@ -107,6 +155,15 @@ function showFilters({ controls, landmarks, ...sets }: ScoredSets): string {
   const columns = table([
     ['filters of', 'performer', 'conv_interp_1', 'conv_interp_2'],
     row('location instability (lower is better)', ({ value }) => three(value)),
+    row('vector instability (lower is better)', ({ vector }) => three(vector.value)),
+    row('R2 of the best part', ({ r2 }) => three(r2.mean)),
+    row('  of distinct filters', ({ r2 }) => three(r2.distinctMean)),
+    row('distinct filters of R2 > 0.3', ({ r2 }) => `${String(r2.above)}/${String(r2.distinct)}`),
+    row(`categories with three of them, of ${count(layer2.perCategory.distinct)}`, (scores) =>
+      String(scores.perCategory.served),
+    ),
+    row('all-category ratio', (scores) => three(scores.allCategoryRatio.distance)),
+    row('  of vector instability', (scores) => three(scores.allCategoryRatio.vector)),
     row('purity', ({ parts }) => three(parts.purity)),
     row('consistency', ({ consistency }) => three(consistency.value)),
     ...(layer2.noise ? [row('stability under noise', ({ noise }) => three(noise?.value))] : []),
@@ -115,14 +172,47 @@ function showFilters({ controls, landmarks, ...sets }: ScoredSets): string {
     ),
     row('duplicates', ({ parts, peaks }) => `${String(parts.duplicates)}/${String(peaks.filters)}`),
   ]);
-  const rest = table([
-    ['controls of location instability', ''],
-    ['  best fixed position', three(controls.fixedPositionBest)],
-    ['  image centre', three(controls.fixedPositionCentre)],
-    ['  random positions', three(controls.random)],
-    ['  images / landmarks', `${String(layer2.images)} / ${String(landmarks)}`],
+  return [columns, showControls({ ...controls, ...sources }), perCategory(layer2), fooledBy()]
+    .join('\n\n')
+    .concat(`\n\nimages / landmarks  ${String(layer2.images)} / ${String(landmarks)}`);
+}
+
+/** The same scores of what has to be beaten: a row for each. */
+function showControls(controls: Readonly<Record<string, FilterScores>>): string {
+  return table([
+    ['controls', 'location', 'vector', 'R2', 'R2 > 0.3', 'all', 'all, vector', 'purity'],
+    ...Object.entries(controls).map(([name, scores]) => [
+      `  ${SET_WORDS[name] ?? name}`,
+      three(scores.value),
+      three(scores.vector.value),
+      three(scores.r2.mean),
+      `${String(scores.r2.above)}/${String(scores.r2.distinct)}`,
+      three(scores.allCategoryRatio.distance),
+      three(scores.allCategoryRatio.vector),
+      three(scores.parts.purity),
+    ]),
   ]);
-  return `${columns}\n\n${rest}`;
+}
+
+/** Which categories the filters of conv_interp_2 serve. */
+function perCategory({ perCategory: { distinct, above } }: FilterScores): string {
+  return table([
+    ['conv_interp_2 by category', 'distinct', 'R2 > 0.3'],
+    ...Object.entries(distinct).map(([name, filters]) => [
+      `  ${name}`,
+      String(filters),
+      String(above[name] ?? 0),
+    ]),
+  ]);
+}
+
+function fooledBy(): string {
+  const rows = FOOLED_BY.map(([score, by]) => [`  ${score}`, by]);
+  return table([['what fools each score', ''], ...rows]);
+}
+
+function count(named: Readonly<Record<string, unknown>>): string {
+  return String(Object.keys(named).length);
 }
 
 function three(value: number | undefined): string {

@@ -72,8 +72,9 @@ function classOf(
 
 /** The explanation for people: the first `top` parts, tracks, pairs, curves. */
 export function showExplanation(explanation: Explanation, top: number): string {
-  const { prediction, rebuilt, explained, unit, parts, tracks, control, pairs } = explanation;
-  const percent = (share: number): string => `${(100 * share).toFixed(1)}%`;
+  const { prediction, rebuilt, explained, unit, parts, tracks, control } = explanation;
+  const percent = (share: number): string =>
+    Number.isNaN(share) ? '-' : `${(100 * share).toFixed(1)}%`;
   const listed = parts.slice(0, top);
   const rest = parts.length > top ? `; the first ${String(top)}` : '';
   const heads = table([
@@ -81,39 +82,53 @@ export function showExplanation(explanation: Explanation, top: number): string {
     ['performer', prediction.name, percent(prediction.probability), prediction.score.toFixed(2)],
     ['rebuilt', rebuilt.name, percent(rebuilt.probability), rebuilt.score.toFixed(2)],
   ]);
-  const rows = listed.map(({ filter, part, place, strength, contribution }) => [
+  const rows = listed.map(({ filter, part, place, strength, alone, removed, group }) => [
     String(filter),
+    String(group + 1),
     part ? part.name : '-',
     part ? part.category : '-',
     part ? percent(part.purity) : '-',
     place.x.toFixed(0),
     place.y.toFixed(0),
     strength.toFixed(2),
-    signed(contribution),
+    signed(alone),
+    signed(removed),
   ]);
   const whole = table([
-    ['all parts', signed(tracks.interpretable)],
-    ['ordinary track', signed(tracks.ordinary)],
-    ['control: a filter at random', signed(control.random)],
-    ['mean of the first five', signed(control.top)],
-  ]);
-  const both = pairs.map(({ filters, contribution, interaction }) => [
-    filters.join(' + '),
-    signed(contribution),
-    signed(interaction),
+    ['all parts, Shapley value', signed(tracks.interpretable)],
+    ['ordinary track, Shapley value', signed(tracks.ordinary)],
+    ['share of this score through parts', percent(explanation.share)],
+    ["p, weight of the parts' track in the mix", explanation.p.toFixed(3)],
+    ['control: a filter at random, alone', signed(control.random)],
+    ['mean of the best five, alone', signed(control.top)],
   ]);
   return [
     heads,
     `${String(parts.length)} of ${String(explanation.filters)} part filters answer${rest}.\n` +
-      `contribution: ${unit} of ${printable(explained.name)} lost when the filter is switched off`,
+      `alone: ${unit} of ${printable(explained.name)} that the part alone adds to nothing\n` +
+      'around: what is lost when it is removed with all parts within two cells',
     table([
-      ['filter', 'part', 'scored on', 'purity', 'x', 'y', 'strength', 'contribution'],
+      ['filter', 'group', 'part', 'scored on', 'purity', 'x', 'y', 'strength', 'alone', 'around'],
       ...rows,
     ]),
+    ...(explanation.groups.length > 0 ? [showGroups(explanation, top)] : []),
     whole,
-    ...(both.length > 0 ? [table([['pair', 'together', 'beyond the sum'], ...both])] : []),
     showCurves(explanation),
   ].join('\n\n');
+}
+
+/** The first groups with their Shapley values. */
+function showGroups({ groups, shapley }: Explanation, top: number): string {
+  const rows = groups
+    .slice(0, top)
+    .map(({ filters, value, error, removed }, g) => [
+      String(g + 1),
+      filters.slice(0, 4).join(' + ') + (filters.length > 4 ? ' ...' : ''),
+      signed(value),
+      shapley.exact ? 'exact' : `+- ${error.toFixed(3)}`,
+      signed(removed),
+    ]);
+  return table([['group', 'filters', 'Shapley value', '', 'removed'], ...rows]);
 }
 
 /** Both curves at a few shares, with their areas. */

@@ -99,6 +99,12 @@ export function positiveInteger(text: string): number {
   throw new InvalidArgumentError('Expected an integer >= 1.');
 }
 
+export function countFrom0(text: string): number {
+  const value = Number(text);
+  if (Number.isInteger(value) && value >= 0 && text.trim() !== '') return value;
+  throw new InvalidArgumentError('Expected an integer >= 0.');
+}
+
 /** `224`, or `240x320`: height x width. */
 export function imageSize(text: string): ImageSize {
   const [, height = '', width = height] = /^(\d+)(?:x(\d+))?$/.exec(text) ?? [];

@@ -16,7 +16,7 @@ import { prepareFolder } from './folder.js';
  * A few passes over clean pictures: smaller batches and a quicker decoder than photographs need, and filters
  * pushed apart further, since there are more parts to be found than a few passes part by themselves
  * (docs/results.md). The published decoder, which this CNN's fully connected layers allow: all that it says goes
- * through the tracks, so the parts carry nearly everything.
+ * through the tracks.
  */
 const QUICK = {
   decoder: 'learned',

@@ -103,7 +103,7 @@ class Compiler {
     this.#nodes = nodes;
     this.#groups = groups;
     this.#readers = countReaders(this.#nodes, wantedOf(graph));
-    checkOrder(this.#nodes);
+    checkOrder(this.#nodes, this.#readers);
   }
 
   /** Comes before any program's `keepLeaves`: a group whose tensors lie elsewhere steps one by one. */
@@ -293,7 +293,7 @@ function countReaders(nodes: readonly Node[], wanted: readonly Value[]): Map<Val
 }
 
 /** An update overwrites its input's memory: nothing may read the old value afterwards. */
-function checkOrder(nodes: readonly Node[]): void {
+function checkOrder(nodes: readonly Node[], readers: ReadonlyMap<Value, number>): void {
   const overwritten = new Map<Value, Node>();
   for (const node of nodes) {
     for (const input of node.inputs) {
@@ -305,9 +305,11 @@ function checkOrder(nodes: readonly Node[]): void {
         );
       }
     }
-    node.outputs.forEach((_, index) => {
+    node.outputs.forEach((output, index) => {
       const input = updatedInput(node, index);
-      if (input) overwritten.set(input, node);
+      const signature = Object.values(node.op?.outputs ?? {})[index] ?? '';
+      const absent = isOptional(signature) && !readers.has(output); // no kernel writes it
+      if (input && !absent) overwritten.set(input, node);
     });
   }
 }

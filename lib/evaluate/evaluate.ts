@@ -1,29 +1,28 @@
 import { join, resolve } from 'node:path';
 import type { FeatureRow, FeatureStore } from '../data/feature_store.js';
-import { listImages, type ImageFile } from '../data/images.js';
-import {
-  annotatedImages,
-  readLandmarks,
-  selectImages,
-  type Annotations,
-} from '../data/landmarks.js';
+import { listImages } from '../data/images.js';
 import { expected, PartlensError } from '../errors.js';
-import { HeadComparison, RelativeError, type HeadScores, type Peaks } from './metrics/index.js';
 import { readBatch } from '../explainer/batches.js';
-import type { TrainedExplainer, ExplainerMaps } from '../explainer/trained.js';
 import { chooseImages, extractFeatures, rowsOf } from '../explainer/features.js';
-import {
-  emptySets,
-  peaksWithNoise,
-  scoreFilters,
-  takePeaks,
-  type FilterScores,
-  type ScoredSets,
-} from './filter_scores.js';
-import { namesOf, writePartNames } from './part_names.js';
 import { rebuiltNames } from '../explainer/network.js';
-import type { Batch } from '../explainer/trainer.js';
 import { stoppable } from '../explainer/stop.js';
+import type { TrainedExplainer, ExplainerMaps } from '../explainer/trained.js';
+import type { Batch } from '../explainer/trainer.js';
+import { annotate, missingRow, type Scored } from './annotate.js';
+import { openControls } from './controls/index.js';
+import { CONTROLS, scoreFilters, type ScoredSets } from './filter_scores.js';
+import type { MapSource } from './map_source.js';
+import {
+  HeadComparison,
+  RelativeError,
+  type HeadScores,
+  type Peaks,
+  type TrackScores,
+} from './metrics/index.js';
+import { occlusionCheck, occlusionSample, type OcclusionCheck } from './occlusion.js';
+import { namesOf, writePartNames } from './part_names.js';
+import { emptySets, mapsOfSets, OWN_SETS, peaksWithNoise, takePeaks } from './peak_sets.js';
+import { scoreTracks } from './tracks.js';
 
 export const SPLITS = ['all', 'train', 'validation'] as const;
 export type SplitName = (typeof SPLITS)[number];
@@ -38,6 +37,16 @@ export interface EvaluateOptions {
    * network sees; the photographs with landmarks are read again. Default none; [Huang 2023] takes 0.2.
    */
   noise?: number | undefined;
+  /**
+   * More sets of maps, to be scored as the performer's and the explainer's are: `instability.sources`.
+   * They need landmarks, too.
+   */
+  sources?: readonly MapSource[] | undefined;
+  /**
+   * Photographs kept out on which contributions are held against the performer itself (`occlusionCheck`);
+   * they are read again. Default 75, fewer for large networks; 0: none.
+   */
+  occlusion?: number | undefined;
   signal?: AbortSignal | undefined;
   onProgress?: ((done: number, total: number) => void) | undefined;
   onWarning?: ((text: string) => void) | undefined;
@@ -59,7 +68,12 @@ export interface EvaluatedBatch {
 export interface Evaluation {
   /** The performer's own filters and both interpretable layers against landmarks, if there are any. */
   instability: ScoredSets | undefined;
+  /** Weight of the parts' track in the mix; what parts carry is `tracks.share`. */
   p: number;
+  /** What goes through each track, on the validation photographs. */
+  tracks: TrackScores;
+  /** Undefined without parts, validation photographs, or where it was not asked for. */
+  occlusion: OcclusionCheck | undefined;
   /** Filters of conv_interp_2 that never fire, on the scored photographs or else on all. */
   deadFilters: number;
   /** Relative error of the rebuilt maps, if any, and of each target, on the validation photographs; NaN without any. */
@@ -79,7 +93,7 @@ export async function evaluateExplainer(
   explainer: TrainedExplainer,
   options: EvaluateOptions = {},
 ): Promise<Evaluation> {
-  const { noise, landmarks, split = 'all' } = options;
+  const { noise, landmarks, split = 'all', sources = [] } = options;
   if (!SPLITS.includes(split)) {
     throw expected(`one of ${SPLITS.join(', ')}`, 'split', split, { op: 'evaluate' });
   }
@@ -88,6 +102,11 @@ export async function evaluateExplainer(
       throw expected('a number > 0', 'noise', noise, { op: 'evaluate' });
     }
     if (landmarks === undefined) throw expected('landmarks', 'noise', 'none', { op: 'evaluate' });
+  }
+  const taken: string[] = [...OWN_SETS, ...CONTROLS];
+  for (const { name } of sources) {
+    if (taken.includes(name)) throw expected('other names', 'sources', name, { op: 'evaluate' });
+    taken.push(name);
   }
   const stop = { op: 'evaluate', message: 'The evaluation was stopped.' };
   return stoppable(options.signal, stop, () => evaluateRun(explainer, options));
@@ -127,13 +146,33 @@ async function evaluateRun(
     const scored = landmarks
       ? await annotate(store, rowsIn('all'), { files, landmarks, rows, explainer, onWarning })
       : undefined;
-    const evaluation = await scoreRows(explainer, store, {
-      rows: scored?.rows ?? rows,
-      scored,
-      validation: new Set(rowsIn('validation')),
-      others: options.onMaps ? rowsIn('all') : [],
-      options,
-    });
+    const kept = rowsIn('validation');
+    const sample = occlusionSample(explainer, kept, options.occlusion).map(
+      (row) => files.get(store.rows[row]?.image ?? '')?.file ?? '',
+    );
+    let passed = 0;
+    const onRows = (done: number, total: number): void => {
+      passed = total;
+      options.onProgress?.(done, total + sample.length);
+    };
+    const ofRows = await withControls(explainer, scored, (controls) =>
+      scoreRows(explainer, store, {
+        rows: scored?.rows ?? rows,
+        scored,
+        sources: scored ? [...controls, ...(options.sources ?? [])] : [],
+        validation: new Set(kept),
+        others: options.onMaps ? rowsIn('all') : [],
+        options: { ...options, onProgress: onRows },
+      }),
+    );
+    const evaluation = {
+      ...ofRows,
+      tracks: await scoreTracks(explainer, store, { rows: kept, signal }),
+      occlusion: await occlusionCheck(explainer, sample, {
+        signal,
+        onProgress: (done, total) => options.onProgress?.(passed + done, passed + total),
+      }),
+    };
     const { instability } = evaluation;
     if (instability && landmarks) {
       const { layer2, annotations } = instability;
@@ -150,54 +189,32 @@ async function evaluateRun(
   }
 }
 
+/** Gives `use` the controls, which only landmarks need. */
+async function withControls<T>(
+  explainer: TrainedExplainer,
+  scored: Scored | undefined,
+  use: (sources: readonly MapSource[]) => Promise<T>,
+): Promise<T> {
+  if (!scored) return use([]);
+  const controls = await openControls(explainer);
+  try {
+    return await use(controls.sources);
+  } finally {
+    controls.dispose();
+  }
+}
+
 function photographs({ config }: TrainedExplainer, split: SplitName): string[] {
   const { train, validation } = config.images;
   return split === 'all' ? [...train, ...validation] : split === 'train' ? train : validation;
-}
-
-interface Scored {
-  /** Rows of the store with at least one landmark, and their landmarks. */
-  rows: number[];
-  files: ImageFile[];
-  annotations: Annotations;
-}
-
-/** Landmarks of the run's photographs, those of some rows taken. */
-async function annotate(
-  store: FeatureStore,
-  all: readonly number[],
-  given: {
-    files: ReadonlyMap<string, ImageFile>;
-    landmarks: string;
-    /** Rows that are scored. */
-    rows: readonly number[];
-    explainer: TrainedExplainer;
-    onWarning: EvaluateOptions['onWarning'];
-  },
-): Promise<Scored> {
-  const { files, landmarks, rows, explainer, onWarning } = given;
-  const images = all.map((row) => {
-    const { image, className, width, height } = store.rows[row] ?? missingRow(row);
-    return { file: files.get(image)?.file ?? '', className, width, height };
-  });
-  const { annotations } = await readLandmarks(landmarks, images, {
-    size: [explainer.performer.input.height, explainer.performer.input.width],
-    ...(onWarning ? { onWarning } : {}),
-  });
-  const wanted = new Set(rows);
-  const chosen = annotatedImages(annotations).filter((n) => wanted.has(all[n] ?? -1));
-  const kept = Array.from(chosen, (n) => all[n] ?? 0);
-  return {
-    rows: kept,
-    files: kept.flatMap((row) => files.get(store.rows[row]?.image ?? '') ?? []),
-    annotations: selectImages(annotations, chosen),
-  };
 }
 
 interface Work {
   rows: readonly number[];
   /** The same rows, if there are landmarks. */
   scored: Scored | undefined;
+  /** Maps beside the performer's and the explainer's. */
+  sources: readonly MapSource[];
   validation: ReadonlySet<number>;
   /** Rows that are only looked at. */
   others: readonly number[];
@@ -209,15 +226,15 @@ async function scoreRows(
   explainer: TrainedExplainer,
   store: FeatureStore,
   work: Work,
-): Promise<Evaluation> {
+): Promise<Omit<Evaluation, 'tracks' | 'occlusion'>> {
   const { performer, config, p } = explainer;
-  const { rows, scored, validation, others, options } = work;
+  const { rows, scored, sources, validation, others, options } = work;
   const { noise, signal, onProgress } = options;
   const { cells } = explainer;
   const rebuilt = rebuiltNames(config.network);
   const places = new Map(rows.map((row, n) => [row, n]));
   const all = [...new Set([...rows, ...validation, ...others])].sort((a, b) => a - b);
-  const peaks = emptySets(explainer, rows.length);
+  const peaks = emptySets({ explainer, sources }, rows.length);
   const total = all.length + (scored && noise !== undefined ? rows.length : 0);
   const errors = rebuilt.map(() => new RelativeError());
   const head = new HeadComparison({
@@ -236,17 +253,21 @@ async function scoreRows(
     const maps = await explainer.maps(features, part.length);
     const images = part.map((row) => store.rows[row] ?? missingRow(row));
     options.onMaps?.({ images, features, bypass: batch.bypass, maps });
-    part.forEach((row, i) => {
-      const n = places.get(row);
-      if (n !== undefined) takePeaks(peaks, { performer: features, ...maps }, { i, n, cells });
-    });
+    if (part.some((row) => places.has(row))) {
+      const own = { performer: features, ...maps };
+      const sets = await mapsOfSets(sources, own, { count: part.length, cells });
+      part.forEach((row, i) => {
+        const n = places.get(row);
+        if (n !== undefined) takePeaks(peaks, sets, { i, n, cells });
+      });
+    }
     const kept = part.flatMap((row, i) => (validation.has(row) ? [i] : []));
     await compareHeads(explainer, batch, { images, kept, rebuilt: maps.rebuilt, errors, head });
     onProgress?.(start + part.length, total);
   }
   const noisy =
     scored && noise !== undefined
-      ? await peaksWithNoise(explainer, scored.files, {
+      ? await peaksWithNoise({ explainer, sources }, scored.files, {
           deviation: noise,
           signal,
           onProgress: (done) => onProgress?.(all.length + done, total),
@@ -254,7 +275,7 @@ async function scoreRows(
       : undefined;
   const named = rebuilt.map((name, l) => [name, errors[l]?.value ?? NaN] as const);
   return {
-    instability: scored && scoreFilters(explainer, { ...scored, peaks, noisy }),
+    instability: scored && (await scoreFilters(explainer, { ...scored, peaks, noisy })),
     p,
     deadFilters: countDead(peaks.layer2),
     reconstruction: Object.fromEntries(named),
@@ -307,55 +328,4 @@ function countDead({ images, filters, value }: Peaks): number {
     if (!fires) dead++;
   }
   return dead;
-}
-
-function missingRow(row: number): never {
-  throw new PartlensError('E_INTERNAL', `no row ${String(row)} in the feature store`);
-}
-
-/** The JSON of `partlens evaluate --json`; what cannot be told is null. */
-export function evaluationJson(evaluation: Evaluation): Record<string, unknown> {
-  const { instability, head, reconstruction } = evaluation;
-  return {
-    performer: filterJson(instability?.performer),
-    explainer: {
-      ...filterJson(instability?.layer2),
-      layer1: filterJson(instability?.layer1),
-    },
-    controls: {
-      fixedPositionBest: number(instability?.controls.fixedPositionBest),
-      fixedPositionCentre: number(instability?.controls.fixedPositionCentre),
-      random: number(instability?.controls.random),
-    },
-    p: number(evaluation.p),
-    deadFilters: evaluation.deadFilters,
-    reconstruction: Object.fromEntries(
-      Object.entries(reconstruction).map(([name, error]) => [name, number(error)]),
-    ),
-    head: {
-      agreement: number(head.agreement),
-      correlation: number(head.correlation),
-      performerError: number(head.performerError),
-      explainerError: number(head.explainerError),
-      kl: number(head.kl),
-    },
-    parts: instability?.layer2.parts.landmarks ?? [],
-    images: instability?.layer2.images ?? 0,
-    landmarks: instability?.landmarks ?? 0,
-  };
-}
-
-function filterJson(scores: FilterScores | undefined): Record<string, unknown> {
-  return {
-    locationInstability: number(scores?.value),
-    purity: number(scores?.parts.purity),
-    consistency: number(scores?.consistency.value),
-    noiseStability: number(scores?.noise?.value),
-    covered: scores?.parts.covered ?? [],
-    duplicates: number(scores?.parts.duplicates),
-  };
-}
-
-function number(value: number | undefined): number | null {
-  return value === undefined || Number.isNaN(value) ? null : value;
 }

@@ -3,29 +3,42 @@ import { readImage } from '../data/images.js';
 import { expected, PartlensError } from '../errors.js';
 import type { TrainedExplainer } from '../explainer/trained.js';
 import { stoppable } from '../explainer/stop.js';
-import { firstClass, mean, probabilities } from '../evaluate/metrics/index.js';
+import {
+  firstClass,
+  mean,
+  probabilities,
+  scoreOf,
+  trackShapley,
+  type TrackValues,
+} from '../evaluate/metrics/index.js';
+import {
+  answeringFilters,
+  gridSize,
+  measureParts,
+  type MeasuredFilter,
+} from '../evaluate/part_contributions.js';
 import type { Performer } from '../performer/index.js';
-import { activeParts, knownParts, type FoundPart } from './active_parts.js';
+import { activePart, knownParts } from './active_parts.js';
 import { planCurves } from './curves.js';
 import type {
   ActivePart,
   ClassScore,
   ExplainOptions,
   Explanation,
-  PairContribution,
+  PartGroup,
 } from './explanation.js';
-import { intervene, type EncodedImage, type Intervention } from '../explainer/interventions.js';
+import { groupParts } from './groups.js';
+import { planShapley, type ShapleyValues } from './shapley.js';
+import { hasParts, intervene, type EncodedImage } from '../explainer/interventions.js';
 import { frameOf } from '../performer/place.js';
 
-/** Parts whose pairs are switched off together. */
+/** Parts whose mean stands beside that of a filter at random. */
 const TOP = 5;
-/** Smallest probability whose logarithm is taken: the smallest normal 32-bit float. */
-const TINY = 2 ** -126;
 
 /**
- * Explains the performer's prediction for one photograph by interventions: each filter's map, each pair
- * of the first five, each track is switched off; decoder and the performer's own head answer; the
- * contribution is the change of the class score. See `Explainer.explain`.
+ * Explains the performer's prediction for one photograph by interventions: each part alone is added to
+ * nothing, each group of parts at one place is removed, alone and in company of others; decoder and the
+ * performer's own later layers answer. See `Explainer.explain`.
  */
 export async function explainImage(
   explainer: TrainedExplainer,
@@ -38,7 +51,7 @@ export async function explainImage(
 
 async function explain(
   explainer: TrainedExplainer,
-  image: string | Uint8Array,
+  source: string | Uint8Array,
   options: ExplainOptions,
 ): Promise<Explanation> {
   const { performer, config, p } = explainer;
@@ -52,36 +65,44 @@ async function explain(
     warnings.push(text);
     options.onWarning?.(text);
   };
-  const decoded = await decode(image, performer);
+  const decoded = await decode(source, performer);
   const { layer, bypass, output } = await performer.features(decoded.pixels, 1);
   const own = classScore(performer, output, firstClass(output));
   const index = wanted ?? own.index;
   const encoding = await explainer.encode(layer);
+  const found = hasParts(explainer) ? answeringFilters(explainer, encoding) : [];
+  const image = { encoding, bypass };
+  const measured = await measureParts(explainer, image, { found, index, signal });
+  const question = { explainer, image, index, orders, signal };
+  const { groups, shapley } = await measureGroups(question, measured);
+  const known = await knownParts(explainer, warn);
   const frame = frameOf(performer, decoded);
-  const found = activeParts(explainer, encoding, frame, await knownParts(explainer, warn));
-  const measured = await measure(
-    { explainer, image: { encoding, bypass }, index, orders, signal },
-    found,
+  const parts = groups.flatMap(({ members }, group) =>
+    [...members]
+      .sort((a, b) => b.alone - a.alone || a.filter - b.filter)
+      .map((part) => activePart(explainer, encoding, part, { frame, known, group })),
   );
   const rebuilt = classScore(performer, measured.output, firstClass(measured.output));
   if (rebuilt.index !== own.index) warn(disagreement(own, rebuilt));
   if (found.length === 0) warn('No part filter answers in this image.');
-  const { parts, pairs, tracks, deletion, insertion } = measured;
+  const { parts: interpretable, ordinary } = trackShapley(measured.tracks);
+  const lifted = interpretable + ordinary;
   return {
-    path: typeof image === 'string' ? image : undefined,
+    path: typeof source === 'string' ? source : undefined,
     frame,
     prediction: own,
     rebuilt,
     explained: classScore(performer, measured.output, index),
     unit: performer.output.softmax ? 'log probability' : 'logit',
     p,
+    share: lifted > 0 ? interpretable / lifted : NaN,
     filters: config.network.filters,
     parts,
-    pairs,
-    tracks,
+    groups: groups.map(({ group }) => group),
+    shapley: { exact: shapley.exact, coalitions: shapley.coalitions },
+    tracks: { interpretable, ordinary },
     control: controlOf(parts, config.network.filters),
-    deletion,
-    insertion,
+    ...(await measureCurves(question, parts, measured.tracks)),
     warnings,
   };
 }
@@ -96,43 +117,70 @@ interface Question {
   signal: AbortSignal | undefined;
 }
 
-type Measured = Pick<Explanation, 'parts' | 'pairs' | 'tracks' | 'deletion' | 'insertion'> & {
-  /** The head's output without an intervention. */
-  output: Float32Array;
-};
+interface MeasuredGroup {
+  group: PartGroup;
+  members: MeasuredFilter[];
+}
 
-/** All interventions of an image: single ones first, then what follows from their order. */
-async function measure(question: Question, found: readonly FoundPart[]): Promise<Measured> {
-  const { explainer, image, index, orders, signal } = question;
+/**
+ * Groups of parts with their Shapley values, largest first: of the mean of two games, with the ordinary track
+ * and without it, so that groups and ordinary track share the whole score (the value of [Owen 1977]).
+ */
+async function measureGroups(
+  { explainer, image, index, orders, signal }: Question,
+  { parts, tracks }: { parts: readonly MeasuredFilter[]; tracks: TrackValues },
+): Promise<{ groups: MeasuredGroup[]; shapley: ShapleyValues }> {
   const { performer, config } = explainer;
-  const ask = async (list: readonly Intervention[]): Promise<[number[], Float32Array]> => {
-    const outputs = rows(await intervene(explainer, image, list, signal), list.length);
-    const scores = outputs.map((output) => classScore(performer, output, index).score);
-    return [scores, outputs[0] ?? new Float32Array(0)];
+  const { size, softmax } = performer.output;
+  const members = groupParts(parts, gridSize(explainer).columns);
+  const { seed } = config.options;
+  const plan = planShapley(members.length, { orders: 2 * orders, seed });
+  const off = (gone: (group: number) => boolean): number[] =>
+    members.flatMap((group, g) => (gone(g) ? group.map(({ filter }) => filter) : []));
+  const states = plan.coalitions.map((present) => off((g) => !present.includes(g)));
+  const outputs = await intervene(
+    explainer,
+    image,
+    [
+      ...states.flatMap((gone) => [{ off: gone }, { off: gone, ordinaryOff: true }]),
+      ...members.map((_, group) => ({ off: off((g) => g === group) })),
+    ],
+    signal,
+  );
+  const score = (n: number): number => {
+    return scoreOf(outputs.subarray(n * size, (n + 1) * size), index, softmax);
   };
-  const [[all = NaN, none = NaN, noOrdinary = NaN, ...single], output] = await ask([
-    {},
-    { off: found.map(({ filter }) => filter) },
-    { ordinaryOff: true },
-    ...found.map(({ filter }) => ({ off: [filter] })),
-  ]);
-  const parts = found
-    .map((part, i): ActivePart => ({ ...part, contribution: all - (single[i] ?? NaN) }))
-    .sort((a, b) => b.contribution - a.contribution || a.filter - b.filter);
-  const pairs = pairsOf(parts.slice(0, TOP));
-  const ranked = parts.map(({ filter }) => filter);
-  const plan = planCurves(ranked, { orders, seed: config.options.seed });
-  const both = pairs.map((pair) => ({ off: pair.map(({ filter }) => filter) }));
-  const [scores] = await ask([...both, ...plan.interventions]);
-  return {
-    output,
-    parts,
-    pairs: pairs
-      .map((pair, i) => pairContribution(pair, all - (scores[i] ?? NaN)))
-      .sort((a, b) => b.contribution - a.contribution),
-    tracks: { interpretable: all - none, ordinary: all - noOrdinary },
-    ...plan.curves(scores.slice(pairs.length), { all, none }),
-  };
+  const shapley = plan.values(states.map((_, i) => (score(2 * i) + score(2 * i + 1)) / 2));
+  const groups = members
+    .map((group, g) => ({
+      members: group,
+      group: {
+        filters: group.map(({ filter }) => filter),
+        value: shapley.values[g] ?? NaN,
+        error: shapley.errors[g] ?? NaN,
+        removed: tracks.full - score(2 * states.length + g),
+      },
+    }))
+    .sort((a, b) => b.group.value - a.group.value);
+  return { groups, shapley };
+}
+
+async function measureCurves(
+  { explainer, image, index, orders, signal }: Question,
+  parts: readonly ActivePart[],
+  tracks: TrackValues,
+): Promise<Pick<Explanation, 'deletion' | 'insertion'>> {
+  const { performer, config } = explainer;
+  const { seed } = config.options;
+  const plan = planCurves(
+    parts.map(({ filter }) => filter),
+    { orders, seed },
+  );
+  const outputs = await intervene(explainer, image, plan.interventions, signal);
+  const scores = rows(outputs, plan.interventions.length).map((output) =>
+    scoreOf(output, index, performer.output.softmax),
+  );
+  return plan.curves(scores, { all: tracks.full, none: tracks.ordinary });
 }
 
 async function decode(image: string | Uint8Array, performer: Performer): Promise<DecodedImage> {
@@ -163,7 +211,7 @@ function classIndex({ output, classes }: Performer, wanted: number | string): nu
 function classScore(performer: Performer, output: Float32Array, index: number): ClassScore {
   const { softmax } = performer.output;
   const probability = (softmax ? output : probabilities(output))[index] ?? NaN;
-  const score = softmax ? Math.log(Math.max(probability, TINY)) : (output[index] ?? NaN);
+  const score = scoreOf(output, index, softmax);
   const name = performer.classes?.[index] ?? `class ${String(index)}`;
   return { index, name, probability, score };
 }
@@ -175,20 +223,8 @@ function disagreement(own: ClassScore, rebuilt: ClassScore): string {
   );
 }
 
-function pairsOf(top: readonly ActivePart[]): [ActivePart, ActivePart][] {
-  return top.flatMap((a, i) => top.slice(i + 1).map((b): [ActivePart, ActivePart] => [a, b]));
-}
-
-function pairContribution(
-  [a, b]: [ActivePart, ActivePart],
-  contribution: number,
-): PairContribution {
-  const interaction = contribution - a.contribution - b.contribution;
-  return { filters: [a.filter, b.filter], contribution, interaction };
-}
-
 function controlOf(parts: readonly ActivePart[], filters: number): Explanation['control'] {
-  const values = parts.map(({ contribution }) => contribution);
+  const values = parts.map(({ alone }) => alone).sort((a, b) => b - a);
   const ofAll = (list: readonly number[]): number => list.reduce((sum, x) => sum + x, 0) / filters;
   return {
     random: ofAll(values),

@@ -33,19 +33,30 @@ export interface ActivePart {
   activation: number;
   /** Its sum behind mask, pooling and norm layer: 1 is what training images have on average. */
   strength: number;
-  /** Class score with the filter minus class score with its map switched off. */
-  contribution: number;
+  /** Class score with this part alone minus class score with nothing: no other part, no ordinary track. */
+  alone: number;
+  /** Class score that is lost without this part and all parts that peak within two cells. */
+  removed: number;
+  /** Its group: index into `groups`. */
+  group: number;
   /** Its map behind the mask, (n, n). */
   map: Float32Array;
 }
 
-/** Two filters that are switched off together. */
-export interface PairContribution {
-  filters: readonly [number, number];
-  /** Class score with both minus class score without both. */
-  contribution: number;
-  /** What exceeds the sum of the two contributions. */
-  interaction: number;
+/** Parts at one place: all that peak within two cells of the first, unless they belong to an earlier group. */
+export interface PartGroup {
+  /** The part that leads it first; the place of the group is that part's. */
+  filters: number[];
+  /**
+   * Its Shapley value among the groups, the ordinary track on and off (mean of both): what it adds to those
+   * before it, mean over all orders. Those of all groups and of the ordinary track sum to the class score minus
+   * that of nothing.
+   */
+  value: number;
+  /** Standard error of the value: 0 where all coalitions were computed. */
+  error: number;
+  /** Class score that is lost without the group, all others present. */
+  removed: number;
 }
 
 /** The class score while filters are switched off or on one after another. */
@@ -79,19 +90,23 @@ export interface Explanation {
   explained: ClassScore;
   /** What `score` is. */
   unit: 'logit' | 'log probability';
-  /** Share of the features that parts carry, 0..1. */
+  /** Weight of the parts' track in the mix, 0..1: not what parts carry, see `share`. */
   p: number;
+  /** Share of this class score that comes through parts: tracks.interpretable / their sum; NaN if that is not > 0. */
+  share: number;
   /** Filters of the layer. */
   filters: number;
-  /** Those that answer in this image, largest contribution first. */
+  /** Those that answer in this image, by group, and in it the largest `alone` first. */
   parts: ActivePart[];
-  /** Pairs of the first five parts, largest contribution first. */
-  pairs: PairContribution[];
-  /** Contributions of a whole track, switched off as one. */
+  /** Largest Shapley value first. */
+  groups: PartGroup[];
+  /** How the values of the groups were found: of all coalitions up to eight groups, else of random orders. */
+  shapley: { exact: boolean; coalitions: number };
+  /** Shapley values of the two tracks: their sum is the class score minus that of nothing. */
   tracks: { interpretable: number; ordinary: number };
   /**
-   * Control: contribution of a filter drawn at random from all filters, silent ones included (exactly:
-   * mean and mean size over all of them), beside the mean of the first five parts.
+   * Control: what a filter drawn at random from all filters, silent ones included, gives alone (exactly: mean
+   * and mean size over all of them), beside the mean of the best five.
    */
   control: { random: number; randomSize: number; top: number };
   /** All filters on, then off one by one. A smaller area is better. */
@@ -105,7 +120,7 @@ export interface Explanation {
 export interface ExplainOptions {
   /** Class to be explained, index or name; default: the performer's prediction. */
   class?: number | string | undefined;
-  /** Random orders of the curves, an even number, default 16. */
+  /** Random orders of the curves, and half of those of Shapley values, an even number, default 16. */
   orders?: number | undefined;
   signal?: AbortSignal | undefined;
   onWarning?: ((text: string) => void) | undefined;

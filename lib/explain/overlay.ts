@@ -1,5 +1,5 @@
 import { contours } from './contour.js';
-import type { ActivePart, Explanation, Place } from './explanation.js';
+import type { ActivePart, Explanation, PartGroup } from './explanation.js';
 import { toPhotograph, type Frame } from '../performer/place.js';
 
 /** Colours that stay apart for most eyes, on dark and on light ground [Okabe, Ito 2008]. */
@@ -16,53 +16,31 @@ export function labelOf({ filter, part }: Pick<ActivePart, 'filter' | 'part'>): 
   return `${name}filter ${String(filter)}`;
 }
 
-/** A part that is drawn, and how many others peak where it does. */
-export interface DrawnPart {
+/** A group of parts as it is drawn: the part that leads it, and how many others it has. */
+export interface DrawnGroup extends PartGroup {
   part: ActivePart;
   others: number;
 }
 
-/**
- * The first `count` parts whose peaks are neither in the same nor in touching cells, so that contours do
- * not lie upon each other; each of the others counts for the nearest.
- */
-export function partsApart(
-  parts: readonly ActivePart[],
-  { geometry, input, width, height }: Frame,
+/** The first `count` groups; the parts that lead them are more than two cells apart. */
+export function groupsApart(
+  { parts, groups }: Pick<Explanation, 'parts' | 'groups'>,
   count: number,
-): DrawnPart[] {
-  const reach = [
-    (1.5 * geometry.stride[0] * height) / input.height,
-    (1.5 * geometry.stride[1] * width) / input.width,
-  ];
-  const apart = (a: Place, b: Place): number =>
-    Math.max(Math.abs(a.y - b.y) / (reach[0] ?? 1), Math.abs(a.x - b.x) / (reach[1] ?? 1));
-  const drawn: DrawnPart[] = [];
-  const rest = parts.filter((part) => {
-    if (drawn.some((one) => apart(one.part.place, part.place) < 1)) return true;
-    drawn.push({ part, others: 0 });
-    return false;
+): DrawnGroup[] {
+  const byFilter = new Map(parts.map((part) => [part.filter, part]));
+  return groups.slice(0, count).flatMap((group) => {
+    const part = byFilter.get(group.filters[0] ?? -1);
+    return part ? [{ ...group, part, others: group.filters.length - 1 }] : [];
   });
-  for (const { place } of rest) {
-    const distances = drawn.map(({ part }) => apart(part.place, place));
-    const nearest = drawn[distances.indexOf(Math.min(...distances))];
-    if (nearest) nearest.others++;
-  }
-  return drawn.slice(0, count);
 }
 
-/** Parts that are drawn on the photograph. */
-const DRAWN = 5;
+/** Groups that are drawn on the photograph, and the least that they give of what the largest does. */
+const [DRAWN, LEAST] = [5, 0.1];
 
-/** The first parts, apart from each other, that give at least as much as a filter at random. */
-export function drawnParts({
-  parts,
-  frame,
-  control,
-}: Pick<Explanation, 'parts' | 'frame' | 'control'>): DrawnPart[] {
-  return partsApart(parts, frame, DRAWN).filter(
-    ({ part }) => Math.abs(part.contribution) >= control.randomSize,
-  );
+/** The first groups, without those that give next to nothing. */
+export function drawnGroups(explanation: Pick<Explanation, 'parts' | 'groups'>): DrawnGroup[] {
+  const most = Math.max(...explanation.groups.map(({ value }) => Math.abs(value)));
+  return groupsApart(explanation, DRAWN).filter(({ value }) => Math.abs(value) >= LEAST * most);
 }
 
 export interface OverlayOptions {

@@ -2,14 +2,14 @@ import { loadSharp } from '../data/decode.js';
 import { fileError } from '../data/file_error.js';
 import type { Explanation } from './explanation.js';
 import { shortText } from './markup.js';
-import { colourOf, drawnParts, labelOf, partOverlay } from './overlay.js';
+import { colourOf, drawnGroups, labelOf, partOverlay } from './overlay.js';
 
 /** Longer side of the drawn photograph, and width of the text beside it, pixels. */
 const [PHOTO, PANEL] = [640, 420];
 
 /**
- * A PNG of an explanation: the photograph with the first five parts on it, and beside it the prediction
- * and what each part gives. `image` is what was explained. Throws `E_FILE`.
+ * A PNG of an explanation: the photograph with the first five groups of parts on it, and beside it the
+ * prediction and the Shapley value of each. `image` is what was explained. Throws `E_FILE`.
  */
 export async function drawExplanation(
   explanation: Explanation,
@@ -19,7 +19,7 @@ export async function drawExplanation(
   const scale = PHOTO / Math.max(width, height);
   const side = (length: number): number => Math.max(1, Math.round(length * scale));
   const size = { width: side(width), height: side(height) };
-  const canvas = { width: size.width + PANEL, height: Math.max(size.height, 400) };
+  const canvas = { width: size.width + PANEL, height: Math.max(size.height, 420) };
   const svg = [
     `<svg xmlns="http://www.w3.org/2000/svg" width="${String(canvas.width)}" `,
     `height="${String(canvas.height)}" font-family="sans-serif">`,
@@ -35,9 +35,9 @@ export async function drawExplanation(
   return sharp(Buffer.from(svg)).png().toBuffer();
 }
 
-/** The first parts on the photograph, the largest contribution on top, in pixels of the photograph. */
+/** The first groups of parts on the photograph, the largest value on top, in pixels of the photograph. */
 export function overlays(explanation: Explanation, line: number): string {
-  const drawn = drawnParts(explanation).map(({ part }, i) => {
+  const drawn = drawnGroups(explanation).map(({ part }, i) => {
     return partOverlay(part, explanation.frame, { colour: colourOf(i), line });
   });
   return drawn.toReversed().join('');
@@ -63,17 +63,17 @@ export async function photograph(
 
 /** Prediction and contributions as text with bars. */
 function panel(explanation: Explanation): string {
-  const { prediction, rebuilt, explained, unit, tracks, control } = explanation;
-  const drawn = drawnParts(explanation);
+  const { prediction, rebuilt, explained, unit, tracks, control, share } = explanation;
+  const drawn = drawnGroups(explanation);
   const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
   const rows = [
-    ...drawn.map(({ part, others }, i) => ({
+    ...drawn.map(({ part, others, value }, i) => ({
       name: labelOf(part) + (others > 0 ? ` (+${String(others)} there)` : ''),
-      value: part.contribution,
+      value,
       colour: colourOf(i),
     })),
     { name: 'ordinary track', value: tracks.ordinary, colour: '#888' },
-    { name: 'a filter at random', value: control.random, colour: '#bbb' },
+    { name: 'a filter at random, alone', value: control.random, colour: '#bbb' },
   ];
   const most = Math.max(...rows.map(({ value }) => Math.abs(value)), Number.MIN_VALUE);
   const zero = rows.some(({ value }) => value < 0) ? 0.5 : 0;
@@ -91,10 +91,13 @@ function panel(explanation: Explanation): string {
     ),
     text(
       96,
-      `What each part gives to the ${unit} of ${shortText(explained.name, 16)}`,
+      `Shapley values of the ${unit} of ${shortText(explained.name, 16)}, by place`,
       'font-size="13" fill="#444"',
     ),
-    ...rows.map((row, i) => bar(row, 122 + 38 * i, { most, zero })),
+    ...(Number.isNaN(share)
+      ? []
+      : [text(113, `${percent(share)} of it through parts`, 'font-size="13" fill="#444"')]),
+    ...rows.map((row, i) => bar(row, 140 + 38 * i, { most, zero })),
   ].join('');
 }
 

@@ -82,7 +82,7 @@ export interface Network {
   xOrdin: Value;
   /** Encoder output (B, D, q, r). */
   xEnc: Value;
-  /** Share of the parts, scalars: p = sigmoid(w_p). */
+  /** Weight of the parts' track in the mix, scalars: p = sigmoid(w_p). */
   p: Value;
   wP: Value;
   /**

@@ -46,6 +46,9 @@ export interface ExplainerMaps {
    * with the decoder `learned` (count, size) for each target.
    */
   rebuilt: Float32Array[];
+  /** The two tracks before they are mixed, (count, D, q, r), as in `Encoding`. */
+  interp: Float32Array;
+  ordin: Float32Array;
 }
 
 /** One image on its way through the encoder; D filters, n x m the cells of the maps, q x r after pooling. */
@@ -78,7 +81,7 @@ export class TrainedExplainer {
   readonly performer: Performer;
   /** Steps that its parameters have seen. */
   readonly step: number;
-  /** Share of the features that parts carry, 0..1. */
+  /** Weight of the parts' track in the mix, 0..1; what parts carry is `share` of `evaluate`. */
   readonly p: number;
   /** Images of the training run that were used and skipped; undefined for a loaded one. */
   readonly summary: ImageSummary | undefined;
@@ -142,12 +145,16 @@ export class TrainedExplainer {
   async maps(features: Float32Array, count: number): Promise<ExplainerMaps> {
     const { channels, filters } = this.config.network;
     const { cells } = this;
-    const { layer1, layer2, ...rebuilt } = await this.#run(
+    const { layer1, layer2, interp, ordin, ...rebuilt } = await this.#run(
       'evaluate',
       { name: 'features', data: features, size: channels * cells, count, batch: BATCH },
-      { layer1: filters * cells, layer2: filters * cells, ...this.#decodedSizes() },
+      {
+        ...{ layer1: filters * cells, layer2: filters * cells },
+        ...{ interp: this.encodingSize, ordin: this.encodingSize },
+        ...this.#decodedSizes(),
+      },
     );
-    return { layer1, layer2, rebuilt: Object.values(rebuilt) };
+    return { layer1, layer2, rebuilt: Object.values(rebuilt), interp, ordin };
   }
 
   /** The encoder's way with the performer's maps (C, n, m) of one image. Throws `E_SHAPE`. */
@@ -267,6 +274,8 @@ function programsOf(config: RunConfig): Record<string, Graph> {
   const evaluate = buildNetwork(spec, config.options, { batch: BATCH, mode: 'evaluate' });
   evaluate.graph.output('layer1', evaluate.a1);
   evaluate.graph.output('layer2', evaluate.a2);
+  evaluate.graph.output('interp', evaluate.xInterp);
+  evaluate.graph.output('ordin', evaluate.xOrdin);
   evaluate.h.forEach((h, l) => {
     evaluate.graph.output(`h_${String(l + 1)}`, spec.site ? siteUnits(h, spec) : h);
   });

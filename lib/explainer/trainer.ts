@@ -290,7 +290,7 @@ function checkFinite(
     ...filter.map((value, l) => [`filter loss of ${INTERPRETABLE[l] ?? ''}`, value] as const),
     ...overlap.map((value, l) => [`overlap of ${INTERPRETABLE[l] ?? ''}`, value] as const),
     ['contribution loss of mix.w_p', contribution] as const,
-    ['share p of mix.w_p', p] as const,
+    ['weight p of mix.w_p', p] as const,
   ];
   const bad = terms.find(([, value]) => !Number.isFinite(value));
   if (!bad) return;

@@ -4,13 +4,15 @@ import { listImages } from '../data/images.js';
 import { PartlensError } from '../errors.js';
 import { evaluateExplainer, type EvaluatedBatch, type Evaluation } from '../evaluate/evaluate.js';
 import type { TrainedExplainer } from '../explainer/trained.js';
-import { pooledSize, rebuiltNames } from '../explainer/network.js';
-import { networkSpec } from '../explainer/run_folder.js';
-import type { Performer } from '../performer/index.js';
+import { interventionCost } from '../explainer/interventions.js';
+import { rebuiltNames } from '../explainer/network.js';
 import { gridOf } from '../evaluate/filter_scores.js';
+import { occlusionHolds } from '../evaluate/metrics/index.js';
+import { occlusionVerdict } from '../evaluate/occlusion.js';
 import { readMetrics } from '../explainer/metrics_log.js';
 import { readPartNames } from '../evaluate/part_names.js';
 import { VERSION } from '../version.js';
+import { comparisonOf } from './comparison.js';
 import { configurationOf } from './configuration.js';
 import { measureContributions, type SampledFeatures, type SwitchOff } from './contributions.js';
 import { trainingCurves } from './curves.js';
@@ -85,6 +87,7 @@ export async function collectReport(
       steps: explainer.step,
     },
     scores: { ...scoresOf(evaluation), parts: sets.parts },
+    comparison: comparisonOf(evaluation.instability),
     frame: { height: input.height, width: input.width, field: layer.geometry.size },
     pictures,
     classes: seen.classes,
@@ -120,14 +123,15 @@ class Observed {
   /** What the performer makes of some photographs of each class. */
   readonly sample: ClassSample<SampledFeatures>;
 
-  constructor({ config, performer, cells }: TrainedExplainer, { sample = 96 }: CollectOptions) {
+  constructor(explainer: TrainedExplainer, { sample = 96 }: CollectOptions) {
+    const { config, cells } = explainer;
     const { channels, filters } = config.network;
     const { train, validation } = config.images;
     const count = train.length + validation.length;
     this.explainer = new Gallery(count, { filters, cells });
     this.performer = new Gallery(count, { filters: channels, cells });
     const folders = new Set([...train, ...validation].map((path) => path.replace(/[^/]*$/, '')));
-    const most = Math.min(sample, INTERVENTION_COST / interventionCost(config, performer));
+    const most = Math.min(sample, INTERVENTION_COST / (filters * interventionCost(explainer)));
     this.sample = new ClassSample(
       Math.max(1, Math.floor(most / folders.size)),
       config.options.seed,
@@ -157,20 +161,6 @@ class Observed {
       }));
     });
   }
-}
-
-/** Multiply-adds of decoder and later layers for all interventions on one photograph, roughly. */
-function interventionCost(config: TrainedExplainer['config'], { tailCost }: Performer): number {
-  const { filters, site, targets } = config.network;
-  const [q, r] = pooledSize(networkSpec(config));
-  if (site) return (filters * site.channels * q * r + tailCost) * filters;
-  let width = filters * q * r;
-  let cost = 0;
-  for (const { size } of targets) {
-    cost += width * size;
-    width = size;
-  }
-  return cost * filters;
 }
 
 interface FilterSets {
@@ -265,20 +255,45 @@ async function picturesOf(
   }));
 }
 
-function scoresOf({ instability, p, head, reconstruction }: Evaluation): Omit<Scores, 'parts'> {
+function occlusionOf(check: Evaluation['occlusion']): Scores['occlusion'] {
+  if (!check) return undefined;
+  return {
+    images: check.images,
+    largest: finite(check.largest),
+    smallest: finite(check.smallest),
+    random: finite(check.random),
+    energy: finite(check.energy),
+    randomPlace: finite(check.randomPlace),
+    pairedDifference: finite(check.pairedDifference),
+    standardError: finite(check.standardError),
+    holds: occlusionHolds(check),
+    verdict: occlusionVerdict(check),
+  };
+}
+
+function scoresOf(evaluation: Evaluation): Omit<Scores, 'parts'> {
+  const { instability, p, tracks, head, reconstruction } = evaluation;
   return {
     instability: instability && {
       performer: finite(instability.performer.value),
       layer1: finite(instability.layer1.value),
       layer2: finite(instability.layer2.value),
-      fixedPosition: finite(instability.controls.fixedPositionBest),
-      random: finite(instability.controls.random),
+      fixedPosition: finite(instability.controls.fixedPositionBest.value),
+      random: finite(instability.controls.random.value),
       images: instability.layer2.images,
       landmarks: instability.landmarks,
     },
     p,
+    tracks: {
+      share: finite(tracks.share),
+      parts: finite(tracks.agreement.parts),
+      ordinary: finite(tracks.agreement.ordinary),
+      swap: finite(tracks.swap),
+    },
+    occlusion: occlusionOf(evaluation.occlusion),
     head: {
       agreement: finite(head.agreement),
+      halfL1: finite(head.halfL1),
       performerError: finite(head.performerError),
       explainerError: finite(head.explainerError),
       kl: finite(head.kl),

@@ -1,5 +1,5 @@
-import type { Intervention } from '../explainer/interventions.js';
-import { firstClass } from '../evaluate/metrics/index.js';
+import { NOTHING, type Intervention } from '../explainer/interventions.js';
+import { firstClass, scoreOf } from '../evaluate/metrics/index.js';
 import type { Performer } from '../performer/index.js';
 import { PURE, type ContributionRow, type Contributions, type FilterFacts } from './data.js';
 import { significant } from './filters.js';
@@ -21,17 +21,16 @@ export type SwitchOff = (
 
 /** Columns of the matrix: the classes with the most photographs. */
 const MAX_CLASSES = 40;
-/** Smallest probability whose logarithm is taken: the smallest normal 32-bit float. */
-const TINY = 2 ** -126;
-
 /** A row of the matrix before it is measured. */
 type Row = Pick<ContributionRow, 'kind' | 'name' | 'filters'> & Intervention;
 
 /**
- * Measures by intervention what each filter, all filters of one part, all part filters together and the
- * ordinary track give to the classes:
+ * Measures by intervention what all filters of one part, all part filters together and the ordinary track
+ * give to the classes, and each filter alone, added to nothing (removed alone it would say little: the next
+ * one takes its place):
  *
- *   drop(row, k) = mean over photographs of class k of  output_k(nothing off) - output_k(row off)
+ *   drop(row, k) = mean over photographs of class k of  output_k(all) - output_k(row off)
+ *   of a filter    output_k(the filter alone) - output_k(no part, no ordinary track)
  *
  * The class of a photograph is the one that the performer's head says of the rebuilt features; the output
  * is the logit, or the logarithm of the probability where the performer ends in a softmax. `features` are
@@ -55,17 +54,18 @@ export async function measureContributions(
   const rows = rowsOf(filters);
   const sums = new Map<number, { drops: Float64Array; photographs: number }>();
   const K = performer.output.size;
-  const score = (value: number): number =>
-    performer.output.softmax ? Math.log(Math.max(value, TINY)) : value;
   for (const [n, maps] of features.entries()) {
     signal?.throwIfAborted();
-    const outputs = await switchOff(maps, [{}, ...rows]);
+    const outputs = await switchOff(maps, [{}, NOTHING, ...rows]);
     const k = firstClass(outputs.subarray(0, K));
-    const whole = score(outputs[k] ?? NaN);
+    const score = (row: number): number =>
+      scoreOf(outputs.subarray(row * K, (row + 1) * K), k, performer.output.softmax);
+    const [all, nothing] = [score(0), score(1)];
     const sum = sums.get(k) ?? { drops: new Float64Array(rows.length), photographs: 0 };
     sum.photographs++;
-    rows.forEach((_, r) => {
-      sum.drops[r] = (sum.drops[r] ?? 0) + whole - score(outputs[(r + 1) * K + k] ?? NaN);
+    rows.forEach(({ kind }, r) => {
+      const found = score(r + 2);
+      sum.drops[r] = (sum.drops[r] ?? 0) + (kind === 'filter' ? found - nothing : all - found);
     });
     sums.set(k, sum);
     onProgress?.(n + 1, features.length);
@@ -107,7 +107,7 @@ function rowsOf(filters: readonly FilterFacts[]): Row[] {
   const named = new Set([...parts.values()].flat());
   const others = parts.size > 0 ? all.filter((f) => !named.has(f)) : [];
   return [
-    { kind: 'control', name: 'all part filters', filters: all, off: all },
+    { kind: 'control', name: 'all part filters', filters: all, partsOff: true },
     { kind: 'control', name: 'ordinary track', filters: [], ordinaryOff: true },
     ...[...parts]
       .sort(([a], [b]) => (a < b ? -1 : 1))
@@ -116,7 +116,8 @@ function rowsOf(filters: readonly FilterFacts[]): Row[] {
       ? [{ kind: 'part', name: 'no clear part', filters: others, off: others } as const]
       : []),
     ...all.map((f): Row => {
-      return { kind: 'filter', name: `filter ${String(f)}`, filters: [f], off: [f] };
+      const off = all.filter((other) => other !== f);
+      return { kind: 'filter', name: `filter ${String(f)}`, filters: [f], off, ordinaryOff: true };
     }),
   ];
 }

@@ -5,6 +5,8 @@ export const PURE = 0.5;
 export interface ReportData {
   run: RunFacts;
   scores: Scores;
+  /** The same scores of the run's sets and of every control; undefined without landmarks. */
+  comparison: { sets: ComparedSet[]; fooledBy: readonly (readonly string[])[] } | undefined;
   frame: Frame;
   /** Photographs of the gallery, each once. */
   pictures: Picture[];
@@ -44,9 +46,33 @@ export interface Scores {
         landmarks: number;
       }
     | undefined;
+  /** Weight of the parts' track in the mix. */
   p: number;
+  /** What goes through each track: `metrics.TrackScores`. */
+  tracks: {
+    share: number | null;
+    parts: number | null;
+    ordinary: number | null;
+    swap: number | null;
+  };
+  /** Contributions held against the performer itself, and what follows, in words. */
+  occlusion:
+    | {
+        images: number;
+        largest: number | null;
+        smallest: number | null;
+        random: number | null;
+        energy: number | null;
+        randomPlace: number | null;
+        pairedDifference: number | null;
+        standardError: number | null;
+        holds: boolean;
+        verdict: string;
+      }
+    | undefined;
   head: {
     agreement: number | null;
+    halfL1: number | null;
     performerError: number | null;
     explainerError: number | null;
     kl: number | null;
@@ -65,6 +91,23 @@ export interface Scores {
         consistency: { performer: number | null; explainer: number | null };
       }
     | undefined;
+}
+
+/** Whether the filters of one set follow parts: docs/method.md. */
+export interface ComparedSet {
+  /** Its key in results, and its name in words. */
+  name: string;
+  title: string;
+  location: number | null;
+  vector: number | null;
+  /** Mean over distinct filters. */
+  r2: number | null;
+  distinct: number;
+  /** Distinct filters of R2 > 0.3. */
+  above: number;
+  allCategoryRatio: number | null;
+  /** Categories with at least three of them. */
+  served: number;
 }
 
 /** Sizes of what is drawn. */
@@ -120,8 +163,9 @@ export interface Spot {
 }
 
 /**
- * What the performer's head loses when part maps are switched off: a row for each set of filters, a
- * column for each class, the mean over photographs of this class (as the performer says).
+ * What the performer's head loses when part maps are switched off, and what it says to one filter alone: a
+ * row for each set of filters, a column for each class, the mean over photographs of this class (as the
+ * performer says).
  */
 export interface Contributions {
   /** `logit` or `log probability`. */
@@ -133,9 +177,9 @@ export interface Contributions {
 export interface ContributionRow {
   kind: 'control' | 'part' | 'filter';
   name: string;
-  /** Filters that are switched off together. */
+  /** Filters that are switched off together; of kind `filter` the one that stays alone. */
   filters: number[];
-  /** Drop of the class's output for each class. */
+  /** Drop of the class's output for each class; of kind `filter` its rise above nothing. */
   drops: number[];
 }
 

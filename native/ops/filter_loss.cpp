@@ -1,13 +1,14 @@
 // filter_loss: minus the mutual information between the maps of a batch and the part templates, and
 // its exact gradient with respect to the scores.                        [Zhang, Wu, Zhu 2018]
-//   in   x (N, D, n, m)  peak_mean (D)
+//   in   x (N, D, n, m)  peak_mean (D)  foreign (N, D), absent: 0
 //   out  loss (D)  dscore (N, D, n*m+1, 1)  factor (D)  peak_mean_out (D)
 //   grid scores: one task per image and 32 filters; statistics: one task per 16 filters
 //   cost two products of (n*m+1) x n*m with the maps; one exponential per score; logarithms in
 //        double: the loss is a small difference of them
 //   one core with AVX-512: 256x14x14, N=32: 8-9 ms forward, 4 ms backward
 //   s(x,T) = sum_ij factor x_ij T_ij; T_mu = tau max(1 - beta |[i,j] - mu|_1 / sqrt(n m), -1),
-//   T_- = -tau.
+//   T_- = -tau. With `foreign` each image's cross-entropy of "no part" besides:
+//   foreign / N * (log sum_T p(T) exp(s(x,T)) - s(x,T_-) - log p(T_-)).
 #include "../cpu_kernels.h"
 #include "../simd/chunks.h"
 #include "../simd/gemm.h"
@@ -131,15 +132,17 @@ struct Statistics {
   double* log_p;                   // per image: log p(x)
   float* top;                      // per template: the largest score
   float* e;                        // exp(s - top), [image][T][16]; p(x|T) = e * inverse_z
+  float* likely;                   // one image: p(T) exp(s - its largest)
 
   static size_t doubles(int images, int templates) {
-    const size_t floats = ((size_t)templates + (size_t)images * templates) * BLOCK;
+    const size_t floats = (2 * (size_t)templates + (size_t)images * templates) * BLOCK;
     return (3 * (size_t)templates + images) * BLOCK + floats / 2;
   }
   static Statistics at(double* memory, int images, int templates) {
     const long lanes = (long)templates * BLOCK;
     float* floats = reinterpret_cast<float*>(memory + 3 * lanes + images * BLOCK);
-    return {memory, memory + lanes, memory + 2 * lanes, memory + 3 * lanes, floats, floats + lanes};
+    return {memory, memory + lanes,     memory + 2 * lanes, memory + 3 * lanes,
+            floats, floats + 2 * lanes, floats + lanes};
   }
 };
 
@@ -208,8 +211,48 @@ static void log_evidence(const Scores& s, const Statistics& k) {
   }
 }
 
+// Images that should show no part: weights by (image, filter), the loss of 16 filters.
+struct Foreign {
+  const float* weight;  // of the first image; or nullptr
+  int stride;
+  alignas(64) double loss[BLOCK];
+  alignas(64) double of_none[BLOCK], of_likely[BLOCK];  // weight / N; that / sum of likely
+
+  // Adds weight / N * cross-entropy of "no part" in image n to the loss. Its gradient is of_likely
+  // * likely[T] - of_none [T = T_-], likely = p(T) exp(s - the largest score).
+  void add(const Scores& s, const Statistics& k, int n) {
+    const float *row = s.s + n * s.image, *none = row + s.lanes() - BLOCK;
+    alignas(64) float top[BLOCK];
+    for (int lane = 0; lane < BLOCK; lane += VL) {
+      Vec most = load(row + lane);
+      for (int i = lane; i < s.lanes(); i += BLOCK) {
+        const Vec v = load(row + i);
+        most = v > most ? v : most;
+      }
+      store(top + lane, most);
+      for (int i = lane; i < s.lanes(); i += BLOCK) {
+        const Vec below = load(row + i) - most;
+        const Vec e = below < NEGLIGIBLE ? Vec{} : exp(below);
+        store(k.likely + i, e * (float)s.p(i / BLOCK));
+      }
+    }
+    alignas(64) double sum[BLOCK] = {};
+    for (int i = 0; i < s.lanes(); i += DL) at(sum + i % BLOCK) += widen(k.likely + i);
+    for (int c = 0; c < BLOCK; c++) {
+      of_none[c] = (double)weight[(long)n * stride + c] / s.images;
+      of_likely[c] = of_none[c] / sum[c];
+      loss[c] += of_none[c] * (top[c] + ::log(sum[c]) - none[c] - ::log(s.p_none));
+    }
+  }
+  // That gradient, for lanes i and on.
+  DoubleVec gradient(const Scores& s, const Statistics& k, int i) const {
+    const DoubleVec likely = at(of_likely + i % BLOCK) * widen(k.likely + i);
+    return i < s.lanes() - BLOCK ? likely : likely - at(of_none + i % BLOCK);
+  }
+};
+
 // KL_T = sum_x p(x|T) log(p(x|T) / p(x)); then s becomes -p(T) p(x|T) (log(p(x|T) / p(x)) - KL_T).
-static void score_gradient(const Scores& s, const Statistics& k) {
+static void score_gradient(const Scores& s, const Statistics& k, Foreign& foreign) {
   memset(k.kl, 0, sizeof(double) * s.lanes());
   for (int n = 0; n < s.images; n++) {
     const float *row = s.s + n * s.image, *e = k.e + (long)n * s.lanes();
@@ -223,10 +266,13 @@ static void score_gradient(const Scores& s, const Statistics& k) {
     float* row = s.s + n * s.image;
     const float* e = k.e + (long)n * s.lanes();
     const double* log_p = k.log_p + n * BLOCK;
+    if (foreign.weight) foreign.add(s, k, n);
     for (int i = 0; i < s.lanes(); i += DL) {
       const DoubleVec surprise =
           widen(row + i) - at(k.log_z + i) - at(log_p + i % BLOCK) - at(k.kl + i);
-      narrow(row + i, -s.p(i / BLOCK) * (widen(e + i) * at(k.inverse_z + i)) * surprise);
+      DoubleVec gradient = -s.p(i / BLOCK) * (widen(e + i) * at(k.inverse_z + i)) * surprise;
+      if (foreign.weight) gradient += foreign.gradient(s, k, i);
+      narrow(row + i, gradient);
     }
   }
 }
@@ -260,6 +306,8 @@ void filter_loss_forward(Device& device, const filter_loss_forward_args& t,
   double* memory =
       reinterpret_cast<double*>(device.scratch(STATISTICS_SLOT, device.threads() * 2 * doubles));
   const double alpha = a.alpha;
+  const float* weights = f32(t.foreign);
+  const int weights_stride = weights ? row_stride(t.foreign) : 0;
   parallel_for(device, blocks, [=](int block, int worker) {
     const Statistics k = Statistics::at(memory + worker * doubles, N, count);
     const Scores s = {scores + (long)block * count * BLOCK,
@@ -270,11 +318,12 @@ void filter_loss_forward(Device& device, const filter_loss_forward_args& t,
                       1 - alpha};
     log_partition(s, k);
     log_evidence(s, k);
-    score_gradient(s, k);
+    Foreign foreign = {weights ? weights + block * BLOCK : nullptr, weights_stride, {}, {}, {}};
+    score_gradient(s, k, foreign);
     for (int c = 0; c < BLOCK; c++) {
       double information = 0;
       for (int T = 0; T < count; T++) information += s.p(T) * k.kl[T * BLOCK + c];
-      loss[block * BLOCK + c] = block * BLOCK + c < D ? (float)-information : 0;
+      loss[block * BLOCK + c] = block * BLOCK + c < D ? (float)(foreign.loss[c] - information) : 0;
     }
     for (int c = D - block * BLOCK; c < BLOCK; c++) {  // lanes that are no filter
       for (int i = 0; i < N * count; i++) s.s[i / count * s.image + i % count * BLOCK + c] = 0;

@@ -23,7 +23,7 @@ describe('partlens: explain', () => {
     performer.dispose();
   });
 
-  it('prints predictions, parts, tracks, pairs, curves with their areas', async () => {
+  it('prints predictions, parts, groups, tracks, curves with their areas', async () => {
     const evaluated = await here('evaluate', run, '--landmarks', tiny.landmarks, ...DEVICE);
     expect(evaluated.code).to.equal(0);
     const { code, stdout } = await here('explain', run, photo, '--top', '2', ...DEVICE);
@@ -31,10 +31,13 @@ describe('partlens: explain', () => {
     expect(stdout).to.match(/^performer +(bright|dark) +\d+\.\d% +-?\d+\.\d\d$/m);
     expect(stdout).to.match(/^rebuilt +(bright|dark) +\d+\.\d% +-?\d+\.\d\d$/m);
     expect(stdout).to.match(/^\d of 6 part filters answer/m);
-    expect(stdout.match(/^ +\d +(blob|edge) +(bright|dark) .+ [+-]\d\.\d{3}$/gm)).to.have.length(2);
-    expect(stdout).to.match(/^ordinary track +[+-]\d+\.\d{3}$/m);
-    expect(stdout).to.match(/^control: a filter at random +[+-]\d+\.\d{3}$/m);
-    expect(stdout).to.match(/^\d \+ \d( +[+-]\d+\.\d{3}){2}$/m);
+    expect(
+      stdout.match(/^ +\d +\d +(blob|edge) +(bright|dark) .+( +[+-]\d\.\d{3}){2}$/gm),
+    ).to.have.length(2);
+    expect(stdout).to.match(/^ordinary track, Shapley value +[+-]\d+\.\d{3}$/m);
+    expect(stdout).to.match(/^control: a filter at random, alone +[+-]\d+\.\d{3}$/m);
+    expect(stdout).to.match(/^ +1 +\d( \+ \d)*( \.\.\.)? +[+-]\d+\.\d{3} +exact +[+-]\d+\.\d{3}$/m);
+    expect(stdout).to.match(/^share of this score through parts +(-?\d+\.\d%|-)$/m);
     expect(stdout.match(/^(off|on): (best parts|at random)( +-?\d+\.\d\d){6}$/gm)).to.have.length(
       4,
     );
@@ -51,9 +54,11 @@ describe('partlens: explain', () => {
       'explained',
       'unit',
       'p',
+      'share',
       'filters',
       'parts',
-      'pairs',
+      'groups',
+      'shapley',
       'tracks',
       'control',
       'deletion',
@@ -63,7 +68,7 @@ describe('partlens: explain', () => {
     expect(json['image']).to.deep.equal({ path: photo, width: 20, height: 24 });
     const parts = json['parts'] as Record<string, unknown>[];
     expect(parts.length).to.be.above(0);
-    expect(parts[0]).to.include.keys('filter', 'place', 'strength', 'contribution');
+    expect(parts[0]).to.include.keys('filter', 'place', 'strength', 'alone', 'removed', 'group');
     expect(parts[0]).not.to.have.property('map');
   });
 

@@ -41,7 +41,13 @@ describe('partlens: as a process', () => {
       'performer',
       'explainer',
       'controls',
+      'sources',
       'p',
+      'share',
+      'agreement',
+      'swap',
+      'logits',
+      'occlusion',
       'deadFilters',
       'reconstruction',
       'head',
@@ -52,12 +58,24 @@ describe('partlens: as a process', () => {
     expect(json['images']).to.equal(20);
     const shown = await start([...args, '--split', 'train', '--noise', '0.2']).ended;
     expect(shown).to.include({ code: 0, stderr: '' });
-    const rows = ['location instability \\(lower is better\\)', 'purity', 'stability under noise'];
+    const lower = ['location instability', 'vector instability'];
+    const rows = [
+      ...lower.map((name) => `${name} \\(lower is better\\)`),
+      ...['all-category ratio', '  of vector instability', 'purity', 'stability under noise'],
+    ];
     for (const row of rows) {
-      expect(shown.stdout).to.match(new RegExp(`^  ${row}( +[01]\\.\\d{3}){3}$`, 'm'));
+      expect(shown.stdout).to.match(new RegExp(`^  ${row}( +\\d\\.\\d{3}){3}$`, 'm'));
     }
+    expect(shown.stdout).to.match(/^ {2}R2 of the best part( +-?\d+\.\d{3}){3}$/m);
+    expect(shown.stdout).to.match(/^ {2}distinct filters of R2 > 0\.3( +\d+\/\d+){3}$/m);
+    const controls = /^ {2}(?:[a-z, ]+?)((?: +-?\d\.\d{3}){3}  +\d+\/\d+(?: +\d\.\d{3}){3})$/gm;
+    expect(shown.stdout.match(controls), shown.stdout).to.have.length(6);
+    expect(shown.stdout).to.match(/best fixed position( +0\.\d{3}){2} +0\.000 +0\/2 /);
+    expect(shown.stdout).to.match(/^ {2}bright( +\d+){2}\n {2}dark( +\d+){2}$/m);
+    expect(shown.stdout).to.match(/^what fools each score\n/m);
     expect(shown.stdout).to.match(/^ {2}duplicates( +\d+\/\d+){3}$/m);
-    expect(shown.stdout).to.match(/^ {2}random positions +0\.\d{3}$/m);
+    expect(shown.stdout).to.match(/^p, weight of the parts' track in the mix +0\.\d{3}$/m);
+    expect(shown.stdout).to.match(/^The check (holds|fails): /m);
     expect(shown.stdout).to.match(/^ {2}agreement +[01]\.\d{3}$/m);
   });
 

@@ -90,6 +90,7 @@ describe('partlens: usage', () => {
       /Expected --images for --format npz/,
     ],
     ['--top 0', () => ['explain', 'run', 'x.png', '--top', '0'], /Expected an integer >= 1/],
+    ['--occlusion -1', () => ['evaluate', 'x', '--occlusion', '-1'], /Expected an integer >= 0/],
     ['an unknown choice', () => ['evaluate', 'x', '--split', 'some'], /choices are all, train/],
     ['no number', () => ['demo', '--images', 'many'], /Expected an integer >= 1/],
     ['threads 0', () => train('--threads', '0'), /Expected an integer >= 1/],

@@ -24,8 +24,8 @@ async function scores(result: DemoResult): Promise<void> {
     performer: instability?.performer.value,
     layer1: instability?.layer1.value,
     layer2: instability?.layer2.value,
-    random: instability?.controls.random,
-    best: instability?.controls.fixedPositionBest,
+    random: instability?.controls.random.value,
+    best: instability?.controls.fixedPositionBest.value,
   };
   for (const [name, value] of Object.entries(finite)) {
     expect(Number.isFinite(value), `${name} ${String(value)}`).to.equal(true);

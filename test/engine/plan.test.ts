@@ -276,6 +276,15 @@ describe('plan: updates', () => {
     );
   });
 
+  it('reading the old value after an op that leaves it is not', () => {
+    const graph = new Graph();
+    const alpha = graph.state('alpha', [3], { fill: -1 });
+    const x = graph.input('x', [2, 3, 4, 4]);
+    graph.output('y', normLayer(x, alpha, { training: true, keep: false }));
+    graph.output('z', normLayer(x, alpha, { training: false }));
+    expect(planned(graph).program.ops).to.have.length(2);
+  });
+
   it('reading the new value after an update is not', async () => {
     const graph = new Graph();
     const w = graph.parameter('w', [2]);

@@ -1,11 +1,20 @@
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { listImages, readImages } from '../../lib/data/index.js';
-import { evaluationJson, type SplitName } from '../../lib/evaluate/evaluate.js';
-import { gridOf, type FilterScores } from '../../lib/evaluate/filter_scores.js';
+import type { SplitName } from '../../lib/evaluate/evaluate.js';
+import { evaluationJson } from '../../lib/evaluate/evaluation_json.js';
+import { CONTROLS, gridOf, type FilterScores } from '../../lib/evaluate/filter_scores.js';
 import { loadExplainer, type Explainer } from '../../lib/explainer.js';
-import { consistency, partMetrics } from '../../lib/evaluate/metrics/index.js';
+import {
+  allCategories,
+  categoryTable,
+  consistency,
+  filtersPerCategory,
+  partMetrics,
+  r2,
+  vectorInstability,
+  type InstabilityInput,
+} from '../../lib/evaluate/metrics/index.js';
 import type { Performer } from '../../lib/performer/index.js';
 import { temporaryFolder } from '../data/temporary.js';
 import { failure } from '../support/performer.js';
@@ -20,45 +29,8 @@ import {
   writeTiny,
 } from '../explainer/tiny.js';
 import type { Tiny } from '../explainer/tiny.js';
-
-const CELLS = N * N;
-const PARTS = ['blob', 'edge'];
-
-/** One photograph as the evaluation should see it. */
-interface Photograph {
-  path: string;
-  className: string;
-  /** Maps of the performer and of both interpretable layers. */
-  maps: Float32Array[];
-  targets: Float32Array[];
-  rebuilt: Float32Array[];
-  output: Float32Array;
-  /** Position of each part in the network's input, or undefined. */
-  parts: ([number, number] | undefined)[];
-}
-
-/** Everything anew from the files, one photograph at a time. */
-async function photographs(tiny: Tiny, explainer: Explainer): Promise<Photograph[]> {
-  const { performer } = explainer;
-  const marks = new Map<string, [number, number]>();
-  for (const line of (await readFile(tiny.landmarks, 'utf8')).trim().split('\n').slice(1)) {
-    const [image, , part, y, x] = line.split(',');
-    const place = (at: string | undefined, side: number): number =>
-      ((Number(at) + 0.5) * SIDE) / side - 0.5;
-    marks.set(`${image}/${part}`, [place(y, 24), place(x, 20)]);
-  }
-  const { images } = await listImages(tiny.images);
-  const found: Photograph[] = [];
-  for await (const batch of readImages(images, performer.preprocessing, { batch: 1 })) {
-    const [{ path, className } = { path: '', className: '' }] = batch.images;
-    const { layer, targets, output } = await performer.features(batch.pixels, 1);
-    const { layer1, layer2, rebuilt } = await explainer.maps(layer, 1);
-    const parts = PARTS.map((part) => marks.get(`${path}/${part}`));
-    const maps = [layer, layer1, layer2];
-    found.push({ path, className, maps, targets, rebuilt, output, parts });
-  }
-  return found;
-}
+import { CELLS, PARTS, photographs, type Photograph } from './photographs.js';
+import { trackJsonOf } from './track_reference.js';
 
 const mean = (values: readonly number[]): number =>
   values.reduce((sum, x) => sum + x, 0) / values.length;
@@ -189,6 +161,7 @@ describe('explainer: evaluate', () => {
         };
         const scored = everything.filter(({ path }) => side[split ?? 'all'].includes(path));
         const kept = everything.filter(({ path }) => validation.includes(path));
+        const keptPaths = kept.map(({ path }) => path);
         expect([everything.length, kept.length]).to.deep.equal([24, 4]);
         const evaluation = await explainer.evaluate({ landmarks: tiny.landmarks, split });
         const json = evaluationJson(evaluation);
@@ -207,19 +180,26 @@ describe('explainer: evaluate', () => {
               one.targets[l] ?? new Float32Array(0),
             ]),
           );
-        const { controls } = json as { controls: object };
-        expect(Object.keys(controls)).to.deep.equal([
-          'fixedPositionBest',
-          'fixedPositionCentre',
-          'random',
-        ]);
-        for (const value of Object.values(controls)) expect(value).to.be.within(0, 0.6);
+        const { controls } = json as { controls: Record<string, object> };
+        expect(Object.keys(controls)).to.deep.equal(CONTROLS);
         const { layer1, layer2, performer: own, annotations } = evaluation.instability!;
-        const parts = (m: number, { peaks }: FilterScores): object => {
-          const input = { peaks, annotations, grid: gridOf(performer) };
-          const { purity, covered, duplicates } = partMetrics(input);
+        const inputOf = ({ peaks }: FilterScores): InstabilityInput => {
+          return { peaks, annotations, grid: gridOf(performer) };
+        };
+        const base = allCategories(categoryTable(inputOf(own)));
+        const parts = (m: number, scores: FilterScores): object => {
+          const input = inputOf(scores);
+          const { purity, covered, duplicates, duplicateOf } = partMetrics(input);
+          const table = categoryTable(input);
+          const follows = r2(table, { duplicateOf });
+          const { mean: all, distinctMean, distinct, above } = follows;
           return {
             locationInstability: instability(scored, m, performer),
+            vectorInstability: vectorInstability(table).value,
+            r2: { mean: all, distinctMean, distinct, above },
+            allCategoryRatio: allCategories(table).distance / base.distance,
+            allCategoryVectorRatio: allCategories(table).vector / base.vector,
+            filtersPerCategory: filtersPerCategory(table, follows),
             purity,
             consistency: consistency(input).value,
             noiseStability: null,
@@ -227,11 +207,16 @@ describe('explainer: evaluate', () => {
             duplicates,
           };
         };
+        for (const scores of Object.values(controls)) {
+          expect(Object.keys(scores)).to.deep.equal(Object.keys(parts(0, own)));
+        }
         expectNear(json, {
           performer: parts(0, own),
           explainer: { ...parts(2, layer2), layer1: parts(1, layer1) },
           controls,
+          sources: {},
           p: explainer.p,
+          ...(await trackJsonOf(explainer, tiny.images, keptPaths)),
           deadFilters: dead(2),
           reconstruction: { fc1_relu: rebuilt(0), fc2_relu: rebuilt(1) },
           head: await headOf(kept, performer),
@@ -250,6 +235,11 @@ describe('explainer: evaluate', () => {
       const json = evaluationJson(await explainer.evaluate());
       const nothing = {
         locationInstability: null,
+        vectorInstability: null,
+        r2: { mean: null, distinctMean: null, distinct: null, above: null },
+        allCategoryRatio: null,
+        allCategoryVectorRatio: null,
+        filtersPerCategory: { distinct: {}, above: {}, served: null },
         purity: null,
         consistency: null,
         noiseStability: null,
@@ -260,7 +250,8 @@ describe('explainer: evaluate', () => {
         performer: nothing,
         explainer: { ...nothing, layer1: nothing },
         parts: [],
-        controls: { fixedPositionBest: null, fixedPositionCentre: null, random: null },
+        controls: Object.fromEntries(CONTROLS.map((name) => [name, nothing])),
+        sources: {},
         images: 0,
         landmarks: 0,
       });

@@ -3,10 +3,11 @@ import { basename, join } from 'node:path';
 import { expect } from 'chai';
 import sharp from 'sharp';
 import { readImage, readSafetensors, writeSafetensors } from '../../lib/data/index.js';
-import { drawnParts, partsApart } from '../../lib/explain/overlay.js';
+import { drawnGroups, groupsApart } from '../../lib/explain/overlay.js';
 import { drawExplanation, explanationPage, type Explanation } from '../../lib/index.js';
 import { listCheckpoints } from '../../lib/explainer/checkpoint.js';
 import { Explainer } from '../../lib/explainer.js';
+import { gridOf } from '../../lib/evaluate/filter_scores.js';
 import { readPartNames } from '../../lib/evaluate/part_names.js';
 import { firstClass, partMetrics } from '../../lib/evaluate/metrics/index.js';
 import type { Performer } from '../../lib/performer/index.js';
@@ -75,29 +76,51 @@ describe('explain: one prediction', () => {
       }
     };
 
-  it('each contribution is what a network without that filter loses', async () => {
+  it('contributions are what networks without those filters say', async () => {
     const found = await use((explainer) => explainer.explain(photo));
     const { index } = found.prediction;
-    const whole = (await use(logits))[index]!;
-    expect(found.explained.score).to.be.closeTo(whole, 1e-5);
-    const without = async (layer: string, filters: readonly number[]): Promise<number> =>
-      whole - (await use(logits, silence(layer, filters)))[index]!;
-    expect(found.parts.length).to.be.above(2);
-    for (const { filter, contribution } of found.parts) {
-      const wanted = await without('conv_interp_2', [filter]);
-      expect(contribution, `filter ${filter}`).to.be.closeTo(wanted, 1e-5);
-    }
-    for (const { filters, contribution, interaction } of found.pairs) {
-      expect(contribution).to.be.closeTo(await without('conv_interp_2', filters), 1e-5);
-      const [a, b] = filters.map(
-        (f) => found.parts.find(({ filter }) => filter === f)!.contribution,
-      );
-      expect(interaction).to.be.closeTo(contribution - a! - b!, 1e-9);
-    }
     const every = [...Array(C).keys()];
-    expect(found.tracks.interpretable).to.be.closeTo(await without('conv_interp_2', every), 1e-5);
-    expect(found.tracks.ordinary).to.be.closeTo(await without('conv_ordin', every), 1e-5);
-    expect(Math.max(...found.parts.map((part) => Math.abs(part.contribution)))).to.be.above(1e-4);
+    /** Score of a network that has these part filters, with the ordinary track or without it. */
+    const score = async (filters: readonly number[], ordinary: boolean): Promise<number> => {
+      const gone = every.filter((f) => !filters.includes(f));
+      const change = (tensors: Record<string, Float32Array>): void => {
+        silence('conv_interp_2', gone)(tensors);
+        if (!ordinary) silence('conv_ordin', every)(tensors);
+      };
+      return (await use(logits, change))[index]!;
+    };
+    const [full, none] = [await score(every, true), await score([], false)];
+    const [parts, ordinary] = [await score(every, false), await score([], true)];
+    expect(found.explained.score).to.be.closeTo(full, 1e-5);
+    expect(found.parts.length).to.be.above(2);
+    const { stride } = performer.layer.geometry;
+    for (const part of found.parts) {
+      expect(part.alone).to.be.closeTo((await score([part.filter], false)) - none, 1e-5);
+      const around = found.parts.filter(({ place }) => {
+        const rows = Math.abs(place.y - part.place.y) / ((stride[0] * HEIGHT) / SIDE);
+        const columns = Math.abs(place.x - part.place.x) / ((stride[1] * WIDTH) / SIDE);
+        return Math.max(rows, columns) < 2.5;
+      });
+      const left = every.filter((f) => !around.some(({ filter }) => filter === f));
+      expect(part.removed).to.be.closeTo(full - (await score(left, true)), 1e-5);
+      expect(found.groups[part.group]!.filters).to.include(part.filter);
+    }
+    for (const { filters, removed } of found.groups) {
+      const left = every.filter((f) => !filters.includes(f));
+      expect(removed).to.be.closeTo(full - (await score(left, true)), 1e-5);
+    }
+    const { interpretable, ordinary: rest } = found.tracks;
+    expect(interpretable).to.be.closeTo((parts - none + (full - ordinary)) / 2, 1e-5);
+    expect(interpretable + rest).to.be.closeTo(full - none, 1e-5);
+    const values = found.groups.map(({ value }) => value);
+    expect(values).to.deep.equal([...values].sort((a, b) => b - a));
+    const sum = values.reduce((a, b) => a + b, 0);
+    expect(sum, 'groups share what parts give').to.be.closeTo(interpretable, 1e-5);
+    expect(found.shapley).to.deep.equal({ exact: true, coalitions: 2 ** values.length });
+    const lifted = full - none;
+    if (lifted > 0) expect(found.share).to.be.closeTo(interpretable / lifted, 1e-4);
+    else expect(found.share).to.be.NaN;
+    expect(Math.max(...found.parts.map(({ alone }) => Math.abs(alone)))).to.be.above(1e-4);
   });
 
   it('parts are the filters that fire, with the place of their peak in the photograph', async () => {
@@ -126,8 +149,9 @@ describe('explain: one prediction', () => {
         expect(top + height).to.be.at.most(HEIGHT);
         expect(strength).to.be.above(0);
       }
-      const order = found.parts.map(({ contribution }) => contribution);
-      expect(order).to.deep.equal([...order].sort((a, b) => b - a));
+      const groups = found.parts.map(({ group }) => group);
+      expect(groups).to.deep.equal([...groups].sort((a, b) => a - b));
+      const order = found.parts.map(({ alone }) => alone);
       const total = order.reduce((sum, value) => sum + value, 0);
       expect(found.control.random).to.be.closeTo(total / C, 1e-12);
     });
@@ -135,11 +159,15 @@ describe('explain: one prediction', () => {
 
   it('curves begin and end with all and no parts; the best order beats random ones', async () => {
     await use(async (explainer) => {
-      const { deletion, insertion, explained, tracks } = await explainer.explain(photo);
-      const none = explained.score - tracks.interpretable;
+      const { deletion, insertion, explained } = await explainer.explain(photo);
+      const none = (await use(logits, silence('conv_interp_2', [...Array(C).keys()])))[
+        explained.index
+      ]!;
       for (const kind of ['parts', 'random'] as const) {
-        expect([deletion[kind][0], deletion[kind].at(-1)]).to.deep.equal([explained.score, none]);
-        expect([insertion[kind][0], insertion[kind].at(-1)]).to.deep.equal([none, explained.score]);
+        expect(deletion[kind][0]).to.equal(explained.score);
+        expect(insertion[kind].at(-1)).to.equal(explained.score);
+        expect(deletion[kind].at(-1)).to.be.closeTo(none, 1e-5);
+        expect(insertion[kind][0]).to.be.closeTo(none, 1e-5);
       }
       expect(deletion.area.parts).to.be.below(deletion.area.random);
       expect(insertion.area.parts).to.be.above(insertion.area.random);
@@ -208,6 +236,20 @@ describe('explain: one prediction', () => {
     );
   });
 
+  it('an ordinary track that is nothing gives nothing: the share is that of the parts alone', async () => {
+    await use(
+      async (explainer) => {
+        const both = [0, 1].map((index) => explainer.explain(photo, { class: index }));
+        for (const { tracks, share } of await Promise.all(both)) {
+          expect(tracks.ordinary).to.equal(0);
+          if (tracks.interpretable > 0) expect(share).to.equal(1);
+          else expect(share).to.be.NaN;
+        }
+      },
+      silence('conv_ordin', [...Array(C).keys()]),
+    );
+  });
+
   it('names parts after evaluate with landmarks, for that checkpoint only', async () => {
     await use(async (explainer) => {
       const before = await explainer.explain(photo);
@@ -242,17 +284,10 @@ describe('explain: one prediction', () => {
     await use(async (explainer) => {
       const { instability } = await explainer.evaluate({ landmarks });
       const { layer2, annotations } = instability!;
-      const { height, width, geometry } = performer.layer;
-      const grid = {
-        rows: height,
-        columns: width,
-        stride: geometry.stride,
-        first: geometry.firstCentre,
-      };
       const { part, perFilter, duplicateOf } = partMetrics({
         peaks: layer2.peaks,
         annotations,
-        grid,
+        grid: gridOf(performer),
       });
       const told: string[] = [];
       const { fingerprint } = explainer.config;
@@ -349,7 +384,7 @@ describe('explain: one prediction', () => {
       expect(page.replace(/data:image[^"]+/g, '')).not.to.match(/(https?:)?\/\/[a-z]/i);
       expect(page).not.to.include(folder());
       expect(page).to.include(basename(image).replace('<', '&lt;').replace('>', '&gt;'));
-      const places = partsApart(found.parts, found.frame, 12).length;
+      const places = groupsApart(found, 12).length;
       expect(page.match(/<figure>/g)).to.have.length(places);
       expect(page.match(/data:image/g), 'photograph, once').to.have.length(1);
       expect(page).not.to.match(/NaN|undefined|Infinity/);
@@ -358,20 +393,19 @@ describe('explain: one prediction', () => {
     it('contours lie apart, each filter is drawn or counted, idle ones are left out', async () => {
       const { found } = await explained();
       const { stride } = performer.layer.geometry;
-      const all = partsApart(found.parts, found.frame, 99);
+      const all = groupsApart(found, 99);
       const counted = all.reduce((sum, { others }) => sum + 1 + others, 0);
       expect(counted).to.equal(found.parts.length);
       for (const [i, { part: a }] of all.entries()) {
         for (const { part: b } of all.slice(0, i)) {
           const rows = Math.abs(a.place.y - b.place.y) / ((stride[0] * 24) / SIDE);
           const columns = Math.abs(a.place.x - b.place.x) / ((stride[1] * 20) / SIDE);
-          expect(Math.max(rows, columns)).to.be.above(1.5);
+          expect(Math.max(rows, columns)).to.be.above(2.5);
         }
       }
-      const [first] = found.parts;
-      found.control.randomSize = Math.abs(first!.contribution);
-      found.parts.slice(1).forEach((part) => (part.contribution = first!.contribution / 1.01));
-      expect(drawnParts(found).map(({ part }) => part.filter)).to.deep.equal([first!.filter]);
+      const [first] = found.groups;
+      found.groups.slice(1).forEach((group) => (group.value = first!.value / 11));
+      expect(drawnGroups(found).map(({ part }) => part.filter)).to.deep.equal([first!.filters[0]]);
     });
 
     it('a picture of the photograph with colours of the parts', async () => {
@@ -382,7 +416,7 @@ describe('explain: one prediction', () => {
         .raw()
         .toBuffer({ resolveWithObject: true });
       expect([info.width, info.height]).to.deep.equal([Math.round((640 * 20) / 24) + 420, 640]);
-      const { place } = found.parts[0]!;
+      const { place } = drawnGroups(found)[0]!.part;
       const [x, y] = [place.x, place.y].map((at) => Math.round(((at + 0.5) * 640) / 24));
       const at = (y! * info.width + x!) * 3;
       expect([...data.subarray(at, at + 3)], 'the dot of the first part').to.deep.equal([

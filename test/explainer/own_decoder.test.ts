@@ -138,9 +138,7 @@ describe('explainer: the decoder through the later layers of the performer', () 
           expect(head.agreement).to.be.within(0, 1);
           const found = await explainer.explain(join(tiny.images, 'bright/000.png'));
           expect(found.parts.length).to.be.above(0);
-          expect(found.parts.every(({ contribution }) => Number.isFinite(contribution))).to.equal(
-            true,
-          );
+          expect(found.parts.every(({ alone }) => Number.isFinite(alone))).to.equal(true);
           const { interpretable, ordinary } = found.tracks;
           expect(Number.isFinite(interpretable + ordinary)).to.equal(true);
         },
@@ -206,7 +204,7 @@ describe('explainer: the decoder through the later layers of the performer', () 
         expect(Object.values(reconstruction).every(Number.isFinite)).to.equal(true);
         expect(head.agreement).to.be.within(0, 1);
         const { parts } = await explainer.explain(join(tiny.images, 'bright/000.png'));
-        expect(parts.some(({ contribution }) => Math.abs(contribution) > 0)).to.equal(true);
+        expect(parts.some(({ alone }) => Math.abs(alone) > 0)).to.equal(true);
       },
     );
     performer.dispose();
@@ -230,7 +228,7 @@ describe('explainer: the decoder through the later layers of the performer', () 
       expect(head.correlation).to.be.within(-1, 1);
       const { parts, prediction } = await explainer.explain(join(tiny.images, 'bright/000.png'));
       expect(prediction.index).to.equal(0);
-      expect(parts.some(({ contribution }) => Math.abs(contribution) > 0)).to.equal(true);
+      expect(parts.some(({ alone }) => Math.abs(alone) > 0)).to.equal(true);
     });
     performer.dispose();
     const wrong = { layer: 'inner_relu', output: 'logits[2]' };

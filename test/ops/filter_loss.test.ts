@@ -1,8 +1,14 @@
 import { expect } from 'chai';
 import { Graph } from '../../lib/engine/graph.js';
-import { filterLoss, type FilterLossOptions } from '../../lib/engine/ops/index.js';
+import {
+  affine,
+  filterLoss,
+  maskLayer,
+  partGates,
+  type FilterLossOptions,
+} from '../../lib/engine/ops/index.js';
 import { checkOp, type OpCase, type OpUnderTest, type Reference } from '../support/check_op.js';
-import { constant, uniform, type Draw } from '../support/draw.js';
+import { constant, seeded, uniform, type Draw } from '../support/draw.js';
 import { runGraph } from '../support/engine.js';
 import { Grid, sizes, type Round } from '../support/grid.js';
 
@@ -128,6 +134,40 @@ const reference: Reference<Inputs, FilterLossOptions> = ({ x, peak_mean }, optio
   return { loss, peak_mean: peakMean(x, peak_mean, options, f) };
 };
 
+/** Mean over images of weight * (log sum_T p(T) exp(s) - s of "no part" - log p of it). */
+function charge(z: number[][], T: Grid, alpha: number, weights: number[], f: Round): number {
+  const [count, cells] = sizes(T);
+  const prior = (t: number): number =>
+    t === cells ? f(1 - Math.fround(alpha)) : f(Math.fround(alpha) / cells);
+  const terms = z.map((map, image) => {
+    const likely = Array.from({ length: count }, (_, t) => {
+      const score = map.reduce((sum, value, cell) => f(sum + f(value * T.at(t, cell))), 0);
+      return f(score + f(Math.log(prior(t))));
+    });
+    const cross = f(logSumExp(likely, f) - (likely[cells] ?? NaN));
+    return f((weights[image] ?? NaN) * cross);
+  });
+  return f(terms.reduce((sum, term) => f(sum + term), 0) / z.length);
+}
+
+/** The loss with `foreign` (N, D). */
+const charged: Reference<Inputs | 'foreign', FilterLossOptions> = (
+  { x, peak_mean, foreign },
+  options,
+  f,
+) => {
+  const found = reference({ x, peak_mean }, options, f);
+  const T = templates(x, options, f);
+  const factor = factors(x, peak_mean, options, f);
+  const loss = peak_mean.map((_, d) => {
+    const z = mapsOf(x, d, factor.at(d), f);
+    const weights = z.map((_, image) => foreign.at(image, d));
+    const own = found.loss?.at(d) ?? NaN;
+    return f(own + charge(z, T, priorOf(T, options), weights, f));
+  });
+  return { ...found, loss };
+};
+
 const op: OpUnderTest<Inputs, FilterLossOptions> = {
   name: 'filter_loss',
   inputs: { x: { draw: relued(1) }, peak_mean: { state: true, draw: uniform(0.5, 2) } },
@@ -150,6 +190,15 @@ function of(
   { m = n, ...rest }: Partial<OpCase<Inputs, FilterLossOptions>> & { m?: number } = {},
 ): OpCase<Inputs, FilterLossOptions> {
   return { shapes: { x: [N, D, n, m], peak_mean: [D] }, attrs, ...rest };
+}
+
+function ofForeign(
+  x: [number, number, number, number],
+  attrs: FilterLossOptions,
+  rest: Partial<OpCase<Inputs | 'foreign', FilterLossOptions>> = {},
+): OpCase<Inputs | 'foreign', FilterLossOptions> {
+  const [N, D] = x;
+  return { shapes: { x, peak_mean: [D], foreign: [N, D] }, attrs, ...rest };
 }
 
 const fresh = constant(-1);
@@ -214,6 +263,70 @@ describe('ops: filter_loss', () => {
       of(8, 20, 7, {}, { large: true, draw: { peak_mean: fresh } }),
     ],
   );
+
+  checkOp(
+    {
+      ...op,
+      inputs: {
+        ...op.inputs,
+        // a third of the images is of the filter's own class
+        foreign: {
+          draw: (random, count) => Array.from({ length: count }, () => random.int(3) / 5),
+        },
+      },
+      build: ({ x, peak_mean, foreign }, attrs) => ({
+        loss: filterLoss(x, peak_mean, { ...attrs, foreign }),
+      }),
+      wrong: [
+        { shapes: { foreign: [4, 2] }, text: /\[filter_loss\] Expected foreign of shape/ },
+        {
+          shapes: {},
+          attrs: { alpha: 1 },
+          text: /\[filter_loss\] Expected a number between 0 and 1 beside foreign for alpha/,
+          code: 'E_ARGUMENT',
+        },
+      ],
+    },
+    charged,
+    [
+      ofForeign([4, 3, 4, 4], { scale: 'paper', tau: 0.4 }),
+      ofForeign([3, 17, 2, 5], { scale: 'peak', training: false }),
+      ofForeign([1, 2, 3, 3], { scale: 'paper', tau: 1 }), // the charge alone
+      ofForeign([5, 2, 4, 4], { scale: 'paper', tau: 1, alpha: 0.6 }),
+      // all but sure of a part
+      ofForeign([3, 2, 4, 4], { scale: 'paper', tau: 1 }, { draw: { x: relued(40) } }),
+      ofForeign([6, 3, 14, 14], { scale: 'paper', tau: 0.5 }, { large: true, samples: 6 }),
+    ],
+  );
+
+  for (const training of [false, true]) {
+    it(`maps times the factor of the gates, tau kappa: scale peak, training ${String(training)}`, async () => {
+      const graph = new Graph();
+      const x = graph.input('x', [3, 2, 4, 4]);
+      const options = { kappa: 0.7, floor: 0.5 };
+      const gates = partGates(x, maskLayer(x).peak, graph.state('alpha', [2]), {
+        training,
+        floor: 0.5,
+      });
+      const scaled = affine(x, gates.factor, graph.constant(0, [2]));
+      graph.output('own', filterLoss(x, gates.alpha, { ...options, training: false }));
+      graph.output('updating', filterLoss(x, graph.state('peak', [2]), { ...options, training }));
+      graph.output('given', filterLoss(scaled, gates.alpha, { scale: 'paper', tau: 0.7 }));
+      const means = Float32Array.of(2, 0.1); // the second below the floor
+      const { own, updating, given, alpha, peak } = await runGraph(graph, {
+        x: Float32Array.from(relued(1)(seeded('scaled maps'), 96)),
+        alpha: means,
+        peak: means,
+      });
+      expect(alpha).to.deep.equal(peak);
+      own?.forEach((loss, d) => {
+        for (const other of [given, updating]) {
+          expect(other?.[d]).to.be.closeTo(loss, 1e-5 * Math.abs(loss));
+        }
+        expect(loss).to.be.below(-1e-4);
+      });
+    });
+  }
 
   it('dead filters lose nothing and get no gradient', async () => {
     const graph = new Graph();

@@ -68,13 +68,24 @@ describe('report: in a browser, of the demo', () => {
 async function overview(page: Page): Promise<void> {
   expect(await page.locator('h1').textContent()).to.equal('Parts of conv4_relu in bird_cnn.onnx');
   const values = await page.locator('.tile .value').allTextContents();
-  expect(values).to.have.length(4);
+  expect(values).to.have.length(5);
   expect(values[0]).to.match(/^0\.\d{3} → 0\.\d{3}$/);
+  expect(values[1]).to.match(/^(–|-?\d+ %)$/);
   expect(values[3]).to.match(/^\d+ of 30$/);
-  for (const control of ['best fixed position', 'random positions', 'ordinary track']) {
+  expect(values[4]).to.match(/^-?\d+\.\d{3} ± \d+\.\d{3}$/);
+  expect(await page.locator('.tile [role=note]').textContent()).to.match(
+    /^The check (holds|fails)/,
+  );
+  for (const control of ['best fixed position', 'random positions', 'a random place']) {
     expect(await page.locator('.tiles').textContent()).to.include(control);
   }
   await shoot(page, 'report-1280');
+  const scores = page.locator('#comparison');
+  expect(await scores.locator('summary').textContent()).to.match(/a fixed point (0\.000|–)\.$/);
+  await scores.locator('summary').click();
+  expect(await scores.locator('tbody tr').count()).to.equal(9);
+  await shoot(page, 'report-scores');
+  await scores.locator('summary').click();
 }
 
 /** The first pictures lead to the card of their filter; the sticky line stays above the tables. */

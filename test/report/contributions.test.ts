@@ -26,9 +26,9 @@ const BIAS = [0.125, 0.25];
 
 /** A photograph is a pair of numbers that is added to the outputs. */
 const switchOff: SwitchOff = (photograph, sets) => {
-  const outputs = sets.flatMap(({ off = [], ordinaryOff = false }) =>
+  const outputs = sets.flatMap(({ off = [], partsOff = false, ordinaryOff = false }) =>
     [0, 1].map((k) => {
-      const parts = GIFTS.map((gift, f) => ([...off].includes(f) ? 0 : (gift[k] ?? 0)));
+      const parts = GIFTS.map((gift, f) => (partsOff || [...off].includes(f) ? 0 : (gift[k] ?? 0)));
       const sum = parts.reduce((a, b) => a + b, (BIAS[k] ?? 0) + (photograph.layer[k] ?? 0));
       return sum + (ordinaryOff ? 0 : (ORDINARY[k] ?? 0));
     }),
@@ -74,7 +74,9 @@ describe('report: what parts give to classes', () => {
   it('probabilities count as their logarithms', async () => {
     const half: SwitchOff = (_, sets) =>
       Promise.resolve(
-        Float32Array.from(sets.flatMap((_, i) => (i === 0 ? [0.8, 0.2] : [0.4, 0.6]))),
+        Float32Array.from(
+          sets.flatMap((_, i) => (i === 0 ? [0.8, 0.2] : i === 1 ? [0.2, 0.8] : [0.4, 0.6])),
+        ),
       );
     const { unit, rows } = await measureContributions(
       [{ layer: new Float32Array(2), bypass: [] }],

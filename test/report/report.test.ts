@@ -1,6 +1,7 @@
 import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { occlusionVerdict } from '../../lib/evaluate/occlusion.js';
 import { htmlPage, jsonForHtml } from '../../lib/report/html.js';
 import { shrinkPictures } from '../../lib/report/pictures.js';
 import { writeReport } from '../../lib/report/report.js';
@@ -33,6 +34,23 @@ describe('report: of a tiny run', () => {
       const { data, html } = await readReport(path);
       expect(data.run).to.deep.include({ photographs: 20, layer: 'conv2_relu', steps: 8 });
       expect(data.scores.instability?.layer2).to.equal(alone.instability?.layer2.value);
+      const { layer2, controls } = alone.instability!;
+      const sets = new Map(data.comparison?.sets.map((set) => [set.name, set]));
+      expect(sets.size).to.equal(9);
+      for (const [name, scores] of Object.entries({ layer2, ...controls })) {
+        expect(sets.get(name), name).to.include({
+          ...{ location: scores.value, vector: scores.vector.value, r2: scores.r2.distinctMean },
+          ...{ distinct: scores.r2.distinct, above: scores.r2.above },
+          ...{ allCategoryRatio: scores.allCategoryRatio.distance },
+          served: scores.perCategory.served,
+        });
+      }
+      expect(data.scores.tracks.parts).to.equal(alone.tracks.agreement.parts);
+      const { occlusion } = alone;
+      expect(data.scores.occlusion).to.include({
+        ...{ images: occlusion?.images, largest: occlusion?.largest },
+        verdict: occlusion && occlusionVerdict(occlusion),
+      });
       expect(data.scores.parts?.all).to.deep.equal([
         'bright/blob',
         'bright/edge',
@@ -66,6 +84,7 @@ describe('report: of a tiny run', () => {
     await withExplainer({ performer, images, out }, async (explainer) => {
       const { data } = await readReport((await writeReport(explainer)).path);
       expect(data.scores.instability).to.equal(undefined);
+      expect(data.comparison).to.equal(undefined);
       expect(data.scores.parts).to.equal(undefined);
       expect(data.explainer.every(({ instability }) => instability === null)).to.equal(true);
       expect(data.explainer.some(({ spots }) => spots.length > 0)).to.equal(true);

@@ -65,13 +65,29 @@ export async function madeUpReport(filters: number, pictures: number): Promise<R
         ...{ images: pictures, landmarks: 2 * pictures },
       },
       p: 0.8,
-      head: { agreement: 0.9, performerError: 0.1, explainerError: 0.12, kl: 0.1, images: 2 },
+      tracks: { share: 0.6, parts: 0.7, ordinary: 0.5, swap: 0.65 },
+      occlusion: {
+        ...{ images: 2, largest: 1.2, smallest: 0.9, random: 1, energy: 1.3, randomPlace: 0.7 },
+        ...{ pairedDifference: 0.3, standardError: 0.2, holds: false },
+        verdict: 'The check fails: made up.',
+      },
+      head: {
+        ...{ agreement: 0.9, performerError: 0.1, explainerError: 0.12 },
+        ...{ kl: 0.1, halfL1: 0.15, images: 2 },
+      },
       reconstruction: [{ name: 'fc6', error: 0.3 }],
       parts: {
         ...{ all: ['dog/head', 'dog/legs'], explainer: ['dog/head'], performer: [] },
         purity: { performer: 0.4, explainer: 0.8 },
         consistency: { performer: 0.1, explainer: 0.5 },
       },
+    },
+    comparison: {
+      sets: ['layer2', 'performer', 'untrained', 'energy', 'fixedPositionBest'].map((name, i) => ({
+        ...{ name, title: name, location: 0.1, vector: 0.2, r2: 0.1 * i, distinct: 9, above: i },
+        ...{ allCategoryRatio: 0.8, served: 1 },
+      })),
+      fooledBy: [['R2', 'the energy']],
     },
     frame: { height: 224, width: 224, field: [196, 196] },
     pictures: list,

@@ -10,6 +10,7 @@ import {
   binary,
   channelNorm,
   clip,
+  compete,
   concat,
   contributionLoss,
   conv2d,
@@ -21,6 +22,7 @@ import {
   groupedConv2d,
   gatherChannels,
   groupNorm,
+  imageNorm,
   linear,
   lrn,
   maskLayer,
@@ -30,6 +32,7 @@ import {
   mixTracks,
   normLayer,
   overlap,
+  partGates,
   prelu,
   pad2d,
   projectNorm,
@@ -61,7 +64,7 @@ export function everyOp(N = 2): Graph {
   const divergence = klDivergence(logits, target);
   const contribution = contributionLoss(encoded.wP, { eta: 0.2 });
   const peak = graph.state('peak', [6], { fill: -1 });
-  const filter = mean(filterLoss(encoded.a, peak));
+  const filter = mean(filterLoss(encoded.a, peak, { foreign: graph.constant(0.1, [N, 6]) }));
   const apart = overlap(encoded.a);
 
   const seeds: Seed[] = [{ of: loss }, { of: rest }, { of: divergence }, { of: contribution }];
@@ -104,12 +107,12 @@ export function everyOp(N = 2): Graph {
 
 function encoder(graph: Graph, x: Value, seed: Value): { a: Value; y: Value; wP: Value } {
   const a = relu(convolution(graph, 'conv1', scale(x, { factor: 0.9 }), 6));
-  const { y: masked } = maskLayer(a, { beta: 3 });
+  const masked = gated(graph, a);
   const pool = { kernel: 3, stride: 2, ceil: true };
   const pooled = maxpool2d(lrn(masked, { size: 3 }), pool);
-  const second = elementwise(graph, convolution(graph, 'conv2', x, 6, 2));
+  const second = elementwise(graph, imageNorm(convolution(graph, 'conv2', x, 6, 2)));
   const mixed = dropout(relu(second), seed, { rate: 0.1, salt: 1 });
-  const averaged = avgpool2d(concat(mixed, clip(mixed, { lo: -2, hi: 2 })), {
+  const averaged = avgpool2d(concat(compete(mixed), clip(mixed, { lo: -2, hi: 2 })), {
     kernel: 3,
     stride: 1,
     pad: 1,
@@ -123,6 +126,13 @@ function encoder(graph: Graph, x: Value, seed: Value): { a: Value; y: Value; wP:
   const fetched = norm('alpha_3', maxpool2d(maskLayer(a, { beta: 2 }).y, pool));
   graph.output('norm', fetched); // keeps this norm_layer and its mix_tracks apart
   return { a, y: mixTracks(fetched, y, wP).y, wP };
+}
+
+/** Masked maps behind the gates of their parts. */
+function gated(graph: Graph, a: Value): Value {
+  const { y, peak } = maskLayer(a, { beta: 3 });
+  const alpha = graph.state('alpha_gate', [6], { fill: -1 });
+  return binary(y, partGates(a, peak, alpha, { training: true }).gate, 'mul');
 }
 
 /** Convolutions whose weights nobody trains. */

@@ -1,3 +1,4 @@
+import { expected } from '../../errors.js';
 import { defineOp, type Value } from '../graph.js';
 
 const backward = defineOp('filter_loss_backward', {
@@ -7,7 +8,7 @@ const backward = defineOp('filter_loss_backward', {
 });
 
 const forward = defineOp('filter_loss_forward', {
-  inputs: { x: 'maps N D n m', peak_mean: 'rows D' },
+  inputs: { x: 'maps N D n m', peak_mean: 'rows D', foreign: 'rows? N D' },
   outputs: { loss: 'rows D', dscore: 'maps N D T 1', factor: 'rows D', peak_mean_out: 'rows? D' },
   attrs: {
     beta: 'f32',
@@ -43,6 +44,8 @@ export interface FilterLossOptions {
   floor?: number;
   /** Update the running mean of the peaks with this batch first, default true. */
   training?: boolean;
+  /** (N, D): how much image n is charged for a part of filter d; default none. See there. */
+  foreign?: Value;
 }
 
 /**
@@ -50,18 +53,28 @@ export interface FilterLossOptions {
  * templates, Loss_f = -sum_T p(T) sum_x p(x|T) log(p(x|T) / p(x)). [Zhang, Wu, Zhu 2018]
  * T_mu[i,j] = tau max(1 - beta |[i,j] - mu|_1 / s, -1) for every cell mu, s = sqrt(n m), and -tau.
  *
+ * Images of which a filter should show nothing are charged their cross-entropy of "no part", T_- with the
+ * scores s(x,T) = sum_ij z_ij T_ij of the scaled maps z: Loss_f gains the mean over images of
+ * foreign_x,f (log sum_T p(T) exp(s(x,T)) - s(x,T_-) - log p(T_-)), >= 0.
+ *
  * x (N, D, n, m), post-ReLU maps before the mask; peakMean (D), a state with fill -1, used by `peak`;
- * loss (D), nats, <= 0. The gradient with respect to x is exact (running means are constants).
+ * loss (D), nats, <= 0 without `foreign`. The gradient with respect to x is exact
+ * (running means and `foreign` are constants). Throws E_ARGUMENT for `foreign` with an alpha outside 0..1.
  */
 export function filterLoss(x: Value, peakMean: Value, options: FilterLossOptions = {}): Value {
   const [, , n = 1, m = 1] = x.shape;
   const cells = n * m;
   const { scale = 'peak', beta = 4, kappa = 0.5, momentum = 0.9, floor = 0.05 } = options;
-  const { alpha = cells / (1 + cells), training = true } = options;
+  const { alpha = cells / (1 + cells), training = true, foreign } = options;
+  if (foreign && !(Math.fround(alpha) > 0 && Math.fround(alpha) < 1)) {
+    throw expected('a number between 0 and 1 beside foreign', 'alpha', alpha, {
+      op: 'filter_loss',
+    });
+  }
   const tau = options.tau ?? (scale === 'peak' ? 1 : 0.5 / cells);
   const peakScale = scale === 'peak';
   const { loss, peak_mean_out } = forward(
-    { x, peak_mean: peakMean },
+    { x, peak_mean: peakMean, foreign },
     {
       beta,
       tau,

@@ -22,8 +22,8 @@ const forward = defineOp('mix_tracks_forward', {
 /**
  * Encoder output: y = p * x_interp + (1 - p) * x_ordin, p = sigmoid(w_p). [Zhang 2018]
  *
- * Tracks and y (N, D, P, Q); w_p and p scalars, p in 0..1: the share of the features that parts
- * carry. The gradient is exact.
+ * Tracks and y (N, D, P, Q); w_p and p scalars, p in 0..1: the weight of the parts'
+ * track, not the share that parts carry. The gradient is exact.
  */
 export function mixTracks(xInterp: Value, xOrdin: Value, wP: Value): { y: Value; p: Value } {
   return forward({ x_interp: xInterp, x_ordin: xOrdin, w_p: wP }, {});

@@ -8,7 +8,7 @@ import {
   mean,
   type Landmark,
 } from './location_instability.js';
-import { cellCentre, emptyPeaks, type Grid } from './peaks.js';
+import { cellCentre, emptyPeaks, type Grid, type Peaks } from './peaks.js';
 
 export interface Controls {
   /** Location instability of the best single cell of the grid, for all categories the same. */
@@ -39,17 +39,30 @@ export function controls(
 ): Controls {
   const landmarks = findLandmarks(annotations);
   const [height, width] = sidesOf(annotations.size);
-  let best = { value: Infinity, cell: 0 };
-  for (let cell = 0; cell < grid.rows * grid.columns; cell++) {
-    const value = fixedPosition(annotations, landmarks, cellCentre(grid, cell));
-    if (value < best.value) best = { value, cell };
-  }
+  const best = bestFixedPosition({ annotations, grid });
   return {
     fixedPositionBest: best.value,
     fixedPositionBestCell: best.cell,
     fixedPositionCentre: fixedPosition(annotations, landmarks, [(height - 1) / 2, (width - 1) / 2]),
     random: randomPositions({ annotations, grid }, seed, filters),
   };
+}
+
+/** The cell of the least location instability, row-major, as `controls` scores it. */
+export function bestFixedPosition({
+  annotations,
+  grid,
+}: {
+  annotations: Annotations;
+  grid: Grid;
+}): { value: number; cell: number } {
+  const landmarks = findLandmarks(annotations);
+  let best = { value: Infinity, cell: 0 };
+  for (let cell = 0; cell < grid.rows * grid.columns; cell++) {
+    const value = fixedPosition(annotations, landmarks, cellCentre(grid, cell));
+    if (value < best.value) best = { value, cell };
+  }
+  return best;
 }
 
 function fixedPosition(
@@ -70,11 +83,35 @@ function randomPositions(
   seed: number,
   filters: number,
 ): number {
+  const peaks = randomPeaks({ images: annotations.category.length, grid }, { seed, filters });
+  return locationInstability({ peaks, annotations, grid }).value;
+}
+
+/** Peaks of `filters` filters (default 64) with uniformly random activations in random cells. */
+export function randomPeaks(
+  { images, grid }: { images: number; grid: Grid },
+  { seed, filters = 64 }: { seed: number; filters?: number },
+): Peaks {
   const random = new Random(seed, 'controls/random');
-  const peaks = emptyPeaks(annotations.category.length, filters);
+  const peaks = emptyPeaks(images, filters);
   for (let i = 0; i < peaks.value.length; i++) {
     peaks.value[i] = random.uniform();
     peaks.cell[i] = random.int(grid.rows * grid.columns);
   }
-  return locationInstability({ peaks, annotations, grid }).value;
+  return peaks;
+}
+
+/**
+ * A fixed position [y, x] as something that every metric scores: one filter for each category, which
+ * fires in all images of this category and in no others, and a grid of which that position is the only
+ * cell. Metrics of it with `top: Infinity` count all images and each category alike.
+ */
+export function fixedPeaks(
+  { category, categories }: Annotations,
+  position: readonly [number, number],
+): { peaks: Peaks; grid: Grid } {
+  const filters = categories.length;
+  const peaks = emptyPeaks(category.length, filters);
+  category.forEach((c, n) => (peaks.value[n * filters + c] = 1));
+  return { peaks, grid: { rows: 1, columns: 1, stride: [1, 1], first: position } };
 }

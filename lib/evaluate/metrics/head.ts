@@ -11,6 +11,10 @@ export interface HeadScores {
   explainerError: number | undefined;
   /** Mean over images of KL(performer || explainer), nats; NaN for an output of one number. */
   kl: number;
+  /** Mean over images and outputs of |performer - explainer|; NaN for probabilities. */
+  mae: number;
+  /** Mean over images of half the sum over classes of |p_k - q_k|, 0..1; NaN for an output of one number. */
+  halfL1: number;
   images: number;
   /** Images with a label. */
   labelled: number;
@@ -30,6 +34,8 @@ const TINY = 2 ** -126;
  * class is the one with the largest output, of equals the first.
  *
  *   kl = mean over images of sum_k p_k log(p_k / q_k),  p performer, q explainer
+ *   mae = mean over images and k of |z_k - z'_k|,  logits
+ *   halfL1 = mean over images of sum_k |p_k - q_k| / 2: the total variation distance
  */
 export class HeadComparison {
   readonly #classes: number;
@@ -40,6 +46,8 @@ export class HeadComparison {
   #performerWrong = 0;
   #explainerWrong = 0;
   #kl = 0;
+  #halfL1 = 0;
+  #difference = 0;
   readonly #pairs = new Pairs();
 
   constructor({ classes, kind = 'logits' }: HeadOptions) {
@@ -83,6 +91,8 @@ export class HeadComparison {
       performerError: labelled ? this.#performerWrong / labelled : undefined,
       explainerError: labelled ? this.#explainerWrong / labelled : undefined,
       kl: this.#classes > 1 ? this.#kl / this.#images : NaN,
+      mae: this.#logits ? this.#difference / (this.#images * this.#classes) : NaN,
+      halfL1: this.#classes > 1 ? this.#halfL1 / this.#images : NaN,
       images: this.#images,
       labelled,
     };
@@ -90,6 +100,7 @@ export class HeadComparison {
 
   #addImage(p: Float32Array, q: Float32Array, label: number): void {
     this.#images++;
+    p.forEach((value, k) => (this.#difference += Math.abs(value - (q[k] ?? NaN))));
     if (this.#classes === 1) {
       this.#pairs.add(p[0] ?? NaN, q[0] ?? NaN);
       return;
@@ -106,6 +117,7 @@ export class HeadComparison {
     for (let k = 0; k < p.length; k++) {
       const log = logP[k] ?? 0;
       this.#kl += Math.exp(log) * (log - (logQ[k] ?? 0));
+      this.#halfL1 += Math.abs(Math.exp(log) - Math.exp(logQ[k] ?? 0)) / 2;
     }
   }
 }
@@ -150,6 +162,15 @@ export function firstClass(outputs: Float32Array): number {
     if ((outputs[k] ?? 0) > (outputs[best] ?? 0)) best = k;
   }
   return best;
+}
+
+/**
+ * The score of class k that is explained: its logit, or, where outputs are probabilities (`softmax`), the
+ * logarithm of it.
+ */
+export function scoreOf(outputs: Float32Array, k: number, softmax: boolean): number {
+  const value = outputs[k] ?? NaN;
+  return softmax ? Math.log(Math.max(value, TINY)) : value;
 }
 
 /** The softmax of logits: p_k = exp(z_k) / sum_j exp(z_j). */

@@ -1,8 +1,12 @@
 export type { Annotations } from '../../data/landmarks.js';
+export * from './category_table.js';
 export * from './consistency.js';
 export * from './controls.js';
+export * from './following.js';
 export * from './head.js';
 export * from './location_instability.js';
 export * from './parts.js';
 export * from './peaks.js';
 export * from './reconstruction.js';
+export * from './tracks.js';
+export * from './occlusion.js';

@@ -11,7 +11,11 @@ export function contributionTable(
   const filters = found.rows.filter(({ kind }) => kind === 'filter');
   const others = found.rows.filter(({ kind }) => kind !== 'filter');
   const photographs = found.classes.reduce((sum, one) => sum + one.photographs, 0);
-  const single = h('details', {}, h('summary', {}, `single filters (${String(filters.length)})`));
+  const single = h(
+    'details',
+    {},
+    h('summary', {}, `single filters, each alone (${String(filters.length)})`),
+  );
   single.addEventListener(
     'toggle',
     () => single.append(new SortedTable(found, filters, context).element),
@@ -24,7 +28,7 @@ export function contributionTable(
     h(
       'p',
       { class: 'note' },
-      `The part maps of a row are switched off, the features rebuilt without them and given to the performer’s own head: the mean drop of the class’s ${found.unit}, over ${count(photographs, 'photograph')}, each in the column of the class that the head says. A row is one intervention; rows do not add up.`,
+      `The part maps of a row are switched off, the features rebuilt without them and given to the performer’s own head: the mean drop of the class’s ${found.unit}, over ${count(photographs, 'photograph')}, each in the column of the class that the head says. A row is one intervention; rows do not add up. Single filters are measured alone, added to nothing: removed one by one they would say little, since the next one takes its place.`,
     ),
     new SortedTable(found, others, context).element,
     single,

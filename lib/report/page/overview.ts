@@ -1,4 +1,5 @@
 import type { ReportData } from '../data.js';
+import { comparison } from './comparison.js';
 import { h } from './dom.js';
 import { count, percent, three } from './format.js';
 
@@ -14,7 +15,7 @@ interface Bar {
 /** What a number needs that is not there. */
 const NEEDS_LANDMARKS = ['Needs landmarks: ', 'partlens report --landmarks FILE'] as const;
 
-/** What was explained, and the four numbers with their controls. */
+/** What was explained, and the numbers with their controls. */
 export function overview(data: ReportData): HTMLElement {
   const { run, scores } = data;
   const kept = `${count(run.photographs, 'photograph')}, ${String(run.validation)} of them kept out`;
@@ -37,10 +38,12 @@ export function overview(data: ReportData): HTMLElement {
       'div',
       { class: 'tiles' },
       instabilityTile(scores.instability),
-      shareTile(scores.p, data),
+      shareTile(data),
       agreementTile(scores),
       partsTile(data),
+      occlusionTile(scores.occlusion, data.contributions.unit),
     ),
+    comparison(data),
   );
 }
 
@@ -71,21 +74,61 @@ function instabilityTile(found: ReportData['scores']['instability']): HTMLElemen
   );
 }
 
-function shareTile(p: number, { explainer }: ReportData): HTMLElement {
+function shareTile({ scores, explainer }: ReportData): HTMLElement {
+  const { tracks, p } = scores;
   const dead = explainer.filter((filter) => filter.dead).length;
+  const of = (share: number | null): number => Math.max(0, share ?? 0);
   return tile(
-    'Share p carried by parts',
-    three(p),
-    'Share of the rebuilt features that comes from part filters. The rest takes the ordinary track, which has no parts.',
+    'Share through parts',
+    percent(tracks.share),
+    'Share of the network’s score of its own class that comes through part filters, of photographs kept out (Shapley value of two tracks). The rest takes the ordinary track, which has no parts.',
     [
-      { name: 'part filters', share: p, value: three(p), kind: 'explainer' },
-      { name: 'ordinary track', share: 1 - p, value: three(1 - p), kind: 'control' },
+      {
+        name: 'part filters',
+        share: of(tracks.share),
+        value: three(tracks.share),
+        kind: 'explainer',
+      },
+      { name: 'p, weight of the parts’ track in the mix', share: p, value: three(p) },
+      { name: 'class follows swapped parts', share: of(tracks.swap), value: three(tracks.swap) },
       { name: 'filters that never fire', value: `${String(dead)} of ${String(explainer.length)}` },
     ],
   );
 }
 
-function agreementTile({ head, reconstruction }: ReportData['scores']): HTMLElement {
+/** Whether contributions hold for the network itself. */
+function occlusionTile(found: ReportData['scores']['occlusion'], unit: string): HTMLElement {
+  const title = 'Contributions against the network';
+  if (!found) {
+    return tile(title, '–', 'Not checked: no parts, or no photographs were kept out.', []);
+  }
+  const { largest, smallest, random, energy, randomPlace } = found;
+  const values = [largest, smallest, random, energy, randomPlace].map((value) => value ?? 0);
+  const longest = Math.max(...values, 1e-9);
+  const bar = (name: string, value: number | null, kind: Bar['kind'] = 'control'): Bar => {
+    return { name, share: Math.max(0, value ?? 0) / longest, value: three(value), kind };
+  };
+  const difference = `${three(found.pairedDifference)} ± ${three(found.standardError)}`;
+  return tile(
+    title,
+    difference,
+    `Fall of the network’s own ${unit} under a grey square at the part of the largest contribution, beyond that at the smallest: ${count(found.images, 'photograph')} kept out.`,
+    [
+      bar('largest contribution', largest, 'explainer'),
+      bar('smallest', smallest, 'explainer'),
+      bar('a filter at random', random),
+      bar('peak of the features’ energy', energy),
+      bar('a random place', randomPlace),
+    ],
+    h(
+      'p',
+      { class: found.holds ? 'note' : 'note failed', attributes: { role: 'note' } },
+      found.verdict,
+    ),
+  );
+}
+
+function agreementTile({ head, tracks, reconstruction }: ReportData['scores']): HTMLElement {
   const text =
     head.images === 0
       ? 'No photographs were kept out of training.'
@@ -97,6 +140,8 @@ function agreementTile({ head, reconstruction }: ReportData['scores']): HTMLElem
     kind,
   });
   return tile('Agreement of the head', percent(head.agreement), text, [
+    { name: 'of the parts alone', value: percent(tracks.parts) },
+    { name: 'of the ordinary track alone', value: percent(tracks.ordinary) },
     ...(head.performerError === null
       ? []
       : [
@@ -110,6 +155,7 @@ function agreementTile({ head, reconstruction }: ReportData['scores']): HTMLElem
       kind: 'explainer',
     })),
     { name: 'KL divergence, nats', value: three(head.kl) },
+    { name: 'half L1 of all classes', value: three(head.halfL1) },
   ]);
 }
 

@@ -34,6 +34,21 @@ describe('head', () => {
     expect(kl([0.5, 0.5], [1, 0])).to.be.within(40, 50);
   });
 
+  it('measures all classes: mean error of logits, half L1 of the softmax', () => {
+    const performer = Float32Array.of(0, 0, /**/ 1, 1);
+    const explainer = Float32Array.of(0, Math.fround(ln(3)), /**/ 3, 3);
+    const scores = headScores(performer, explainer, { classes: 2 });
+    expect(scores.mae).to.be.closeTo((ln(3) + 4) / 4, 1e-6);
+    expect(scores.halfL1).to.be.closeTo(0.25 / 2, 1e-6); // (1/2, 1/2) against (1/4, 3/4); then equal
+    const far = headScores(Float32Array.of(1, 0), Float32Array.of(0, 1), {
+      ...{ classes: 2, kind: 'probabilities' },
+    });
+    expect(far.halfL1).to.be.closeTo(1, 1e-12);
+    expect(far.mae).to.be.NaN;
+    const number = headScores(Float32Array.of(1, 2), Float32Array.of(2, 4), { classes: 1 });
+    expect([number.mae, number.halfL1]).to.deep.equal([1.5, NaN]);
+  });
+
   it('correlates outputs of one number', () => {
     const a = Float32Array.of(1, 2, 3, 4);
     const scores = headScores(a, Float32Array.of(2, 1, 4, 3), { classes: 1 });

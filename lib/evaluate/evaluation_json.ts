@@ -1,0 +1,70 @@
+import type { Evaluation } from './evaluate.js';
+import { CONTROLS, type FilterScores } from './filter_scores.js';
+import { occlusionJson, tracksJson } from './track_json.js';
+
+/** The JSON of `partlens evaluate --json`; what cannot be told is null. */
+export function evaluationJson(evaluation: Evaluation): Record<string, unknown> {
+  const { instability, head, reconstruction } = evaluation;
+  return {
+    performer: filterJson(instability?.performer),
+    explainer: {
+      ...filterJson(instability?.layer2),
+      layer1: filterJson(instability?.layer1),
+    },
+    controls: Object.fromEntries(
+      CONTROLS.map((name) => [name, filterJson(instability?.controls[name])]),
+    ),
+    sources: Object.fromEntries(
+      Object.entries(instability?.sources ?? {}).map(([name, scores]) => [
+        name,
+        filterJson(scores),
+      ]),
+    ),
+    p: number(evaluation.p),
+    ...tracksJson(evaluation),
+    occlusion: occlusionJson(evaluation.occlusion),
+    deadFilters: evaluation.deadFilters,
+    reconstruction: Object.fromEntries(
+      Object.entries(reconstruction).map(([name, error]) => [name, number(error)]),
+    ),
+    head: {
+      agreement: number(head.agreement),
+      correlation: number(head.correlation),
+      performerError: number(head.performerError),
+      explainerError: number(head.explainerError),
+      kl: number(head.kl),
+    },
+    parts: instability?.layer2.parts.landmarks ?? [],
+    images: instability?.layer2.images ?? 0,
+    landmarks: instability?.landmarks ?? 0,
+  };
+}
+
+function filterJson(scores: FilterScores | undefined): Record<string, unknown> {
+  return {
+    locationInstability: number(scores?.value),
+    vectorInstability: number(scores?.vector.value),
+    r2: {
+      mean: number(scores?.r2.mean),
+      distinctMean: number(scores?.r2.distinctMean),
+      distinct: number(scores?.r2.distinct),
+      above: number(scores?.r2.above),
+    },
+    allCategoryRatio: number(scores?.allCategoryRatio.distance),
+    allCategoryVectorRatio: number(scores?.allCategoryRatio.vector),
+    filtersPerCategory: {
+      distinct: scores?.perCategory.distinct ?? {},
+      above: scores?.perCategory.above ?? {},
+      served: number(scores?.perCategory.served),
+    },
+    purity: number(scores?.parts.purity),
+    consistency: number(scores?.consistency.value),
+    noiseStability: number(scores?.noise?.value),
+    covered: scores?.parts.covered ?? [],
+    duplicates: number(scores?.parts.duplicates),
+  };
+}
+
+function number(value: number | undefined): number | null {
+  return value === undefined || Number.isNaN(value) ? null : value;
+}
