@@ -1,4 +1,5 @@
 import { Command, Option } from 'commander';
+import type { BaselineName } from '../evaluate/baselines/names.js';
 import { SPLITS, type Evaluation, type SplitName } from '../evaluate/evaluate.js';
 import { evaluationJson } from '../evaluate/evaluation_json.js';
 import type { FilterScores, ScoredSets } from '../evaluate/filter_scores.js';
@@ -21,6 +22,7 @@ interface EvaluateFlags extends PerformerFlags {
   landmarks?: string;
   split: SplitName;
   noise?: number;
+  baselines?: boolean;
   occlusion?: number;
   json?: boolean;
 }
@@ -46,6 +48,10 @@ export function evaluateCommand(): Command {
         'fewer for large networks)',
       countFrom0,
     )
+    .option(
+      '--baselines',
+      'also score PCA, k-means, NMF and a sparse autoencoder of as many filters, fitted on the features',
+    )
     .option('--json', 'print one JSON object')
     .addHelpText('after', '\nExample:\n  partlens evaluate run/ --landmarks photos/landmarks.csv');
   return addDeviceFlags(addRuntimeFlag(command)).action(
@@ -60,9 +66,11 @@ export function evaluateCommand(): Command {
               landmarks: flags.landmarks,
               split: flags.split,
               noise: flags.noise,
+              baselines: flags.baselines,
               occlusion: flags.occlusion,
               signal,
               onWarning,
+              onFit: (name) => line.show(`fitting ${SET_WORDS[name] ?? name}`),
               onProgress: (done, total) =>
                 line.show(`scoring ${String(done)}/${String(total)} images`),
             }),
@@ -88,6 +96,7 @@ export function showEvaluation({
   deadFilters,
   reconstruction,
   head,
+  codes,
 }: Evaluation): string {
   const rebuilt = Object.entries(reconstruction).map(([name, error]) => [
     `  ${name}`,
@@ -118,8 +127,20 @@ export function showEvaluation({
   return [
     ...(instability ? [showFilters(instability)] : []),
     rest,
+    ...(Object.keys(codes).length > 0 ? [showBaselines(codes, instability)] : []),
     ...(occlusion ? [showOcclusion(occlusion)] : []),
   ].join('\n\n');
+}
+
+/** Baselines: their codes through the performer's own later layers, their maps where there are landmarks. */
+function showBaselines(codes: Evaluation['codes'], scored: ScoredSets | undefined): string {
+  const rows = Object.entries(codes).map(([name, code]) => [
+    `  ${SET_WORDS[name] ?? name}`,
+    ...[code.error, code.agreement, code.kl, code.mae, code.halfL1].map(three),
+    ...(scored ? locations(scored.baselines[name as BaselineName]) : []),
+  ]);
+  const columns = ['baselines', 'error', 'agreement', 'KL', 'logits', 'half L1'];
+  return table([[...columns, ...(scored ? LOCATIONS : [])], ...rows]);
 }
 
 /** How much the performer's own score falls under a square, and whether contributions hold for it. */
@@ -180,18 +201,26 @@ function showFilters({ controls, sources, landmarks, ...sets }: ScoredSets): str
 /** The same scores of what has to be beaten: a row for each. */
 function showControls(controls: Readonly<Record<string, FilterScores>>): string {
   return table([
-    ['controls', 'location', 'vector', 'R2', 'R2 > 0.3', 'all', 'all, vector', 'purity'],
+    ['controls', ...LOCATIONS],
     ...Object.entries(controls).map(([name, scores]) => [
       `  ${SET_WORDS[name] ?? name}`,
-      three(scores.value),
-      three(scores.vector.value),
-      three(scores.r2.mean),
-      `${String(scores.r2.above)}/${String(scores.r2.distinct)}`,
-      three(scores.allCategoryRatio.distance),
-      three(scores.allCategoryRatio.vector),
-      three(scores.parts.purity),
+      ...locations(scores),
     ]),
   ]);
+}
+
+const LOCATIONS = ['location', 'vector', 'R2', 'R2 > 0.3', 'all', 'all, vector', 'purity'];
+
+function locations(scores: FilterScores | undefined): string[] {
+  return [
+    three(scores?.value),
+    three(scores?.vector.value),
+    three(scores?.r2.mean),
+    scores ? `${String(scores.r2.above)}/${String(scores.r2.distinct)}` : '-',
+    three(scores?.allCategoryRatio.distance),
+    three(scores?.allCategoryRatio.vector),
+    three(scores?.parts.purity),
+  ];
 }
 
 /** Which categories the filters of conv_interp_2 serve. */

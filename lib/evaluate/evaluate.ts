@@ -9,9 +9,12 @@ import { stoppable } from '../explainer/stop.js';
 import type { TrainedExplainer, ExplainerMaps } from '../explainer/trained.js';
 import type { Batch } from '../explainer/trainer.js';
 import { annotate, missingRow, type Scored } from './annotate.js';
+import { CodeComparison, picker, type CodeScores } from './baselines/code_scores.js';
+import { openBaselines, type FitBaselines } from './baselines/index.js';
+import { BASELINES, type BaselineName } from './baselines/names.js';
 import { openControls } from './controls/index.js';
 import { CONTROLS, scoreFilters, type ScoredSets } from './filter_scores.js';
-import type { MapSource } from './map_source.js';
+import type { CodeSource, MapSource } from './map_source.js';
 import {
   HeadComparison,
   RelativeError,
@@ -43,6 +46,11 @@ export interface EvaluateOptions {
    */
   sources?: readonly MapSource[] | undefined;
   /**
+   * Also score k-means, PCA, NMF and a sparse autoencoder, fitted on the features of the training photographs:
+   * their maps as `instability.baselines`, their codes as `codes`. Default false.
+   */
+  baselines?: boolean | undefined;
+  /**
    * Photographs kept out on which contributions are held against the performer itself (`occlusionCheck`);
    * they are read again. Default 75, fewer for large networks; 0: none.
    */
@@ -50,6 +58,8 @@ export interface EvaluateOptions {
   signal?: AbortSignal | undefined;
   onProgress?: ((done: number, total: number) => void) | undefined;
   onWarning?: ((text: string) => void) | undefined;
+  /** Told while baselines are fitted, before photographs are scored. */
+  onFit?: ((baseline: string) => void) | undefined;
   /** Sees the maps of every photograph of the run, also of those that are not scored. */
   onMaps?: ((batch: EvaluatedBatch) => void) | undefined;
 }
@@ -80,6 +90,8 @@ export interface Evaluation {
   reconstruction: Record<string, number>;
   /** What the performer makes of rebuilt features, on the validation photographs. */
   head: HeadScores;
+  /** What each baseline keeps of the performer, on the validation photographs; empty where not asked for. */
+  codes: Partial<Record<BaselineName, CodeScores>>;
 }
 
 const BATCH = 32;
@@ -103,7 +115,7 @@ export async function evaluateExplainer(
     }
     if (landmarks === undefined) throw expected('landmarks', 'noise', 'none', { op: 'evaluate' });
   }
-  const taken: string[] = [...OWN_SETS, ...CONTROLS];
+  const taken: string[] = [...OWN_SETS, ...CONTROLS, ...BASELINES];
   for (const { name } of sources) {
     if (taken.includes(name)) throw expected('other names', 'sources', name, { op: 'evaluate' });
     taken.push(name);
@@ -155,11 +167,16 @@ async function evaluateRun(
       passed = total;
       options.onProgress?.(done, total + sample.length);
     };
-    const ofRows = await withControls(explainer, scored, (controls) =>
+    const fitted = {
+      rows: options.baselines ? rowsIn('train') : [],
+      ...{ signal, onWarning, onFit: options.onFit },
+    };
+    const ofRows = await withMaps(explainer, store, { scored, fitted }, ({ controls, codes }) =>
       scoreRows(explainer, store, {
         rows: scored?.rows ?? rows,
         scored,
-        sources: scored ? [...controls, ...(options.sources ?? [])] : [],
+        sources: scored ? [...controls, ...(options.sources ?? []), ...codes] : [],
+        codes: new CodeComparison(explainer, codes),
         validation: new Set(kept),
         others: options.onMaps ? rowsIn('all') : [],
         options: { ...options, onProgress: onRows },
@@ -189,18 +206,25 @@ async function evaluateRun(
   }
 }
 
-/** Gives `use` the controls, which only landmarks need. */
-async function withControls<T>(
+/** Gives `use` the controls, which only landmarks need, and the baselines, fitted on rows, if there are any. */
+async function withMaps<T>(
   explainer: TrainedExplainer,
-  scored: Scored | undefined,
-  use: (sources: readonly MapSource[]) => Promise<T>,
+  store: FeatureStore,
+  { scored, fitted }: { scored: Scored | undefined; fitted: FitBaselines },
+  use: (maps: { controls: readonly MapSource[]; codes: readonly CodeSource[] }) => Promise<T>,
 ): Promise<T> {
-  if (!scored) return use([]);
-  const controls = await openControls(explainer);
+  const baselines = await openBaselines(explainer, store, fitted);
   try {
-    return await use(controls.sources);
+    const { sources: codes } = baselines;
+    if (!scored) return await use({ controls: [], codes });
+    const controls = await openControls(explainer);
+    try {
+      return await use({ controls: controls.sources, codes });
+    } finally {
+      controls.dispose();
+    }
   } finally {
-    controls.dispose();
+    baselines.dispose();
   }
 }
 
@@ -215,6 +239,7 @@ interface Work {
   scored: Scored | undefined;
   /** Maps beside the performer's and the explainer's. */
   sources: readonly MapSource[];
+  codes: CodeComparison;
   validation: ReadonlySet<number>;
   /** Rows that are only looked at. */
   others: readonly number[];
@@ -228,7 +253,7 @@ async function scoreRows(
   work: Work,
 ): Promise<Omit<Evaluation, 'tracks' | 'occlusion'>> {
   const { performer, config, p } = explainer;
-  const { rows, scored, sources, validation, others, options } = work;
+  const { rows, scored, sources, codes, validation, others, options } = work;
   const { noise, signal, onProgress } = options;
   const { cells } = explainer;
   const rebuilt = rebuiltNames(config.network);
@@ -263,6 +288,7 @@ async function scoreRows(
     }
     const kept = part.flatMap((row, i) => (validation.has(row) ? [i] : []));
     await compareHeads(explainer, batch, { images, kept, rebuilt: maps.rebuilt, errors, head });
+    await codes.add(batch, { kept, images: part.length });
     onProgress?.(start + part.length, total);
   }
   const noisy =
@@ -280,6 +306,7 @@ async function scoreRows(
     deadFilters: countDead(peaks.layer2),
     reconstruction: Object.fromEntries(named),
     head: head.scores(),
+    codes: codes.scores(),
   };
 }
 
@@ -291,12 +318,7 @@ async function compareHeads(
 ): Promise<void> {
   if (kept.length === 0) return;
   const { performer, config } = explainer;
-  const pick = (data: Float32Array): Float32Array => {
-    const size = data.length / images.length;
-    const picked = new Float32Array(kept.length * size);
-    kept.forEach((i, n) => picked.set(data.subarray(i * size, (i + 1) * size), n * size));
-    return picked;
-  };
+  const pick = picker(kept, images.length);
   const decoded = rebuilt.map(pick);
   const answer = await explainer.answer(decoded, batch.bypass.map(pick), kept.length);
   const wanted = batch.targets.map(pick);

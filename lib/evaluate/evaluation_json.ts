@@ -1,3 +1,5 @@
+import type { CodeScores } from './baselines/code_scores.js';
+import type { BaselineName } from './baselines/names.js';
 import type { Evaluation } from './evaluate.js';
 import { CONTROLS, type FilterScores } from './filter_scores.js';
 import { occlusionJson, tracksJson } from './track_json.js';
@@ -20,6 +22,12 @@ export function evaluationJson(evaluation: Evaluation): Record<string, unknown> 
         filterJson(scores),
       ]),
     ),
+    baselines: Object.fromEntries(
+      Object.entries(evaluation.codes).map(([name, code]) => [
+        name,
+        { ...filterJson(instability?.baselines[name as BaselineName]), code: codeJson(code) },
+      ]),
+    ),
     p: number(evaluation.p),
     ...tracksJson(evaluation),
     occlusion: occlusionJson(evaluation.occlusion),
@@ -37,6 +45,16 @@ export function evaluationJson(evaluation: Evaluation): Record<string, unknown> 
     parts: instability?.layer2.parts.landmarks ?? [],
     images: instability?.layer2.images ?? 0,
     landmarks: instability?.landmarks ?? 0,
+  };
+}
+
+function codeJson({ agreement, kl, mae, halfL1, error }: CodeScores): Record<string, unknown> {
+  return {
+    agreement: number(agreement),
+    kl: number(kl),
+    mae: number(mae),
+    halfL1: number(halfL1),
+    error: number(error),
   };
 }
 
