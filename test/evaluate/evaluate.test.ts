@@ -215,6 +215,8 @@ describe('explainer: evaluate', () => {
           explainer: { ...parts(2, layer2), layer1: parts(1, layer1) },
           controls,
           sources: {},
+        baselines: {},
+          baselines: {},
           p: explainer.p,
           ...(await trackJsonOf(explainer, tiny.images, keptPaths)),
           deadFilters: dead(2),
@@ -252,6 +254,7 @@ describe('explainer: evaluate', () => {
         parts: [],
         controls: Object.fromEntries(CONTROLS.map((name) => [name, nothing])),
         sources: {},
+        baselines: {},
         images: 0,
         landmarks: 0,
       });

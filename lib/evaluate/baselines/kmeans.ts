@@ -10,7 +10,9 @@ const ROUNDS = 12;
 /** Cosine from which a cell counts as like a centre. */
 const COSINE = 0.5;
 /** Multiply-adds of least squares in one turn of the event loop. */
-const PIECE = 5e6;
+const PIECE = 1e6;
+/** Vectors that least squares is fitted on, at most. */
+const MOST_SOLVED = 6_000;
 
 /**
  * Spherical k-means: `filters` directions m_d of norm 1; each vector belongs to the direction of largest
@@ -131,7 +133,7 @@ export async function ridge(
   { channels: C, filters: D, seed, signal }: FitOptions,
 ): Promise<LinearMap> {
   const rows = vectors.length / C;
-  const squares = new LeastSquares(D, C, { seed, most: rows });
+  const squares = new LeastSquares(D, C, { seed, most: Math.min(rows, MOST_SOLVED) });
   const piece = Math.max(1, Math.min(rows, Math.floor(PIECE / (D * (D / 2 + C)))));
   const batches = Math.ceil(rows / piece);
   const rest = pacer(signal);

@@ -73,7 +73,12 @@ async function factorise(
 ): Promise<Float32Array> {
   const rows = vectors.length / C;
   const random = new Random(seed, 'baselines/nmf');
-  const A = Float32Array.from({ length: rows * D }, () => random.uniform());
+  const A = new Float32Array(rows * D);
+  const rest = pacer(signal);
+  for (let i = 0; i < A.length; i++) {
+    A[i] = random.uniform();
+    if (i % D === 0) await rest();
+  }
   const order = random.permutation(rows);
   const H = Float32Array.from({ length: D * C }, (_, i) => {
     const n = order[Math.floor(i / C) % rows] ?? 0;

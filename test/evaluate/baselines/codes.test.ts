@@ -42,7 +42,9 @@ function clusters(count: number): Float32Array {
 /** Non-negative combinations of 3 directions, most of them without one. */
 function combinations(count: number): Float32Array {
   const random = new Random(2, 'combinations');
-  const H = Float64Array.from({ length: 3 * C }, () => Math.max(0, random.uniform(-1, 1)));
+  const H = Float64Array.from({ length: 3 * C }, (_, i) => {
+    return i % 3 === Math.floor(i / C) ? 1 + random.uniform() : 0.2 * random.uniform();
+  });
   const rows = Array.from({ length: count }, () => {
     const a = [0, 1, 2].map(() => Math.max(0, random.uniform(-1, 1)));
     return Array.from({ length: C }, (_, c) =>
