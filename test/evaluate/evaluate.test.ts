@@ -215,7 +215,7 @@ describe('explainer: evaluate', () => {
           explainer: { ...parts(2, layer2), layer1: parts(1, layer1) },
           controls,
           sources: {},
-        baselines: {},
+          baselines: {},
           baselines: {},
           p: explainer.p,
           ...(await trackJsonOf(explainer, tiny.images, keptPaths)),
