@@ -1,6 +1,7 @@
 export { listImages, readImage, type ImageFile } from './data/images.js';
 export { loadBinding, type DeviceInfo } from './engine/binding.js';
 export { PartlensError, type ErrorCode } from './errors.js';
+export type { CodeScores } from './evaluate/baselines/code_scores.js';
 export type { EvaluateOptions, Evaluation } from './evaluate/evaluate.js';
 export { evaluationJson } from './evaluate/evaluation_json.js';
 export type { CodeSource, MapSource } from './evaluate/map_source.js';

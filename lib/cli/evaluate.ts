@@ -1,6 +1,7 @@
 import { Command, Option } from 'commander';
 import { CLUSTER_COUNTS, type Follow } from '../evaluate/metrics/index.js';
 import type { PartClusters } from '../evaluate/clusters.js';
+import type { BaselineName } from '../evaluate/baselines/names.js';
 import { SPLITS, type Evaluation, type SplitName } from '../evaluate/evaluate.js';
 import { evaluationJson } from '../evaluate/evaluation_json.js';
 import type { FilterScores, ScoredSets } from '../evaluate/filter_scores.js';
@@ -26,6 +27,7 @@ interface EvaluateFlags extends PerformerFlags {
   noise?: number;
   jitter?: true | number;
   masks?: string;
+  baselines?: boolean;
   occlusion?: number;
   json?: boolean;
 }
@@ -60,6 +62,10 @@ export function evaluateCommand(): Command {
         'fewer for large networks)',
       countFrom0,
     )
+    .option(
+      '--baselines',
+      'also score PCA, k-means, NMF and a sparse autoencoder of as many filters, fitted on the features',
+    )
     .option('--json', 'print one JSON object')
     .addHelpText('after', '\nExample:\n  partlens evaluate run/ --landmarks photos/landmarks.csv');
   return addDeviceFlags(addRuntimeFlag(command)).action(
@@ -76,9 +82,11 @@ export function evaluateCommand(): Command {
               noise: flags.noise,
               jitter: flags.jitter,
               masks: flags.masks,
+              baselines: flags.baselines,
               occlusion: flags.occlusion,
               signal,
               onWarning,
+              onFit: (name) => line.show(`fitting ${SET_WORDS[name] ?? name}`),
               onProgress: (done, total) =>
                 line.show(`scoring ${String(done)}/${String(total)} images`),
             }),
@@ -106,6 +114,7 @@ export function showEvaluation({
   head,
   follow,
   clusters,
+  codes,
 }: Evaluation): string {
   const rebuilt = Object.entries(reconstruction).map(([name, error]) => [
     `  ${name}`,
@@ -138,9 +147,21 @@ export function showEvaluation({
     follow && showFollow(follow),
     clusters && showClusters(clusters),
     rest,
+    Object.keys(codes).length > 0 ? showBaselines(codes, instability) : undefined,
     occlusion && showOcclusion(occlusion),
   ];
   return tables.filter((text) => text !== undefined).join('\n\n');
+}
+
+/** Baselines: their codes through the performer's own later layers, their maps where there are landmarks. */
+function showBaselines(codes: Evaluation['codes'], scored: ScoredSets | undefined): string {
+  const rows = Object.entries(codes).map(([name, code]) => [
+    `  ${SET_WORDS[name] ?? name}`,
+    ...[code.error, code.agreement, code.kl, code.mae, code.halfL1].map(three),
+    ...(scored ? locations(scored.baselines[name as BaselineName]) : []),
+  ]);
+  const columns = ['baselines', 'error', 'agreement', 'KL', 'logits', 'half L1'];
+  return table([[...columns, ...(scored ? LOCATIONS : [])], ...rows]);
 }
 
 /** How much the performer's own score falls under a square, and whether contributions hold for it. */
@@ -201,18 +222,26 @@ function showFilters({ controls, sources, landmarks, ...sets }: ScoredSets): str
 /** The same scores of what has to be beaten: a row for each. */
 function showControls(controls: Readonly<Record<string, FilterScores>>): string {
   return table([
-    ['controls', 'location', 'vector', 'R2', 'R2 > 0.3', 'all', 'all, vector', 'purity'],
+    ['controls', ...LOCATIONS],
     ...Object.entries(controls).map(([name, scores]) => [
       `  ${SET_WORDS[name] ?? name}`,
-      three(scores.value),
-      three(scores.vector.value),
-      three(scores.r2.mean),
-      `${String(scores.r2.above)}/${String(scores.r2.distinct)}`,
-      three(scores.allCategoryRatio.distance),
-      three(scores.allCategoryRatio.vector),
-      three(scores.parts.purity),
+      ...locations(scores),
     ]),
   ]);
+}
+
+const LOCATIONS = ['location', 'vector', 'R2', 'R2 > 0.3', 'all', 'all, vector', 'purity'];
+
+function locations(scores: FilterScores | undefined): string[] {
+  return [
+    three(scores?.value),
+    three(scores?.vector.value),
+    three(scores?.r2.mean),
+    scores ? `${String(scores.r2.above)}/${String(scores.r2.distinct)}` : '-',
+    three(scores?.allCategoryRatio.distance),
+    three(scores?.allCategoryRatio.vector),
+    three(scores?.parts.purity),
+  ];
 }
 
 /** Which categories the filters of conv_interp_2 serve. */

@@ -9,9 +9,12 @@ import { stoppable } from '../explainer/stop.js';
 import type { TrainedExplainer, ExplainerMaps } from '../explainer/trained.js';
 import { annotate, missingRow, type Scored } from './annotate.js';
 import { compareHeads } from './compare_heads.js';
+import { CodeComparison, picker, type CodeScores } from './baselines/code_scores.js';
+import { openBaselines, type FitBaselines } from './baselines/index.js';
+import { BASELINES, type BaselineName } from './baselines/names.js';
 import { openControls } from './controls/index.js';
 import { CONTROLS, scoreFilters, type ScoredSets } from './filter_scores.js';
-import type { MapSource } from './map_source.js';
+import type { CodeSource, MapSource } from './map_source.js';
 import {
   HeadComparison,
   RelativeError,
@@ -54,6 +57,11 @@ export interface EvaluateOptions {
    */
   sources?: readonly MapSource[] | undefined;
   /**
+   * Also score k-means, PCA, NMF and a sparse autoencoder, fitted on the features of the training photographs:
+   * their maps as `instability.baselines`, their codes as `codes`. Default false.
+   */
+  baselines?: boolean | undefined;
+  /**
    * Photographs kept out on which contributions are held against the performer itself (`occlusionCheck`);
    * they are read again. Default 75, fewer for large networks; 0: none.
    */
@@ -61,6 +69,8 @@ export interface EvaluateOptions {
   signal?: AbortSignal | undefined;
   onProgress?: ((done: number, total: number) => void) | undefined;
   onWarning?: ((text: string) => void) | undefined;
+  /** Told while baselines are fitted, before photographs are scored. */
+  onFit?: ((baseline: string) => void) | undefined;
   /** Sees the maps of every photograph of the run, also of those that are not scored. */
   onMaps?: ((batch: EvaluatedBatch) => void) | undefined;
 }
@@ -91,6 +101,8 @@ export interface Evaluation extends SetScores {
   reconstruction: Record<string, number>;
   /** What the performer makes of rebuilt features, on the validation photographs. */
   head: HeadScores;
+  /** What each baseline keeps of the performer, on the validation photographs; empty where not asked for. */
+  codes: Partial<Record<BaselineName, CodeScores>>;
 }
 
 const BATCH = 32;
@@ -117,7 +129,7 @@ export async function evaluateExplainer(
   if (typeof jitter === 'number' && !(Number.isInteger(jitter) && jitter >= 1)) {
     throw expected('an integer >= 1', 'jitter', jitter, { op: 'evaluate' });
   }
-  const taken: string[] = [...OWN_SETS, ...CONTROLS];
+  const taken: string[] = [...OWN_SETS, ...CONTROLS, ...BASELINES];
   for (const { name } of sources) {
     if (taken.includes(name)) throw expected('other names', 'sources', name, { op: 'evaluate' });
     taken.push(name);
@@ -171,11 +183,17 @@ async function evaluateRun(
     };
     const { jitter = false, masks } = options;
     const wanted = scored !== undefined || jitter !== false || masks !== undefined;
-    const ofSets = await withSources(explainer, { wanted, options }, async (sources) => ({
+    const fitted = {
+      rows: options.baselines ? rowsIn('train') : [],
+      ...{ signal, onWarning, onFit: options.onFit },
+    };
+    const maps = { wanted, fitted, given: options.sources ?? [] };
+    const ofSets = await withMaps(explainer, store, maps, async ({ sources, codes }) => ({
       ...(await scoreRows(explainer, store, {
         rows: scored?.rows ?? rows,
         scored,
         sources: scored ? sources : [],
+        codes: new CodeComparison(explainer, codes),
         validation: new Set(kept),
         others: options.onMaps ? rowsIn('all') : [],
         options: { ...options, onProgress: onRows },
@@ -206,18 +224,28 @@ async function evaluateRun(
   }
 }
 
-/** Gives `use` the controls, where anything is scored on sets of maps, and the sources of the caller. */
-async function withSources<T>(
+/**
+ * Gives `use` the sets of maps beside the run's own: the controls, where anything is scored on sets, those of
+ * the caller, and the baselines, fitted on rows, if there are any.
+ */
+async function withMaps<T>(
   explainer: TrainedExplainer,
-  { wanted, options: { sources = [] } }: { wanted: boolean; options: EvaluateOptions },
-  use: (sources: readonly MapSource[]) => Promise<T>,
+  store: FeatureStore,
+  { wanted, fitted, given }: { wanted: boolean; fitted: FitBaselines; given: readonly MapSource[] },
+  use: (maps: { sources: readonly MapSource[]; codes: readonly CodeSource[] }) => Promise<T>,
 ): Promise<T> {
-  if (!wanted) return use([]);
-  const controls = await openControls(explainer);
+  const baselines = await openBaselines(explainer, store, fitted);
   try {
-    return await use([...controls.sources, ...sources]);
+    const { sources: codes } = baselines;
+    if (!wanted) return await use({ sources: [], codes });
+    const controls = await openControls(explainer);
+    try {
+      return await use({ sources: [...controls.sources, ...given, ...codes], codes });
+    } finally {
+      controls.dispose();
+    }
   } finally {
-    controls.dispose();
+    baselines.dispose();
   }
 }
 
@@ -232,6 +260,7 @@ interface Work {
   scored: Scored | undefined;
   /** Maps beside the performer's and the explainer's. */
   sources: readonly MapSource[];
+  codes: CodeComparison;
   validation: ReadonlySet<number>;
   /** Rows that are only looked at. */
   others: readonly number[];
@@ -245,7 +274,7 @@ async function scoreRows(
   work: Work,
 ): Promise<Omit<Evaluation, 'tracks' | 'occlusion' | keyof SetScores>> {
   const { performer, config, p } = explainer;
-  const { rows, scored, sources, validation, others, options } = work;
+  const { rows, scored, sources, codes, validation, others, options } = work;
   const { noise, signal, onProgress } = options;
   const { cells } = explainer;
   const rebuilt = rebuiltNames(config.network);
@@ -280,6 +309,7 @@ async function scoreRows(
     }
     const kept = part.flatMap((row, i) => (validation.has(row) ? [i] : []));
     await compareHeads(explainer, batch, { images, kept, rebuilt: maps.rebuilt, errors, head });
+    await codes.add(batch, { kept, images: part.length });
     onProgress?.(start + part.length, total);
   }
   const noisy =
@@ -297,6 +327,7 @@ async function scoreRows(
     deadFilters: countDead(peaks.layer2),
     reconstruction: Object.fromEntries(named),
     head: head.scores(),
+    codes: codes.scores(),
   };
 }
 

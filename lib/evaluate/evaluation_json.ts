@@ -1,3 +1,5 @@
+import type { CodeScores } from './baselines/code_scores.js';
+import type { BaselineName } from './baselines/names.js';
 import type { Evaluation } from './evaluate.js';
 import { CONTROLS, type FilterScores } from './filter_scores.js';
 import { OWN_SETS } from './peak_sets.js';
@@ -22,6 +24,12 @@ export function evaluationJson(evaluation: Evaluation): Record<string, unknown> 
     ),
     sources: Object.fromEntries(
       sourceNames(evaluation).map((name) => [name, ofSet(name, instability?.sources[name])]),
+    ),
+    baselines: Object.fromEntries(
+      Object.entries(evaluation.codes).map(([name, code]) => [
+        name,
+        { ...filterJson(instability?.baselines[name as BaselineName]), code: codeJson(code) },
+      ]),
     ),
     p: number(evaluation.p),
     ...tracksJson(evaluation),
@@ -48,6 +56,16 @@ function sourceNames({ instability, follow, clusters }: Evaluation): string[] {
   const known: readonly string[] = [...OWN_SETS, ...CONTROLS];
   const all = [instability?.sources, follow, clusters?.sets].flatMap((of) => Object.keys(of ?? {}));
   return [...new Set(all)].filter((name) => !known.includes(name));
+}
+
+function codeJson({ agreement, kl, mae, halfL1, error }: CodeScores): Record<string, unknown> {
+  return {
+    agreement: number(agreement),
+    kl: number(kl),
+    mae: number(mae),
+    halfL1: number(halfL1),
+    error: number(error),
+  };
 }
 
 function filterJson(scores: FilterScores | undefined): Record<string, unknown> {

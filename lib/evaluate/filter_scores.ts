@@ -2,6 +2,7 @@ import { sidesOf } from '../data/image_size.js';
 import type { Annotations } from '../data/landmarks.js';
 import type { TrainedExplainer } from '../explainer/trained.js';
 import type { Performer } from '../performer/index.js';
+import { BASELINES, type BaselineName } from './baselines/names.js';
 import {
   allCategories,
   bestFixedPosition,
@@ -62,6 +63,8 @@ export interface ScoredSets extends Record<(typeof OWN_SETS)[number], FilterScor
   controls: Record<ControlName, FilterScores>;
   /** Of the sources that `evaluate` was given, by name. */
   sources: Record<string, FilterScores>;
+  /** Of the baselines, where they were asked for; by name. */
+  baselines: Partial<Record<BaselineName, FilterScores>>;
   annotations: Annotations;
   /** Landmark positions that were used. */
   landmarks: number;
@@ -107,10 +110,13 @@ export async function scoreFilters(
     };
   }
   const known: readonly string[] = [...OWN_SETS, ...CONTROLS];
+  const others = [...scored].filter(([name]) => !known.includes(name));
+  const isBaseline = (name: string): boolean => BASELINES.some((other) => other === name);
   return {
     ...pick(scored, OWN_SETS),
     controls: pick(scored, CONTROLS),
-    sources: Object.fromEntries([...scored].filter(([name]) => !known.includes(name))),
+    sources: Object.fromEntries(others.filter(([name]) => !isBaseline(name))),
+    baselines: Object.fromEntries(others.filter(([name]) => isBaseline(name))),
     annotations,
     landmarks: annotations.y.filter((y) => !Number.isNaN(y)).length,
   };

@@ -9,10 +9,15 @@ export const SET_WORDS: Readonly<Record<string, string>> = {
   untrained: 'untrained explainer',
   energy: 'smoothed energy, one map',
   performerSmoothed: 'performer, smoothed',
-  kmeans: 'k-means',
+  kmeansDirections: 'k-means directions',
   fixedPositionBest: 'best fixed position',
   fixedPositionCentre: 'image centre',
   random: 'random positions',
+  pca: 'PCA',
+  kmeans: 'k-means, projection',
+  kmeansCosine: 'k-means, cosine > .5',
+  nmf: 'NMF',
+  sae: 'sparse autoencoder, 12',
 };
 
 /** What each score can be won by without following a part. */

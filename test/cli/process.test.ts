@@ -42,6 +42,7 @@ describe('partlens: as a process', () => {
       'explainer',
       'controls',
       'sources',
+      'baselines',
       'p',
       'share',
       'agreement',

@@ -230,6 +230,7 @@ describe('explainer: evaluate', () => {
           },
           controls,
           sources: {},
+          baselines: {},
           p: explainer.p,
           ...(await trackJsonOf(explainer, tiny.images, keptPaths)),
           deadFilters: dead(2),
@@ -269,6 +270,7 @@ describe('explainer: evaluate', () => {
         parts: [],
         controls: Object.fromEntries(CONTROLS.map((name) => [name, nothing])),
         sources: {},
+        baselines: {},
         images: 0,
         landmarks: 0,
       });

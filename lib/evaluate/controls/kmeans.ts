@@ -66,5 +66,5 @@ export function kmeansMaps(
   }
   if (vectors.length === 0) throw expected('a value above 0', 'features', 'none', { op: 'kmeans' });
   const centres = sphericalKmeans(Float32Array.from(vectors), { C, D: filters, random });
-  return new DirectionMaps('kmeans', centres, size);
+  return new DirectionMaps('kmeansDirections', centres, size);
 }
