@@ -1,6 +1,7 @@
 import type { FeatureRow } from '../data/feature_store.js';
 import type { TrainedExplainer } from '../explainer/trained.js';
 import type { Batch } from '../explainer/trainer.js';
+import { picker } from './baselines/code_scores.js';
 import type { HeadComparison, RelativeError } from './metrics/index.js';
 
 export interface Comparison {
@@ -20,12 +21,7 @@ export async function compareHeads(
 ): Promise<void> {
   if (kept.length === 0) return;
   const { performer, config } = explainer;
-  const pick = (data: Float32Array): Float32Array => {
-    const size = data.length / images.length;
-    const picked = new Float32Array(kept.length * size);
-    kept.forEach((i, n) => picked.set(data.subarray(i * size, (i + 1) * size), n * size));
-    return picked;
-  };
+  const pick = picker(kept, images.length);
   const decoded = rebuilt.map(pick);
   const answer = await explainer.answer(decoded, batch.bypass.map(pick), kept.length);
   const wanted = batch.targets.map(pick);

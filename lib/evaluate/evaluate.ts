@@ -9,7 +9,7 @@ import { stoppable } from '../explainer/stop.js';
 import type { TrainedExplainer, ExplainerMaps } from '../explainer/trained.js';
 import { annotate, missingRow, type Scored } from './annotate.js';
 import { compareHeads } from './compare_heads.js';
-import { CodeComparison, picker, type CodeScores } from './baselines/code_scores.js';
+import { CodeComparison, type CodeScores } from './baselines/code_scores.js';
 import { openBaselines, type FitBaselines } from './baselines/index.js';
 import { BASELINES, type BaselineName } from './baselines/names.js';
 import { openControls } from './controls/index.js';

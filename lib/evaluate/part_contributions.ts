@@ -34,11 +34,10 @@ export interface MeasuredParts {
 
 /** The filters that fire in an image, in their order. */
 export function answeringFilters(
-  { config, cells, encodingSize }: TrainedExplainer,
+  { config, cells, positions }: TrainedExplainer,
   { layer2, interp }: Encoding,
 ): AnsweringFilter[] {
   const { filters } = config.network;
-  const positions = encodingSize / filters;
   const peaks = peaksOf(layer2, { images: 1, filters, cells });
   return Array.from({ length: filters }, (_, filter) => {
     const sum = interp

@@ -47,9 +47,10 @@ export function clusterVerdict({ sets, from }: Pick<PartClusters, 'sets' | 'from
         by: (last('layer2')?.[score] ?? NaN) - (last(name)?.[score] ?? NaN),
         name,
       }))
-      .reduce((least, one) => (one.by < least.by ? one : least), { by: Infinity, name: '' });
+      .filter(({ by }) => !Number.isNaN(by))
+      .reduce((least, one) => (one.by < least.by ? one : least), { by: Infinity, name: 'no set' });
   const [nmi, ari] = [lead('nmi'), lead('ari')];
-  const above = nmi.by >= MARGIN && ari.by >= MARGIN;
+  const above = [nmi, ari].every(({ by }) => by >= MARGIN && by < Infinity);
   const of = ({ by, name }: typeof nmi): string =>
     `${by < 0 ? '' : '+'}${by.toFixed(3)} against ${SET_WORDS[name] ?? name}`;
   const own = last('layer2');

@@ -4,6 +4,7 @@ import { Random } from '../random.js';
 import { LAYER } from './features.js';
 import type { InitialDirections, InitialFilters } from './initial.js';
 import type { RunConfig } from './run_folder.js';
+import { strongestDirections } from './strongest.js';
 
 const SAMPLES = 16_384;
 const ROUNDS = 12;
@@ -12,7 +13,8 @@ const ROUNDS = 12;
  * What filters start from. `conv_interp_1` by the option `initial`: random; `identity`: one channel of the
  * layer each, repeated when there are more filters; `kmeans`: directions of spherical k-means over the
  * layer's feature vectors, drawn from training images in proportion to nothing but position. With the
- * decoder `own` `conv_ordin` starts from such directions too, so that the code holds what the maps do.
+ * decoder `own` `conv_ordin` starts from such directions too, so that the code holds what the maps do. With
+ * appearance, its code and the ordinary track start from the directions in which the features are strongest.
  */
 export async function initialDirections(
   store: FeatureStore,
@@ -20,18 +22,26 @@ export async function initialDirections(
   { network, options }: RunConfig,
 ): Promise<InitialDirections> {
   const { channels: C, filters: D, height, width, site } = network;
+  const { appearance = 0, ordinaryChannels, seed } = options;
   const identity = options.initial === 'identity' ? identityOf(D, C) : undefined;
   if (options.initial !== 'kmeans' && !site) return { interpretable: identity };
   const cells = height * width;
-  const vectors = await sampleVectors(store, rows, { C, cells, seed: options.seed });
+  const vectors = await sampleVectors(store, rows, { C, cells, seed });
   if (vectors.length === 0) {
-    const text = 'The maps hold too few values above 0 for k-means; use --initial he.';
+    const text = 'The maps hold too few values other than 0 to start from.';
     throw new PartlensError('E_STATE', text, { op: 'train' });
   }
-  const centres = sphericalKmeans(vectors, { C, D, random: new Random(options.seed, 'kmeans') });
+  const centres = (): InitialFilters =>
+    sphericalKmeans(ofNorm1(vectors, C), { C, D, random: new Random(seed, 'kmeans') });
+  const interpretable = options.initial === 'kmeans' ? centres() : identity;
+  if (appearance === 0) return { interpretable, ordinary: site && centres() };
+  const count = Math.max(appearance, ordinaryChannels);
+  const seen = vectors.map((value) => value * network.featureScale);
+  const strongest = await strongestDirections(seen, { C, count, seed });
   return {
-    interpretable: options.initial === 'kmeans' ? centres : identity,
-    ordinary: site && centres,
+    interpretable,
+    code: strongest.slice(0, appearance * C),
+    ordinaryCode: strongest.slice(0, ordinaryChannels * C),
   };
 }
 
@@ -41,7 +51,7 @@ function identityOf(D: number, C: number): InitialFilters {
   return directions;
 }
 
-/** Feature vectors at random positions of random rows, each of norm 1; rows of C numbers. */
+/** Feature vectors, other than 0, at random positions of random rows; rows of C numbers. */
 async function sampleVectors(
   store: FeatureStore,
   rows: readonly number[],
@@ -59,11 +69,23 @@ async function sampleVectors(
     for (let i = 0; i < perImage; i++) {
       const cell = random.int(cells);
       const vector = Array.from({ length: C }, (_, c) => maps[c * cells + cell] ?? 0);
-      const norm = Math.hypot(...vector);
-      if (norm > 0) vectors.push(...vector.map((value) => value / norm));
+      if (vector.some((value) => value !== 0)) vectors.push(...vector);
     }
   }
   return Float32Array.from(vectors);
+}
+
+function ofNorm1(vectors: Float32Array, C: number): Float32Array {
+  const result = new Float32Array(vectors.length);
+  for (let at = 0; at < vectors.length; at += C) {
+    const vector = vectors.subarray(at, at + C);
+    const norm = Math.hypot(...vector);
+    result.set(
+      vector.map((value) => value / norm),
+      at,
+    );
+  }
+  return result;
 }
 
 /** Spherical k-means: D directions of norm 1 such that vectors lie close to the nearest. */

@@ -1,7 +1,7 @@
 import type { PerformerAnswer } from '../performer/index.js';
-import type { Encoding, TrainedExplainer } from './trained.js';
-import { DECODE_BATCH, pooledSize } from './network.js';
-import { networkSpec, type RunConfig } from './run_folder.js';
+import { repeated, type Encoding, type TrainedExplainer } from './trained.js';
+import { DECODE_BATCH } from './network.js';
+import type { RunConfig } from './run_folder.js';
 
 /** What is switched off before the decoder; nothing by default. */
 export interface Intervention {
@@ -36,8 +36,8 @@ export function hasParts({ config }: TrainedExplainer): boolean {
 
 /**
  * The performer's outputs (interventions, classes) when its own head reads features that were rebuilt
- * from a changed encoding: x_enc = p * interp + (1 - p) * ordin with the maps of some filters, or a whole
- * track, at 0; p stays. A filter's map reaches the encoder's output through its own channel alone (mask,
+ * from a changed encoding: x_enc = p * interp + (1 - p) * ordin with the maps of some filters (and what
+ * their gates let through), or a whole track, at 0; p stays. A filter's map reaches the encoder's output through its own channel alone (mask,
  * pooling and norm layer keep channels apart), so that switching it off is exact. All interventions are
  * rows of one program; its batch is fixed.
  */
@@ -54,8 +54,10 @@ export async function intervene(
     signal?.throwIfAborted();
     const rows = interventions.slice(start, start + DECODE_BATCH);
     const encodings = new Float32Array(rows.length * size);
+    const gated = await gatesOf(explainer, encoding, rows);
     rows.forEach((intervention, row) => {
-      mix(explainer, encoding, intervention, encodings.subarray(row * size, (row + 1) * size));
+      const into = encodings.subarray(row * size, (row + 1) * size);
+      mix(explainer, { ...encoding, gated: gated?.(row) }, intervention, into);
     });
     const beside = bypass.map((value) => repeated(value, rows.length));
     const { output } = await answerTo(explainer, encodings, { bypass: beside, count: rows.length });
@@ -95,11 +97,10 @@ export function withPartsOf(tracks: Tracks, from: readonly number[]): Tracks {
 }
 
 /** Multiply-adds of decoder and later layers for one intervention on one photograph, roughly. */
-export function interventionCost({ config, performer }: TrainedExplainer): number {
-  const { filters, site, targets }: RunConfig['network'] = config.network;
-  const [q, r] = pooledSize(networkSpec(config));
-  if (site) return filters * site.channels * q * r + performer.tailCost;
-  let width = filters * q * r;
+export function interventionCost({ config, performer, encodingSize }: TrainedExplainer): number {
+  const { site, targets }: RunConfig['network'] = config.network;
+  if (site) return encodingSize * site.channels + performer.tailCost;
+  let width = encodingSize;
   let cost = 0;
   for (const { size } of targets) {
     cost += width * size;
@@ -108,23 +109,41 @@ export function interventionCost({ config, performer }: TrainedExplainer): numbe
   return cost;
 }
 
-/** Writes the encoding of one image. */
+/** What the gates let through in each intervention; undefined where no part is off, or without appearance. */
+async function gatesOf(
+  explainer: TrainedExplainer,
+  encoding: Encoding,
+  rows: readonly Intervention[],
+): Promise<((row: number) => Float32Array) | undefined> {
+  const { code } = encoding;
+  const { filters } = explainer.config.network;
+  const on = new Float32Array(rows.length * filters).fill(1);
+  rows.forEach(({ off = [] }, row) => {
+    for (const filter of off) on[row * filters + filter] = 0;
+  });
+  if (!code || !on.includes(0)) return undefined;
+  const gated = await explainer.gated(encoding, on, rows.length);
+  return (row) => gated.subarray(row * code.length, (row + 1) * code.length);
+}
+
+/** Writes the encoding of one image; `gated`: what its parts' gates let through, where some are off. */
 function mix(
   explainer: TrainedExplainer,
-  { interp, ordin }: Tracks,
+  { interp, ordin, gated }: Tracks & { gated?: Float32Array | undefined },
   { off = [], partsOff = false, ordinaryOff = false }: Intervention,
   into: Float32Array,
 ): void {
-  const { p, config } = explainer;
+  const { p, config, positions } = explainer;
   const parts = hasParts(explainer);
   const ofParts = partsOff || !parts ? 0 : p;
   const ofOrdinary = ordinaryOff ? 0 : parts ? 1 - p : 1;
+  const shares = gated ? interp.slice() : interp;
+  if (gated) shares.set(gated, config.network.filters * positions);
   for (let i = 0; i < into.length; i++) {
-    into[i] = ofParts * (interp[i] ?? 0) + ofOrdinary * (ordin[i] ?? 0);
+    into[i] = ofParts * (shares[i] ?? 0) + ofOrdinary * (ordin[i] ?? 0);
   }
-  const cells = into.length / config.network.filters;
   for (const filter of off) {
-    for (let i = filter * cells; i < (filter + 1) * cells; i++) {
+    for (let i = filter * positions; i < (filter + 1) * positions; i++) {
       into[i] = ofOrdinary * (ordin[i] ?? 0);
     }
   }
@@ -136,10 +155,4 @@ async function answerTo(
   { bypass, count }: { bypass: readonly Float32Array[]; count: number },
 ): Promise<PerformerAnswer> {
   return explainer.answer(await explainer.decode(encodings, count), bypass, count);
-}
-
-function repeated(value: Float32Array, count: number): Float32Array {
-  const result = new Float32Array(count * value.length);
-  for (let row = 0; row < count; row++) result.set(value, row * value.length);
-  return result;
 }

@@ -2,7 +2,9 @@ import { gradient, type Seed } from '../engine/grad.js';
 import { PartlensError } from '../errors.js';
 import type { Graph, Value } from '../engine/graph.js';
 import {
+  add,
   balanceGradient,
+  compete,
   contributionLoss,
   filterLoss,
   klDivergence,
@@ -16,7 +18,7 @@ import {
 import { adam, clipGradients, sgd } from '../engine/optimizer/index.js';
 import type { TailPart } from '../performer/index.js';
 import { buildNetwork, siteUnits, type Network, type NetworkSpec } from './network.js';
-import type { TrainOptions } from './options.js';
+import { hasFilterLoss, type TrainOptions } from './options.js';
 
 /** The terms of the loss, all scalars. */
 export interface LossTerms {
@@ -145,27 +147,40 @@ function lossTerms(
     : learnedTerms(network, options, step);
   const contribution = contributionLoss(wP, { eta: options.eta });
   const { beta, kappa, tau, alpha, normMomentum: momentum, normFloor: floor } = options;
-  const none =
-    options.tracks === 'ordinary' ||
-    options.lambdaFilter === 0 ||
-    (options.lambdaFilter === 'balanced' && !options.rho);
-  const maps = none ? [] : [a1, a2];
+  const maps = hasFilterLoss(options) ? [a1, a2] : [];
+  const given = {
+    ...(tau === undefined ? {} : { tau }),
+    ...(alpha === undefined ? {} : { alpha }),
+  };
+  const charged =
+    spec.classes && options.balance && maps.length > 0
+      ? graph.input('foreign', [step.batch, spec.filters])
+      : undefined;
   const filter = maps.map((a, l) => {
     const name = `filter_loss_${String(l + 1)}.peak`;
     const peak = graph.state(name, [a.shape[1] ?? 1], { fill: -1 });
-    const given = {
-      ...(tau === undefined ? {} : { tau }),
-      ...(alpha === undefined ? {} : { alpha }),
-    };
-    return mean(
-      filterLoss(a, peak, { scale: options.scale, beta, kappa, momentum, floor, ...given }),
-    );
+    const share = l === 1 && network.seen ? (options.competition ?? 0) : 0;
+    const foreign = charged && scale(charged, { factor: (options.balance ?? 0) / (1 - share) });
+    const scaled = { scale: options.scale, beta, kappa, momentum, floor, ...given };
+    const own = mean(filterLoss(a, peak, foreign ? { ...scaled, foreign } : scaled));
+    if (share === 0) return own;
+    const won = competingMaps(network, options);
+    const ofUsual = { beta, ...given, scale: 'paper', tau: (tau ?? 1) * kappa } as const;
+    const competing = mean(filterLoss(won, graph.constant(1, [spec.filters]), ofUsual));
+    return add(scale(own, { factor: 1 - share }), scale(competing, { factor: share }));
   });
   const weights = overlapWeights(options, 0);
   const apart = maps.map((a, l) =>
     weights[`diversity_${String(l + 1)}`] ? overlap(a) : undefined,
   );
   return { rec, kl, contribution, filter, overlap: apart, lambda: [] };
+}
+
+/** Maps of conv_interp_2 over their usual peak, each times its share of the place: the strongest counts there. */
+function competingMaps({ a2, seen }: Network, { gatePower, gateFloor }: TrainOptions): Value {
+  const factor = seen?.factor;
+  if (!factor) throw new PartlensError('E_INTERNAL', 'maps compete where parts have gates');
+  return compete(a2, { factor, power: gatePower, tau: gateFloor });
 }
 
 /**
@@ -229,7 +244,7 @@ function lossSeeds(
 }
 
 function isDecoder(name: string): boolean {
-  return name.startsWith('fc_dec') || name.startsWith('conv_dec');
+  return /^(fc_dec|conv_dec|conv_code)/.test(name);
 }
 
 function appendOptimizer(
@@ -239,13 +254,25 @@ function appendOptimizer(
 ): void {
   const hyper = graph.input('hyper', [3]);
   const { beta1, beta2, eps, momentum, weightDecay, clipNorm: most } = options;
+  const isCode = (name: string): boolean =>
+    isDecoder(name) || (!!options.appearance && name.startsWith('conv_ordin'));
   const lrScale = (name: string): number =>
-    name === 'mix.w_p' ? options.lrScaleP : isDecoder(name) ? options.lrScaleDecoder : 1;
+    name === 'mix.w_p' ? options.lrScaleP : isCode(name) ? options.lrScaleDecoder : 1;
   const steps = most === undefined ? pairs : clipGradients(pairs, most);
-  const updated =
+  const rule = (of: typeof steps, at: Value): Map<string, Value> =>
     options.optimizer === 'adam'
-      ? adam(steps, hyper, { beta1, beta2, eps, weightDecay, lrScale })
-      : sgd(steps, hyper, { momentum, weightDecay, lrScale });
+      ? adam(of, at, { beta1, beta2, eps, weightDecay, lrScale })
+      : sgd(of, at, { momentum, weightDecay, lrScale });
+  const isFilter = ([w]: (typeof steps)[number]): boolean =>
+    (options.filterShare ?? 1) < 1 && w.node.name.startsWith('conv_interp');
+  const updated = rule(
+    steps.filter((pair) => !isFilter(pair)),
+    hyper,
+  );
+  const filters = steps.filter(isFilter);
+  if (filters.length > 0) {
+    for (const [name, w] of rule(filters, graph.input('hyper_filters', [3]))) updated.set(name, w);
+  }
   if (!(options.project ?? options.scale === 'peak')) return;
   for (const layer of INTERPRETABLE) {
     const w = updated.get(`${layer}.weight`);

@@ -3,16 +3,24 @@ import { Graph, type Value } from '../engine/graph.js';
 import {
   conv2d,
   flatten,
+  imageNorm,
   linear,
   maskLayer,
   maxpool2d,
   mixTracks,
   normLayer,
-  relu,
   scale,
   type Pool2dOptions,
 } from '../engine/ops/index.js';
+import {
+  appearance,
+  codeChannels,
+  joinedTracks,
+  ordinaryCode,
+  type Appearance,
+} from './appearance.js';
 import type { TrainOptions } from './options.js';
+import { pooledSize } from './pooled_size.js';
 
 /** Encodings that are decoded together. */
 export const DECODE_BATCH = 64;
@@ -50,6 +58,8 @@ export interface NetworkSpec {
   targets: readonly TargetSpec[];
   /** Factor on the features: 1 / their mean (root of the mean square, if signed) over the training set. */
   featureScale: number;
+  /** Classes that filters belong to in training, filter d to `classes[d % K]`; default none. */
+  classes?: readonly number[] | undefined;
 }
 
 /**
@@ -58,9 +68,22 @@ export interface NetworkSpec {
  */
 export type NetworkMode = 'train' | 'calibrate' | 'evaluate';
 
-type NetworkOptions = Pick<
+export type NetworkOptions = Pick<
   TrainOptions,
-  'kernel' | 'mask' | 'beta' | 'normMomentum' | 'normFloor' | 'tracks' | 'decoderKernel'
+  | 'kernel'
+  | 'mask'
+  | 'beta'
+  | 'normMomentum'
+  | 'normFloor'
+  | 'tracks'
+  | 'decoderKernel'
+  | 'appearance'
+  | 'gateRadius'
+  | 'gatePower'
+  | 'gateFloor'
+  | 'ordinaryChannels'
+  | 'ordinaryDropout'
+  | 'imageNorm'
 >;
 
 /** The values of one explainer network, in the letters of the method. */
@@ -78,9 +101,11 @@ export interface Network {
   /** Peaks (B, D) int32, row-major cells; absent without masks. */
   mu1: Value | undefined;
   mu2: Value | undefined;
+  /** What the parts hand on beside their maps; undefined in the published form. */
+  seen: Appearance | undefined;
   xInterp: Value;
   xOrdin: Value;
-  /** Encoder output (B, D, q, r). */
+  /** Encoder output (B, E, q, r): E = D, or with appearance all of `codeChannels`. */
   xEnc: Value;
   /** Weight of the parts' track in the mix, scalars: p = sigmoid(w_p). */
   p: Value;
@@ -103,6 +128,9 @@ export interface Network {
  * up again, and so on: where the code is passed on exactly, the squared error of the rebuilt maps grew
  * tenfold in 200 steps.
  *
+ * With `appearance` each part opens a gate through which the decoder sees a code of what is there, and the
+ * ordinary track is a few linear channels: `conv_code`, `gate.peak`, see `appearance`.
+ *
  * With `tracks: 'ordinary'` the encoder's output is the ordinary track alone: the ceiling of what a code
  * of D channels lets the performer's later layers see.
  */
@@ -112,11 +140,12 @@ export function buildNetwork(
   { batch, mode }: { batch: number; mode: NetworkMode },
 ): Network {
   const graph = new Graph();
-  const { channels, height, width, filters, pool, site, featureScale } = spec;
+  const { channels, height, width, filters, pool, featureScale } = spec;
   const { kernel, beta } = options;
   const given = graph.input('features', [batch, channels, height, width]);
   const c = featureScale === 1 ? given : scale(given, { factor: featureScale });
 
+  const pooled = (x: Value): Value => (pool ? maxpool2d(x, pool) : x);
   const convolution = (name: string, x: Value): Value => {
     const w = graph.parameter(`${name}.weight`, [filters, x.shape[1] ?? 0, kernel, kernel], {
       layout: 'conv_weight',
@@ -127,29 +156,39 @@ export function buildNetwork(
   const mask = (a: Value): { y: Value; peak: Value | undefined } =>
     options.mask ? maskLayer(a, { beta }) : { y: a, peak: undefined };
   const norm = (name: string, x: Value, momentum: number): Value =>
-    normLayer(
-      pool ? maxpool2d(x, pool) : x,
-      graph.state(`${name}.alpha`, [filters], { fill: -1 }),
-      {
-        training: mode !== 'evaluate',
-        keep: mode === 'train',
-        momentum,
-        floor: options.normFloor,
-      },
-    );
+    normLayer(pooled(x), graph.state(`${name}.alpha`, [filters], { fill: -1 }), {
+      training: mode !== 'evaluate',
+      keep: mode === 'train',
+      momentum,
+      floor: options.normFloor,
+    });
 
-  const a1 = convolution('conv_interp_1', c);
+  const a1 = convolution(
+    'conv_interp_1',
+    options.imageNorm ? imageNorm(c, { target: options.imageNorm }) : c,
+  );
   const { y: m1, peak: mu1 } = mask(a1);
   const a2 = convolution('conv_interp_2', m1);
   const { y: m2, peak: mu2 } = mask(a2);
   const { normMomentum } = options;
-  const xInterp = norm('norm_interp', m2, normMomentum);
-  const xOrdin = norm('norm_ordin', convolution('conv_ordin', c), site ? 1 : normMomentum);
+  const maps = norm('norm_interp', m2, normMomentum);
+  const building = { spec, options, mode };
+  const site = pooled(c);
+  const seen = options.appearance
+    ? appearance({ a2, mu2: mu2 ?? maskLayer(a2, { beta }).peak, site }, building)
+    : undefined;
+  const { xInterp, xOrdin } = seen
+    ? joinedTracks(maps, seen.gated, ordinaryCode(site, building))
+    : {
+        xInterp: maps,
+        xOrdin: norm('norm_ordin', convolution('conv_ordin', c), spec.site ? 1 : normMomentum),
+      };
   const wP = graph.parameter('mix.w_p', []);
   const { y: mixed, p } = mixTracks(xInterp, xOrdin, wP);
   const xEnc = options.tracks === 'ordinary' ? xOrdin : mixed;
   const { z, h } = decoder(graph, xEnc, spec, options);
-  return { graph, given, c, a1, a2, m1, m2, mu1, mu2, xInterp, xOrdin, xEnc, p, wP, z, h };
+  const encoded = { a1, a2, m1, m2, mu1, mu2, seen, xInterp, xOrdin, xEnc };
+  return { graph, given, c, ...encoded, p, wP, z, h };
 }
 
 /** The decoder of the spec: `conv_dec` where it has a site, or else fully connected layers. */
@@ -215,7 +254,7 @@ export function buildDecoder(spec: NetworkSpec, options: NetworkOptions, batch: 
   const graph = new Graph();
   const { h } = decoder(
     graph,
-    graph.input('x_enc', [batch, spec.filters, ...pooledSize(spec)]),
+    graph.input('x_enc', [batch, codeChannels(spec, options), ...pooledSize(spec)]),
     spec,
     options,
   );
@@ -223,14 +262,6 @@ export function buildDecoder(spec: NetworkSpec, options: NetworkOptions, batch: 
     graph.output(`h_${String(l + 1)}`, spec.site ? siteUnits(value, spec) : value);
   });
   return graph;
-}
-
-/** Cells (q, r) of the maps after the pooling: what the decoder sees. */
-export function pooledSize({ pool, height, width }: NetworkSpec): readonly [number, number] {
-  const probe = new Graph();
-  const x = probe.input('x', [1, 1, height, width]);
-  const [, , q = 1, r = 1] = (pool ? maxpool2d(x, pool) : relu(x)).shape;
-  return [q, r];
 }
 
 /** Values that the decoder gives for one image, by output: `h_1` ... */

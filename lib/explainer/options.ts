@@ -40,6 +40,36 @@ export const networkOptions = z.object({
     .union([z.literal(1), z.literal(3)])
     .default(1)
     .describe('own: side of the convolution from the encoding to the maps'),
+  appearance: z
+    .int()
+    .min(0)
+    .max(1024)
+    .optional()
+    .describe(
+      'own: channels of the code of what is seen, shared by all parts; default 128, learned: 0, none',
+    ),
+  gateRadius: positive
+    .optional()
+    .describe('cells from its peak at which the gate of a part shuts; default 9'),
+  gatePower: positive
+    .default(4)
+    .describe('appearance: exponent with which gates compete for a place'),
+  gateFloor: positive
+    .default(0.2)
+    .describe('appearance: strength, in usual peaks, of "no part" in that competition'),
+  ordinaryChannels: z
+    .int()
+    .min(0)
+    .max(8192)
+    .default(16)
+    .describe('appearance: channels of the ordinary track; 0: none'),
+  imageNorm: z
+    .number()
+    .min(0)
+    .optional()
+    .describe(
+      'root mean square to which the filters see each photograph scaled, 0: as it is; default 2.5 with appearance',
+    ),
   initial: z
     .enum(['he', 'identity', 'kmeans'])
     .default('he')
@@ -74,6 +104,24 @@ export const lossOptions = z.object({
     .describe('overlap of filters against filter loss at first; 0: nothing keeps filters apart'),
   diversityFirst: share.default(1).describe('diversity of conv_interp_1 as a share of the other'),
   diversityEnd: share.default(1).describe('last diversity as a share of the first (linear)'),
+  competition: z
+    .number()
+    .min(0)
+    .lt(1)
+    .optional()
+    .describe(
+      'share of the filter loss of conv_interp_2 taken on maps that compete; default 0.3 with appearance',
+    ),
+  balance: z
+    .number()
+    .min(0)
+    .optional()
+    .describe(
+      'weight of "no part" in images that the CNN puts into another class than the filter\'s; default 0.1 with appearance',
+    ),
+  ordinaryDropout: share
+    .default(0.5)
+    .describe('appearance: share of images from which the ordinary track is left out in training'),
   scale: z
     .enum(['peak', 'paper'])
     .default('peak')
@@ -88,6 +136,14 @@ export const optimizerOptions = z.object({
   optimizer: z.enum(['adam', 'sgd']).default('adam').describe('rule of the steps'),
   lr: positive.default(1e-3).describe('learning rate at the first step'),
   lrEnd: share.default(0.01).describe('last learning rate as a share of the first (cosine decay)'),
+  filterShare: z
+    .number()
+    .gt(0)
+    .max(1)
+    .optional()
+    .describe(
+      'first share of the steps, in which filters learn; then only what reads them does; default 0.25 with appearance',
+    ),
   lrScaleP: positive.default(30).describe('factor on the learning rate of w_p'),
   lrScaleDecoder: positive.default(0.3).describe('factor on the learning rate of the decoder'),
   beta1: decay.default(0.9).describe('adam: decay of the mean gradient'),
@@ -107,8 +163,13 @@ export const scheduleOptions = z.object({
     .max(2 ** 32 - 1)
     .default(1)
     .describe('seed of initial filters, split, order and dropout'),
-  batch: z.int().min(2).default(64).describe('images in a training step'),
-  epochs: z.int().min(1).default(40).describe('passes over the training images'),
+  batch: z.int().min(2).default(32).describe('images in a training step'),
+  steps: z
+    .int()
+    .min(1)
+    .default(900)
+    .describe('optimizer steps, however many photographs there are'),
+  epochs: z.int().min(1).optional().describe('passes over the training images, in place of steps'),
   validation: z.number().min(0).max(0.9).default(0.15).describe('share of photographs kept out'),
   mirror: z.boolean().default(true).describe('train on mirrored images too'),
   features: z.enum(['float32', 'float16']).default('float32').describe('type of the feature store'),
@@ -125,6 +186,12 @@ export const trainOptions = z.object({
 });
 
 export type TrainOptions = z.output<typeof trainOptions>;
+/** Whether filters are drawn to parts at all. */
+export function hasFilterLoss({ tracks, lambdaFilter, rho }: TrainOptions): boolean {
+  const weight = lambdaFilter === 'balanced' ? rho : lambdaFilter;
+  return tracks !== 'ordinary' && weight > 0;
+}
+
 /** What a user may give: any subset. */
 export type TrainOptionsInput = z.input<typeof trainOptions>;
 
@@ -135,9 +202,30 @@ export type TrainOptionsInput = z.input<typeof trainOptions>;
 export function parseTrainOptions(given: object): TrainOptions {
   const chosen = Object.entries(given).filter(([key]) => key in trainOptions.shape);
   const parsed = trainOptions.safeParse(Object.fromEntries(chosen));
-  if (parsed.success) return parsed.data;
+  if (parsed.success) return withAppearance(parsed.data);
   const [issue] = parsed.error.issues;
   throw issue ? wrongOption(issue, given) : parsed.error;
+}
+
+/** Fills in what hangs on the form: with appearance, or as published. Throws `E_ARGUMENT` where these are mixed. */
+function withAppearance(options: TrainOptions): TrainOptions {
+  const { decoder, tracks } = options;
+  const apart = decoder === 'learned' || tracks === 'ordinary';
+  const { appearance = apart ? 0 : 128 } = options;
+  if (appearance > 0 && apart) {
+    const remedy = 'Appearance needs the decoder own and both tracks.';
+    throw expected('0', 'appearance', appearance, { op: 'train', remedy });
+  }
+  const form =
+    appearance > 0
+      ? { gateRadius: 9, imageNorm: 2.5, competition: 0.3, balance: 0.1, filterShare: 0.25 }
+      : { gateRadius: 9, imageNorm: 0, competition: 0, balance: 0, filterShare: 1 };
+  const given = Object.entries(options).filter(([, value]) => value !== undefined);
+  return {
+    ...form,
+    ...(Object.fromEntries(given) as TrainOptions),
+    appearance,
+  };
 }
 
 function wrongOption(issue: z.core.$ZodIssue, given: object): PartlensError {

@@ -47,6 +47,8 @@ export const runConfig = z.object({
       z.object({ name: z.string(), shape: z.array(size).min(1), size, relu: z.boolean() }),
     ),
     featureScale: z.number(),
+    /** Classes that filters belong to, filter d to `classes[d % K]`; absent: no balance. */
+    classes: z.array(z.int().min(0)).min(1).optional(),
   }),
   targetPower: z.array(z.number()),
   batch: size,
@@ -59,7 +61,7 @@ export type RunConfig = z.output<typeof runConfig>;
 
 /** The network's sizes as `buildNetwork` takes them. */
 export function networkSpec({ network }: RunConfig): NetworkSpec {
-  return { ...network, pool: network.pool, site: network.site };
+  return { ...network, pool: network.pool, site: network.site, classes: network.classes };
 }
 
 /** Reads and checks `config.json`. Throws `E_FILE` when the folder holds no run. */

@@ -14,6 +14,7 @@ import { loadCheckpoint, saveCheckpoint } from './checkpoint.js';
 import { initialDirections } from './directions.js';
 import { chooseImages, extractFeatures, LAYER, rowsOf, targetName } from './features.js';
 import { holdRun, OTHER_DATA, otherRun, refuseOtherOptions, refuseOtherRun } from './hold_run.js';
+import { balancedClasses } from './balance.js';
 import { MetricsLog } from './metrics_log.js';
 import { parseTrainOptions, type TrainOptions, type TrainOptionsInput } from './options.js';
 import { networkSpec, readRunConfig, writeRunConfig, type RunConfig } from './run_folder.js';
@@ -158,7 +159,8 @@ async function scales(
   if (!(strength > 0)) {
     throw new PartlensError('E_STATE', `The maps of ${layer.name} are 0 for all images.`);
   }
-  const network = { ...specOf(performer, options), featureScale: 1 / strength };
+  const classes = await balancedClasses(performer, options, store, rows);
+  const network = { ...specOf(performer, options), featureScale: 1 / strength, ...classes };
   const ofMaps = network.site
     ? [[site.name, await sitePower(performer, store, rows)] as const]
     : [];
@@ -194,7 +196,10 @@ async function plan(
     network,
     targetPower,
     batch,
-    steps: options.epochs * Math.floor(rows.length / batch),
+    steps:
+      options.epochs === undefined
+        ? options.steps
+        : options.epochs * Math.floor(rows.length / batch),
     options,
     fingerprint: '',
   };
@@ -251,13 +256,18 @@ const FIRST_BATCHES = 8;
 
 /** What the steps read beside the layer's maps. */
 function batchParts(
-  { network: { site, targets }, options }: RunConfig,
+  { network: { site, targets, classes }, options }: RunConfig,
   { tailPart, bypass, output }: Performer,
 ): BatchParts {
-  if (!site) return { targets: targets.length, bypass: 0, output: false };
-  if (!tailPart) return { targets: 0, bypass: 0, output: false };
+  const balanced = classes !== undefined;
+  if (!site) return { targets: targets.length, bypass: 0, output: balanced };
+  if (!tailPart) return { targets: 0, bypass: 0, output: balanced };
   const divergence = output.classifier && options.lambdaKl > 0;
-  return { targets: targets.length, bypass: bypass.length, output: divergence };
+  return {
+    targets: targets.length,
+    bypass: bypass.length,
+    output: balanced || divergence,
+  };
 }
 
 async function runSteps(

@@ -15,6 +15,7 @@ import {
   type Session,
   type SessionInfo,
 } from '../engine/session.js';
+import { buildGates, codeChannels } from './appearance.js';
 import { loadCheckpoint } from './checkpoint.js';
 import type { TensorToStore } from '../data/safetensors.js';
 import {
@@ -22,10 +23,10 @@ import {
   buildNetwork,
   DECODE_BATCH,
   decodedSizes,
-  pooledSize,
   siteUnits,
   type Network,
 } from './network.js';
+import { pooledSize } from './pooled_size.js';
 import { networkSpec, readRunConfig, type RunConfig } from './run_folder.js';
 
 export interface LoadExplainerOptions extends DeviceOptions {
@@ -46,32 +47,37 @@ export interface ExplainerMaps {
    * with the decoder `learned` (count, size) for each target.
    */
   rebuilt: Float32Array[];
-  /** The two tracks before they are mixed, (count, D, q, r), as in `Encoding`. */
+  /** The two tracks before they are mixed, (count, E, q, r), as in `Encoding`. */
   interp: Float32Array;
   ordin: Float32Array;
 }
 
-/** One image on its way through the encoder; D filters, n x m the cells of the maps, q x r after pooling. */
+/**
+ * One image on its way through the encoder; D filters, n x m the cells of the maps, q x r after pooling; E
+ * channels that the decoder reads: D, then with appearance the gated code and the ordinary track.
+ */
 export interface Encoding {
   /** Part maps of both interpretable layers, (D, n, m), post-ReLU, before the mask. */
   layer1: Float32Array;
   layer2: Float32Array;
   /** `layer2` behind its mask, (D, n, m). */
   masked: Float32Array;
-  /** The two tracks before they are mixed, (D, q, r): x_enc = p * interp + (1 - p) * ordin. */
+  /** The two tracks before they are mixed, (E, q, r): x_enc = p * interp + (1 - p) * ordin. */
   interp: Float32Array;
   ordin: Float32Array;
+  /** With appearance: the code before the gates, (r, q, r'). */
+  code?: Float32Array;
 }
 
 const BATCH = 32;
-/** Fields of an encoding, and the value of the network that each one is. */
+/** Fields of every encoding, and the value of the network that each one is. */
 const ENCODING = {
   layer1: 'a1',
   layer2: 'a2',
   masked: 'm2',
   interp: 'xInterp',
   ordin: 'xOrdin',
-} as const satisfies Record<keyof Encoding, keyof Network>;
+} as const satisfies Record<Exclude<keyof Encoding, 'code'>, keyof Network>;
 
 /** What was trained: the network of a run folder with its performer, ready to be used. */
 export class TrainedExplainer {
@@ -147,7 +153,8 @@ export class TrainedExplainer {
     const { cells } = this;
     const { layer1, layer2, interp, ordin, ...rebuilt } = await this.#run(
       'evaluate',
-      { name: 'features', data: features, size: channels * cells, count, batch: BATCH },
+      [{ name: 'features', data: features, size: channels * cells }],
+      { count, batch: BATCH },
       {
         ...{ layer1: filters * cells, layer2: filters * cells },
         ...{ interp: this.encodingSize, ordin: this.encodingSize },
@@ -160,12 +167,31 @@ export class TrainedExplainer {
   /** The encoder's way with the performer's maps (C, n, m) of one image. Throws `E_SHAPE`. */
   async encode(features: Float32Array): Promise<Encoding> {
     const { channels, filters } = this.config.network;
+    const { appearance = 0 } = this.config.options;
     const [maps, track] = [filters * this.cells, this.encodingSize];
-    return this.#run(
-      'encode',
-      { name: 'features', data: features, size: channels * this.cells, count: 1, batch: 1 },
-      { layer1: maps, layer2: maps, masked: maps, interp: track, ordin: track },
-    );
+    const given = [{ name: 'features', data: features, size: channels * this.cells }];
+    const sizes = { layer1: maps, layer2: maps, masked: maps, interp: track, ordin: track };
+    const code = appearance * this.positions;
+    const one = { count: 1, batch: 1 };
+    if (code === 0) return this.#run('encode', given, one, sizes);
+    return this.#run('encode', given, one, { ...sizes, code });
+  }
+
+  /**
+   * With appearance: what the gates of some of an image's parts let through, (count, r, q, r'); `on` (count,
+   * D), 1 or 0. A part that is off hands its places to nobody. Throws `E_SHAPE`.
+   */
+  async gated({ layer2, code }: Encoding, on: Float32Array, count: number): Promise<Float32Array> {
+    if (!code)
+      throw expected('an encoding with appearance', 'encoding', 'none', { code: 'E_SHAPE' });
+    const { filters } = this.config.network;
+    const inputs = [
+      { name: 'on', data: on, size: filters },
+      { name: 'layer2', data: repeated(layer2, count), size: layer2.length },
+      { name: 'code', data: repeated(code, count), size: code.length },
+    ];
+    const sizes = { gated: code.length };
+    return (await this.#run('gates', inputs, { count, batch: DECODE_BATCH }, sizes)).gated;
   }
 
   /**
@@ -173,10 +199,10 @@ export class TrainedExplainer {
    * own or changed ones. Throws `E_SHAPE`.
    */
   async decode(encodings: Float32Array, count: number): Promise<Float32Array[]> {
-    const given = { name: 'x_enc', data: encodings, size: this.encodingSize, count };
     const rebuilt = await this.#run(
       'decode',
-      { ...given, batch: DECODE_BATCH },
+      [{ name: 'x_enc', data: encodings, size: this.encodingSize }],
+      { count, batch: DECODE_BATCH },
       this.#decodedSizes(),
     );
     return Object.values(rebuilt);
@@ -204,10 +230,15 @@ export class TrainedExplainer {
     return height * width;
   }
 
-  /** Values of one encoding, D * q * r. */
-  get encodingSize(): number {
+  /** Positions of one channel of an encoding, q * r. */
+  get positions(): number {
     const [q, r] = pooledSize(networkSpec(this.config));
-    return this.config.network.filters * q * r;
+    return q * r;
+  }
+
+  /** Values of one encoding, E * q * r. */
+  get encodingSize(): number {
+    return codeChannels(networkSpec(this.config), this.config.options) * this.positions;
   }
 
   /** Parameters and running means by name, row-major, as `docs/export.md` lists them. */
@@ -240,14 +271,15 @@ export class TrainedExplainer {
     return decodedSizes(networkSpec(this.config));
   }
 
-  /** Runs a program over `count` rows, batch by batch; `sizes`: values of each output in one row. */
+  /** Runs a program over `count` rows, batch by batch; `sizes`: values of each input and output in one row. */
   async #run<Name extends string>(
     program: string,
-    given: { name: string; data: Float32Array; size: number; count: number; batch: number },
+    given: readonly { name: string; data: Float32Array; size: number }[],
+    { count, batch }: { count: number; batch: number },
     sizes: Readonly<Record<Name, number>>,
   ): Promise<Record<Name, Float32Array>> {
-    const { name, data, size, count, batch } = given;
-    if (data.length !== count * size) {
+    for (const { name, data, size } of given) {
+      if (data.length === count * size) continue;
       throw expected(`${String(count * size)} values`, name, data, { code: 'E_SHAPE' });
     }
     const outputs = Object.entries<number>(sizes).map(([output, each]) => {
@@ -256,9 +288,12 @@ export class TrainedExplainer {
     const fetch = Object.keys(sizes);
     for (let start = 0; start < count; start += batch) {
       const rows = Math.min(batch, count - start);
-      const part = new Float32Array(batch * size);
-      part.set(data.subarray(start * size, (start + rows) * size));
-      const got = await this.#session.run(program, { inputs: { [name]: part }, fetch });
+      const inputs = given.map(({ name, data, size }) => {
+        const part = new Float32Array(batch * size);
+        part.set(data.subarray(start * size, (start + rows) * size));
+        return [name, part] as const;
+      });
+      const got = await this.#session.run(program, { inputs: Object.fromEntries(inputs), fetch });
       for (const { output, each, values } of outputs) {
         values.set(got[output]?.subarray(0, rows * each) ?? [], start * each);
       }
@@ -283,10 +318,12 @@ function programsOf(config: RunConfig): Record<string, Graph> {
   for (const [name, value] of Object.entries(ENCODING)) {
     encode.graph.output(name, encode[value]);
   }
+  if (encode.seen) encode.graph.output('code', encode.seen.code);
   return {
     evaluate: evaluate.graph,
     encode: encode.graph,
     decode: buildDecoder(spec, config.options, DECODE_BATCH),
+    ...(encode.seen ? { gates: buildGates(spec, config.options, DECODE_BATCH) } : {}),
   };
 }
 
@@ -314,4 +351,11 @@ async function performerOf(
     runtime: options.runtime,
     ...deviceOptions(options),
   });
+}
+
+/** A value `count` times. */
+export function repeated(value: Float32Array, count: number): Float32Array {
+  const result = new Float32Array(count * value.length);
+  for (let row = 0; row < count; row++) result.set(value, row * value.length);
+  return result;
 }

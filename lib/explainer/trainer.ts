@@ -13,7 +13,10 @@ import { filterNorms, initialWeights, type InitialDirections } from './initial.j
 import { centreTaps, LeastSquares } from './least_squares.js';
 import type { TailPart } from '../performer/index.js';
 import { buildTrainingGraph, INTERPRETABLE, overlapWeights } from './loss.js';
+import { codeChannels } from './appearance.js';
+import { foreignImages } from './balance.js';
 import { buildNetwork, rebuiltNames, type NetworkSpec } from './network.js';
+import { Random } from '../random.js';
 import type { TrainOptions } from './options.js';
 
 /** Cells that the least squares of the decoder are taken over. */
@@ -139,11 +142,13 @@ export class Trainer {
   /** `conv_dec` by least squares; its bias too. */
   async #solveDecoder(first: readonly Batch[]): Promise<void> {
     const { spec, options } = this.#options;
-    const { filters: D } = spec;
     const S = spec.site?.channels ?? 0;
-    const fit = new LeastSquares(D, S, { seed: options.seed, most: LEAST_SQUARES_CELLS });
-    for (const { features } of first) {
-      const run = { inputs: { features }, fetch: ['x_enc', 'site'] };
+    const fit = new LeastSquares(codeChannels(spec, options), S, {
+      seed: options.seed,
+      most: LEAST_SQUARES_CELLS,
+    });
+    for (const [step, { features }] of first.entries()) {
+      const run = { inputs: { features, ...this.#kept(step) }, fetch: ['x_enc', 'site'] };
       const { x_enc: x, site } = await this.session.run('calibrate', run);
       fit.add(toFloats(x), toFloats(site), { images: this.#options.batch, batches: first.length });
     }
@@ -172,7 +177,8 @@ export class Trainer {
 
   /** One optimizer step. Throws `E_STATE` naming step and term when a term is not finite. */
   async step(batch: Batch, step: number): Promise<StepReport> {
-    const { options, steps, softmax = false } = this.#options;
+    const { spec, options, steps, batch: images, tail, softmax = false } = this.#options;
+    const divergence = tail !== undefined && options.lambdaKl > 0;
     const learningRate = cosine(step, steps, options.lr, options.lrEnd);
     const named = (stem: string, list: readonly Float32Array[]): Record<string, Float32Array> =>
       Object.fromEntries(list.map((data, i) => [`${stem}_${String(i + 1)}`, data]));
@@ -183,8 +189,11 @@ export class Trainer {
       features: batch.features,
       ...named('target', batch.targets),
       ...named('bypass', batch.bypass),
-      ...(output ? { logits: softmax ? logarithms(output) : output } : {}),
+      ...(output && divergence ? { logits: softmax ? logarithms(output) : output } : {}),
+      ...(output && spec.classes ? { foreign: foreignImages(output, spec, images) } : {}),
       hyper: hyperParameters(learningRate, step, options),
+      ...this.#filterHyper(step),
+      ...this.#kept(step),
     };
     const got = await this.session.run('train', { inputs, fetch: this.#fetch });
     const report = readReport(got, {
@@ -195,6 +204,28 @@ export class Trainer {
     });
     checkFinite(report, rebuiltNames(this.#options.spec));
     return report;
+  }
+
+  /** Where filters learn in the first of the steps alone: their learning rate falls within these. */
+  #filterHyper(step: number): Record<string, Float32Array> {
+    const { options, steps } = this.#options;
+    const { filterShare = 1, lr, lrEnd } = options;
+    if (filterShare === 1) return {};
+    const last = Math.max(1, Math.round(filterShare * steps));
+    const rate = step < last ? cosine(step, last, lr, lrEnd) : 0;
+    return { hyper_filters: hyperParameters(rate, step, options) };
+  }
+
+  /** Images of a step that keep their ordinary track, where some have to do without (`ordinaryCode`). */
+  #kept(step: number): Record<string, Float32Array> {
+    const { options, batch } = this.#options;
+    const { appearance = 0, ordinaryChannels, ordinaryDropout, seed } = options;
+    if (appearance === 0 || ordinaryChannels === 0 || ordinaryDropout === 0) return {};
+    const random = new Random(seed, `ordinary/${String(step)}`);
+    const kept = Float32Array.from({ length: batch }, () =>
+      Number(random.uniform() >= ordinaryDropout),
+    );
+    return { ordinary_kept: kept };
   }
 
   /**

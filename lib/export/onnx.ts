@@ -1,6 +1,7 @@
 import { writeFileAtomic } from '../data/atomic.js';
 import { expected } from '../errors.js';
-import { pooledSize } from '../explainer/network.js';
+import { pooledSize } from '../explainer/pooled_size.js';
+import { codeChannels } from '../explainer/appearance.js';
 import { networkSpec } from '../explainer/run_folder.js';
 import type { TrainedExplainer } from '../explainer/trained.js';
 import { addPerformer, encodeModel, OnnxBuilder, type ValueSpec } from '../performer/index.js';
@@ -30,7 +31,7 @@ export interface ExportOnnxOptions {
  * Writes the explainer as an ONNX file (opset 17, float32, open batch dimension N):
  *
  * - by default from the performer's maps `features` (N, C, n, m) to `part_maps_1`, `part_maps_2`,
- *   `masked_maps` (N, D, n, m), `x_enc` (N, D, q, r) and `rebuilt_maps` (N, S, q, r), which the performer's
+ *   `masked_maps` (N, D, n, m), `x_enc` (N, E, q, r), E = D or with appearance D + codes, and `rebuilt_maps` (N, S, q, r), which the performer's
  *   later layers read, or with the decoder `learned` `rebuilt_1` ... (N, size);
  * - fused, from `image` (N, 3, H, W), preprocessed as the performer wants it, to the three maps.
  *
@@ -60,7 +61,8 @@ export async function exportOnnx(
   if (!fused) {
     const pooled = pooledSize(networkSpec(config));
     const encoding = addEncoder(source, maps, explainer.p);
-    outputs.push({ name: encoding, dims: ['N', filters, ...pooled] });
+    const channels = codeChannels(networkSpec(config), config.options);
+    outputs.push({ name: encoding, dims: ['N', channels, ...pooled] });
     addDecoder(source, encoding).forEach((name, l) => {
       const size = config.network.targets[l]?.size ?? 0;
       outputs.push({ name, dims: site ? ['N', site.channels, ...pooled] : ['N', size] });

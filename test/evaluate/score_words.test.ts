@@ -22,6 +22,10 @@ describe('evaluate: what the clusters say', () => {
     expect(verdict({ kmeans: of(0.6, 0) })).to.match(
       /are not .*NMI 0.500 \(-0.100 against k-means/,
     );
-    expect(verdict({ empty: of(NaN, NaN) })).to.match(/are above/);
+    expect(verdict({ empty: of(NaN, NaN) }), 'a set without scores says nothing').to.match(
+      /are above/,
+    );
+    expect(verdict({ layer2: of(NaN, NaN) })).to.match(/are not above/);
+    expect(clusterVerdict({ from: 'masks', sets: { layer2: of(0.5, 0.4) } })).to.match(/are not/);
   });
 });

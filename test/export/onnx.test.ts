@@ -84,6 +84,14 @@ describe('export: ONNX against onnxruntime', function () {
     ['other sizes', { filters: 10, kernel: 5, beta: 2.5, normFloor: 0.9 }],
     ['without pooling', { pool: false }],
     ['without masks', { mask: false }],
+    ['with appearance', { decoder: 'own', appearance: 5, gateRadius: 4 }],
+    [
+      'with appearance alone, photographs as they are, without pooling',
+      {
+        ...{ decoder: 'own', appearance: 5, ordinaryChannels: 0, imageNorm: 0 },
+        ...{ pool: false, mask: false },
+      },
+    ],
   ];
   for (const [name, options] of cases) {
     it(`${name}: maps, encoding and rebuilt features of ours`, async () => {
@@ -94,6 +102,9 @@ describe('export: ONNX against onnxruntime', function () {
         layer.fill(0, 5 * C * N * N); // maps of one value everywhere: which cell is the peak?
         const D = explainer.config.network.filters;
         const q = options.pool === false ? N : N / 2;
+        const { appearance = 0, ordinaryChannels, decoder } = explainer.config.options;
+        const E = D + (appearance > 0 ? appearance + ordinaryChannels : 0);
+        const own = decoder === 'own';
         const got = await runModel(path, layer, [count, C, N, N]);
         const wanted = await explainer.maps(layer, count);
         const shapes = Object.entries(got).map(([output, { dims }]) => [output, ...dims]);
@@ -101,9 +112,13 @@ describe('export: ONNX against onnxruntime', function () {
           ['part_maps_1', count, D, N, N],
           ['part_maps_2', count, D, N, N],
           ['masked_maps', count, D, N, N],
-          ['x_enc', count, D, q, q],
-          ['rebuilt_1', count, FC1],
-          ['rebuilt_2', count, FC2],
+          ['x_enc', count, E, q, q],
+          ...(own
+            ? [['rebuilt_maps', count, C, q, q]]
+            : [
+                ['rebuilt_1', count, FC1],
+                ['rebuilt_2', count, FC2],
+              ]),
         ]);
         expect(told.outputs.map(({ name: output }) => output)).to.deep.equal(Object.keys(got));
         const near = (output: string, values: Float32Array): void => {
@@ -112,7 +127,9 @@ describe('export: ONNX against onnxruntime', function () {
         expect(Math.max(...wanted.layer2), 'some filter answers').to.be.above(0);
         near('part_maps_1', wanted.layer1);
         near('part_maps_2', wanted.layer2);
-        wanted.rebuilt.forEach((values, l) => near(`rebuilt_${l + 1}`, values));
+        wanted.rebuilt.forEach((values, l) => {
+          near(own ? 'rebuilt_maps' : `rebuilt_${l + 1}`, values);
+        });
         for (let n = 0; n < count; n++) {
           const { masked, interp, ordin } = await explainer.encode(
             layer.slice(n * C * N * N, (n + 1) * C * N * N),
@@ -122,7 +139,7 @@ describe('export: ONNX against onnxruntime', function () {
           expect(relativeError(part('masked_maps', D * N * N), masked)).to.be.below(TOLERANCE);
           const { p } = explainer;
           const mixed = interp.map((value, i) => p * value + (1 - p) * ordin[i]!);
-          expect(relativeError(part('x_enc', D * q * q), mixed)).to.be.below(TOLERANCE);
+          expect(relativeError(part('x_enc', E * q * q), mixed)).to.be.below(TOLERANCE);
         }
       });
     });
