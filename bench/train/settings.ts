@@ -1,5 +1,5 @@
 import { Random } from '../../lib/random.js';
-import type { NetworkSpec } from '../../lib/explainer/network.js';
+import type { NetworkSpec } from '../../lib/explainer/network_spec.js';
 import { parseTrainOptions, type TrainOptions } from '../../lib/explainer/options.js';
 import type { Batch } from '../../lib/explainer/trainer.js';
 

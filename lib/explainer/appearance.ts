@@ -8,8 +8,12 @@ import {
   partGates,
   scale,
 } from '../engine/ops/index.js';
-import { pooledSize } from './pooled_size.js';
-import type { NetworkMode, NetworkOptions, NetworkSpec } from './network.js';
+import {
+  pooledSize,
+  type NetworkMode,
+  type NetworkOptions,
+  type NetworkSpec,
+} from './network_spec.js';
 
 /** How an explainer network is made: its mode beside sizes and options. */
 export interface Building {

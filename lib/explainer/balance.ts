@@ -2,7 +2,7 @@ import type { FeatureStore } from '../data/feature_store.js';
 import { sizeOf } from '../engine/tensor.js';
 import type { Performer } from '../performer/index.js';
 import { OUTPUT } from './features.js';
-import type { NetworkSpec } from './network.js';
+import type { NetworkSpec } from './network_spec.js';
 import { hasFilterLoss, type TrainOptions } from './options.js';
 
 /** Classes that the performer sees in fewer photographs, as a share of all, get no filters of their own. */

@@ -17,7 +17,8 @@ import {
 } from '../engine/ops/index.js';
 import { adam, clipGradients, sgd } from '../engine/optimizer/index.js';
 import type { TailPart } from '../performer/index.js';
-import { buildNetwork, siteUnits, type Network, type NetworkSpec } from './network.js';
+import { buildNetwork, siteUnits, type Network } from './network.js';
+import type { NetworkSpec } from './network_spec.js';
 import { hasFilterLoss, type TrainOptions } from './options.js';
 
 /** The terms of the loss, all scalars. */

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { writeTextAtomic } from '../data/atomic.js';
 import { isSystemError, PartlensError } from '../errors.js';
-import type { NetworkSpec } from './network.js';
+import type { NetworkSpec } from './network_spec.js';
 import { trainOptions } from './options.js';
 
 const strings = z.array(z.string());

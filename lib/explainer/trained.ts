@@ -26,7 +26,7 @@ import {
   siteUnits,
   type Network,
 } from './network.js';
-import { pooledSize } from './pooled_size.js';
+import { pooledSize } from './network_spec.js';
 import { networkSpec, readRunConfig, type RunConfig } from './run_folder.js';
 
 export interface LoadExplainerOptions extends DeviceOptions {

@@ -15,7 +15,8 @@ import type { TailPart } from '../performer/index.js';
 import { buildTrainingGraph, INTERPRETABLE, overlapWeights } from './loss.js';
 import { codeChannels } from './appearance.js';
 import { foreignImages } from './balance.js';
-import { buildNetwork, rebuiltNames, type NetworkSpec } from './network.js';
+import { buildNetwork, rebuiltNames } from './network.js';
+import type { NetworkSpec } from './network_spec.js';
 import { Random } from '../random.js';
 import type { TrainOptions } from './options.js';
 

@@ -1,6 +1,6 @@
 import { writeFileAtomic } from '../data/atomic.js';
 import { expected } from '../errors.js';
-import { pooledSize } from '../explainer/pooled_size.js';
+import { pooledSize } from '../explainer/network_spec.js';
 import { codeChannels } from '../explainer/appearance.js';
 import { networkSpec } from '../explainer/run_folder.js';
 import type { TrainedExplainer } from '../explainer/trained.js';

@@ -1,6 +1,6 @@
 import type { TensorToStore } from '../data/safetensors.js';
 import { PartlensError } from '../errors.js';
-import { pooledSize } from '../explainer/pooled_size.js';
+import { pooledSize } from '../explainer/network_spec.js';
 import { networkSpec, type RunConfig } from '../explainer/run_folder.js';
 import { poolAttributes, type OnnxBuilder } from '../performer/index.js';
 

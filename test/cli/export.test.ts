@@ -29,7 +29,7 @@ describe('partlens: export', () => {
     const onnx = await write('a.onnx');
     expect(onnx).to.include({ code: 0, stderr: '' });
     expect(onnx.stdout).to.match(/a\.onnx: 0\.0 MB\n {2}from features \(N, 6, 8, 8\)\n {2}to /);
-    expect(onnx.stdout).to.include('x_enc (N, 5, 4, 4), rebuilt_maps (N, 6, 4, 4)\n');
+    expect(onnx.stdout).to.include('x_enc (N, 149, 4, 4), rebuilt_maps (N, 6, 4, 4)\n');
     const fused = await write('b.onnx', '--fused');
     expect(fused.stdout).to.match(
       /from image \(N, 3, 16, 16\)\n {2}to .*masked_maps \(N, 5, 8, 8\)\n$/,

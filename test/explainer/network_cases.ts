@@ -1,4 +1,4 @@
-import type { NetworkSpec } from '../../lib/explainer/network.js';
+import type { NetworkSpec } from '../../lib/explainer/network_spec.js';
 import {
   trainOptions,
   type TrainOptions,
