@@ -26,6 +26,7 @@ import { occlusionCheck, occlusionSample, type OcclusionCheck } from './occlusio
 import { namesOf, writePartNames } from './part_names.js';
 import { emptySets, mapsOfSets, OWN_SETS, peaksWithNoise, takePeaks } from './peak_sets.js';
 import { scoreSets, type SetScores } from './score_sets.js';
+import { passes } from './progress.js';
 import { scoreTracks } from './tracks.js';
 
 export const SPLITS = ['all', 'train', 'validation'] as const;
@@ -176,12 +177,11 @@ async function evaluateRun(
     const sample = occlusionSample(explainer, kept, options.occlusion).map(
       (row) => files.get(store.rows[row]?.image ?? '')?.file ?? '',
     );
-    let passed = 0;
-    const onRows = (done: number, total: number): void => {
-      passed = total;
-      options.onProgress?.(done, total + sample.length);
-    };
     const { jitter = false, masks } = options;
+    const pass = passes(options.onProgress, rows.length + kept.length);
+    const onSquares = sample.length > 0 ? 0.15 : 0;
+    const onRows = pass(jitter === false && masks === undefined ? 0.85 - onSquares : 0.5);
+    const onSets = pass(jitter === false && masks === undefined ? 0.15 : 0.5 - onSquares);
     const wanted = scored !== undefined || jitter !== false || masks !== undefined;
     const fitted = {
       rows: options.baselines ? rowsIn('train') : [],
@@ -198,14 +198,17 @@ async function evaluateRun(
         others: options.onMaps ? rowsIn('all') : [],
         options: { ...options, onProgress: onRows },
       })),
-      ...(await scoreSets(explainer, store, { rows, files, scored, sources, options })),
+      ...(await scoreSets(explainer, store, {
+        ...{ rows, files, scored, sources },
+        options: { ...options, onProgress: onSets },
+      })),
     }));
     const evaluation = {
       ...ofSets,
       tracks: await scoreTracks(explainer, store, { rows: kept, signal }),
       occlusion: await occlusionCheck(explainer, sample, {
         signal,
-        onProgress: (done, total) => options.onProgress?.(passed + done, passed + total),
+        onProgress: pass(onSquares),
       }),
     };
     const { instability } = evaluation;
@@ -218,6 +221,7 @@ async function evaluateRun(
         onWarning(`Parts keep no names. ${(error as Error).message}`);
       });
     }
+    pass(1)(1, 1);
     return evaluation;
   } finally {
     await store.close();

@@ -1,5 +1,5 @@
 import type { CodeScores } from './baselines/code_scores.js';
-import type { BaselineName } from './baselines/names.js';
+import { BASELINES, type BaselineName } from './baselines/names.js';
 import type { Evaluation } from './evaluate.js';
 import { CONTROLS, type FilterScores } from './filter_scores.js';
 import { OWN_SETS } from './peak_sets.js';
@@ -28,7 +28,7 @@ export function evaluationJson(evaluation: Evaluation): Record<string, unknown> 
     baselines: Object.fromEntries(
       Object.entries(evaluation.codes).map(([name, code]) => [
         name,
-        { ...filterJson(instability?.baselines[name as BaselineName]), code: codeJson(code) },
+        { ...ofSet(name, instability?.baselines[name as BaselineName]), code: codeJson(code) },
       ]),
     ),
     p: number(evaluation.p),
@@ -53,7 +53,7 @@ export function evaluationJson(evaluation: Evaluation): Record<string, unknown> 
 
 /** Sources that have any score. */
 function sourceNames({ instability, follow, clusters }: Evaluation): string[] {
-  const known: readonly string[] = [...OWN_SETS, ...CONTROLS];
+  const known: readonly string[] = [...OWN_SETS, ...CONTROLS, ...BASELINES];
   const all = [instability?.sources, follow, clusters?.sets].flatMap((of) => Object.keys(of ?? {}));
   return [...new Set(all)].filter((name) => !known.includes(name));
 }

@@ -132,12 +132,12 @@ describe('evaluate: controls', () => {
         ]),
         { seed: 5 },
       );
-      const { featureScale } = config.network;
       const wanted = [0, 1].flatMap((n) => {
+        const image = [...given.subarray(n * C * CELLS, (n + 1) * C * CELLS)];
+        const norm = Math.sqrt(image.reduce((sum, x) => sum + x * x, 0) / image.length);
+        const factor = config.options.imageNorm! / norm; // one norm a photograph, whatever the scale
         const maps = Array.from({ length: C }, (_, c) =>
-          [...given.subarray((n * C + c) * CELLS, (n * C + c + 1) * CELLS)].map(
-            (value) => value * featureScale,
-          ),
+          image.slice(c * CELLS, (c + 1) * CELLS).map((value) => value * factor),
         );
         const first = convolved(maps, weights['conv_interp_1.weight']!);
         const behind = first.map((map) => masked(map, config.options.beta));

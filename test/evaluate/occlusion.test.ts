@@ -57,7 +57,7 @@ function synthetic(place: number, far: number, gifts: readonly [number, number])
   const two = Float32Array.from([...map(place), ...map(far)]);
   return {
     config: { network: { filters: 2 }, options: { seed: 1, tracks: 'both' } },
-    ...{ performer, cells: N * N, encodingSize: 2, p: 0.5 },
+    ...{ performer, cells: N * N, positions: 1, encodingSize: 2, p: 0.5 },
     encode: () =>
       Promise.resolve({
         ...{ layer1: two, layer2: two, masked: two },
