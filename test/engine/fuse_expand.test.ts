@@ -112,7 +112,7 @@ describe('fusion: an expansion and its depthwise convolution', () => {
             expect(largest(off), at).to.be.below(1e-6 * largest(wanted) + 1e-12);
           }
         }
-      }).timeout(60_000);
+      }).timeout(600_000);
     }
   }
 
