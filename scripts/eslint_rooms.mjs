@@ -3,7 +3,7 @@
 import { dirname, relative, resolve } from 'node:path';
 
 const ROOMS = [
-  ['errors.ts', 'random.ts', 'version.ts'],
+  ['errors.ts', 'random.ts', 'pace.ts', 'version.ts'],
   ['engine'],
   ['data'],
   ['performer'],

@@ -1,10 +1,7 @@
 import { join, resolve } from 'node:path';
-import { listImages, readImages } from '../data/images.js';
+import { listImages } from '../data/images.js';
 import { expected } from '../errors.js';
-import { kmeansMaps } from '../evaluate/controls/kmeans.js';
 import type { Evaluation } from '../evaluate/evaluate.js';
-import type { MapSource } from '../evaluate/map_source.js';
-import type { TrainedExplainer } from '../explainer/trained.js';
 import { parseTrainOptions } from '../explainer/options.js';
 import { stoppable } from '../explainer/stop.js';
 import { trainExplainer } from '../explainer.js';
@@ -165,7 +162,7 @@ async function runIn(folder: string, options: Settled): Promise<DemoResult> {
     const { evaluation, path } = await writeReport(explainer, {
       landmarks,
       masks,
-      sources: [await kmeansOf(explainer, pictures)],
+      baselines: ['kmeans', 'nmf'],
       signal,
       onProgress: ({ phase, done, total }) => {
         const step = REPORT.indexOf(phase);
@@ -176,27 +173,4 @@ async function runIn(folder: string, options: Settled): Promise<DemoResult> {
   } finally {
     performer.dispose();
   }
-}
-
-/** Pictures whose features k-means sees. */
-const KMEANS = 256;
-
-/** As many directions of k-means as there are filters: what the parts have to be better than. */
-async function kmeansOf(
-  { performer, config: { network, options } }: TrainedExplainer,
-  pictures: string,
-): Promise<MapSource> {
-  const { images } = await listImages(pictures);
-  const step = Math.max(1, Math.floor(images.length / KMEANS));
-  const some = images.filter((_, i) => i % step === 0);
-  const { channels, height, width, filters } = network;
-  const size = channels * height * width;
-  const features = new Float32Array(some.length * size);
-  let count = 0;
-  for await (const batch of readImages(some, performer.preprocessing, { batch: performer.batch })) {
-    const { layer } = await performer.features(batch.pixels, batch.images.length);
-    features.set(layer, count * size);
-    count += batch.images.length;
-  }
-  return kmeansMaps({ features, count }, network, { filters, seed: options.seed });
 }

@@ -11,7 +11,7 @@ import { annotate, missingRow, type Scored } from './annotate.js';
 import { compareHeads } from './compare_heads.js';
 import { CodeComparison, type CodeScores } from './baselines/code_scores.js';
 import { openBaselines, type FitBaselines } from './baselines/index.js';
-import { BASELINES, type BaselineName } from './baselines/names.js';
+import { BASELINES, FITS, type BaselineName, type FitName } from './baselines/names.js';
 import { openControls } from './controls/index.js';
 import { CONTROLS, scoreFilters, type ScoredSets } from './filter_scores.js';
 import type { CodeSource, MapSource } from './map_source.js';
@@ -59,9 +59,9 @@ export interface EvaluateOptions {
   sources?: readonly MapSource[] | undefined;
   /**
    * Also score k-means, PCA, NMF and a sparse autoencoder, fitted on the features of the training photographs:
-   * their maps as `instability.baselines`, their codes as `codes`. Default false.
+   * their maps as `instability.baselines`, their codes as `codes`: true for all, or which. Default none.
    */
-  baselines?: boolean | undefined;
+  baselines?: boolean | readonly FitName[] | undefined;
   /**
    * Photographs kept out on which contributions are held against the performer itself (`occlusionCheck`);
    * they are read again. Default 75, fewer for large networks; 0: none.
@@ -117,7 +117,7 @@ export async function evaluateExplainer(
   explainer: TrainedExplainer,
   options: EvaluateOptions = {},
 ): Promise<Evaluation> {
-  const { noise, landmarks, jitter, split = 'all', sources = [] } = options;
+  const { noise, landmarks, jitter, baselines, split = 'all', sources = [] } = options;
   if (!SPLITS.includes(split)) {
     throw expected(`one of ${SPLITS.join(', ')}`, 'split', split, { op: 'evaluate' });
   }
@@ -129,6 +129,13 @@ export async function evaluateExplainer(
   }
   if (typeof jitter === 'number' && !(Number.isInteger(jitter) && jitter >= 1)) {
     throw expected('an integer >= 1', 'jitter', jitter, { op: 'evaluate' });
+  }
+  if (Array.isArray(baselines)) {
+    const known: readonly unknown[] = FITS;
+    const wrong: unknown = baselines.find((name) => !known.includes(name));
+    if (wrong !== undefined) {
+      throw expected(`some of ${FITS.join(', ')}`, 'baselines', wrong, { op: 'evaluate' });
+    }
   }
   const taken: string[] = [...OWN_SETS, ...CONTROLS, ...BASELINES];
   for (const { name } of sources) {
@@ -183,8 +190,10 @@ async function evaluateRun(
     const onRows = pass(jitter === false && masks === undefined ? 0.85 - onSquares : 0.5);
     const onSets = pass(jitter === false && masks === undefined ? 0.15 : 0.5 - onSquares);
     const wanted = scored !== undefined || jitter !== false || masks !== undefined;
+    const { baselines = false } = options;
     const fitted = {
-      rows: options.baselines ? rowsIn('train') : [],
+      rows: baselines === false ? [] : rowsIn('train'),
+      fits: baselines === true || baselines === false ? undefined : baselines,
       ...{ signal, onWarning, onFit: options.onFit },
     };
     const maps = { wanted, fitted, given: options.sources ?? [] };

@@ -1,12 +1,11 @@
-import { emptySummary, readImages, type ImageFile } from '../data/images.js';
+import type { ImageFile } from '../data/images.js';
 import { drawPlacement, movePoint, type Placement } from '../data/placement.js';
-import { PartlensError } from '../errors.js';
 import type { TrainedExplainer } from '../explainer/trained.js';
 import { Random } from '../random.js';
 import { gridOf } from './filter_scores.js';
 import type { MapSource } from './map_source.js';
 import { emptyPeaks, follow, randomPeaks, type Follow, type Peaks } from './metrics/index.js';
-import { emptySets, mapsOfSets, ofSet, takePeaks, type PeakSets } from './peak_sets.js';
+import { ofSet, peaksOfPhotographs, type PeakSets } from './peak_sets.js';
 import { sampleOf } from './sample.js';
 
 /** Photographs that are placed, unless a number is given. */
@@ -33,17 +32,17 @@ export async function scoreFollow(
   options: FollowOptions = {},
 ): Promise<Record<string, Follow>> {
   const { performer, config } = explainer;
-  const { photographs = JITTERED } = options;
+  const { photographs = JITTERED, sources = [], signal, onProgress } = options;
   const { seed } = config.options;
   const files = sampleOf(images, photographs, new Random(seed, 'evaluate/jitter'));
   const frame = performer.preprocessing;
   const placementOf = ({ path }: ImageFile, which: string): Placement =>
     drawPlacement(frame, new Random(seed, `evaluate/jitter/${which}/${path}`));
   const peaks = async (which: string, before: number): Promise<PeakSets> =>
-    placedPeaks(explainer, files, {
-      ...options,
+    peaksOfPhotographs({ explainer, sources }, files, {
+      signal,
       place: (file) => placementOf(file, which),
-      onProgress: (done) => options.onProgress?.(before + done, 2 * files.length),
+      onProgress: (done) => onProgress?.(before + done, 2 * files.length),
     });
   const [a, b] = [await peaks('a', 0), await peaks('b', files.length)];
   const places = files.map((file) => [placementOf(file, 'a'), placementOf(file, 'b')] as const);
@@ -84,35 +83,4 @@ function positions(
     fixed,
     [randomPeaks({ images, grid }, { seed }), randomPeaks({ images, grid }, { seed: seed + 1 })],
   ];
-}
-
-/** Peaks of every set on photographs in one placement. */
-async function placedPeaks(
-  explainer: TrainedExplainer,
-  files: readonly ImageFile[],
-  options: {
-    place: (file: ImageFile) => Placement;
-    sources?: readonly MapSource[] | undefined;
-    signal?: AbortSignal | undefined;
-    onProgress: (done: number) => void;
-  },
-): Promise<PeakSets> {
-  const { performer, cells } = explainer;
-  const { place, sources = [], signal, onProgress } = options;
-  const sets = emptySets({ explainer, sources }, files.length);
-  const summary = emptySummary();
-  const batch = performer.batch;
-  const batches = readImages(files, performer.preprocessing, { batch, place, signal, summary });
-  let done = 0;
-  for await (const { images, pixels } of batches) {
-    const count = images.length;
-    const { layer } = await performer.features(pixels, count);
-    const own = { performer: layer, ...(await explainer.maps(layer, count)) };
-    const maps = await mapsOfSets(sources, own, { count, cells });
-    for (let i = 0; i < count; i++) takePeaks(sets, maps, { i, n: done + i, cells });
-    onProgress((done += count));
-  }
-  const [skipped] = summary.skipped;
-  if (skipped) throw new PartlensError('E_FILE', `${skipped.file}: ${skipped.reason}`);
-  return sets;
 }

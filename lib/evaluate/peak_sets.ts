@@ -1,4 +1,5 @@
 import { emptySummary, readImages, type ImageFile } from '../data/images.js';
+import type { Placement } from '../data/placement.js';
 import { expected, PartlensError } from '../errors.js';
 import type { TrainedExplainer } from '../explainer/trained.js';
 import { Random } from '../random.js';
@@ -78,35 +79,31 @@ export function takePeaks(
 }
 
 /**
- * The peaks of all sets on photographs with noise of a standard deviation, in their order. The same seed
- * gives the same noise. Throws `E_FILE` when a photograph cannot be read, and the signal's reason when it
- * aborts.
+ * The peaks of all sets on photographs that are read again, in their order, as `change` makes of their pixels
+ * (images, C, H, W) and where `place` puts them. Throws `E_FILE` when one cannot be read, and the signal's
+ * reason when it aborts.
  */
-export async function peaksWithNoise(
+export async function peaksOfPhotographs(
   makers: MapMakers,
   images: readonly ImageFile[],
   options: {
-    deviation: number;
+    place?: ((file: ImageFile) => Placement) | undefined;
+    change?: (pixels: Float32Array) => Float32Array;
     signal?: AbortSignal | undefined;
     onProgress?: (done: number) => void;
   },
 ): Promise<PeakSets> {
   const { explainer, sources } = makers;
-  const { performer, config, cells } = explainer;
-  const { deviation, signal, onProgress } = options;
+  const { performer, cells } = explainer;
+  const { place, change, signal, onProgress } = options;
+  const { batch } = performer;
   const sets = emptySets(makers, images.length);
   const summary = emptySummary();
-  const batches = readImages(images, performer.preprocessing, {
-    batch: performer.batch,
-    summary,
-    ...(signal ? { signal } : {}),
-  });
-  const random = new Random(config.options.seed, 'evaluate/noise');
+  const batches = readImages(images, performer.preprocessing, { batch, place, signal, summary });
   let done = 0;
   for await (const { images: loaded, pixels } of batches) {
-    const noisy = withNoise(pixels, { seed: random.uint32(), deviation });
     const count = loaded.length;
-    const { layer } = await performer.features(noisy, count);
+    const { layer } = await performer.features(change?.(pixels) ?? pixels, count);
     const own = { performer: layer, ...(await explainer.maps(layer, count)) };
     const maps = await mapsOfSets(sources, own, { count, cells });
     for (let i = 0; i < count; i++) takePeaks(sets, maps, { i, n: done + i, cells });
@@ -115,4 +112,23 @@ export async function peaksWithNoise(
   const [skipped] = summary.skipped;
   if (skipped) throw new PartlensError('E_FILE', `${skipped.file}: ${skipped.reason}`);
   return sets;
+}
+
+/** The same with noise of a standard deviation in the pixels. The same seed gives the same noise. */
+export function peaksWithNoise(
+  makers: MapMakers,
+  images: readonly ImageFile[],
+  {
+    deviation,
+    ...options
+  }: {
+    deviation: number;
+    signal?: AbortSignal | undefined;
+    onProgress?: (done: number) => void;
+  },
+): Promise<PeakSets> {
+  const random = new Random(makers.explainer.config.options.seed, 'evaluate/noise');
+  const change = (pixels: Float32Array): Float32Array =>
+    withNoise(pixels, { seed: random.uint32(), deviation });
+  return peaksOfPhotographs(makers, images, { ...options, change });
 }

@@ -9,7 +9,6 @@ export const SET_WORDS: Readonly<Record<string, string>> = {
   untrained: 'untrained explainer',
   energy: 'smoothed energy, one map',
   performerSmoothed: 'performer, smoothed',
-  kmeansDirections: 'k-means directions',
   fixedPositionBest: 'best fixed position',
   fixedPositionCentre: 'image centre',
   random: 'random positions',

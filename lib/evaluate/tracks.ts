@@ -16,8 +16,8 @@ const BATCH = 32;
 /**
  * What the parts and what the ordinary track carry, on rows of the store: the performer answers to features
  * rebuilt of both, of each alone and of neither, and to the parts of the next photograph with the ordinary
- * track of this one. Without parts (`tracks: 'ordinary'`) their share is 0. The order, and with it the pairs, is drawn from the run's seed. Throws the signal's
- * reason when it aborts.
+ * track of this one. Without parts (`tracks: 'ordinary'`) their share is 0. The order, and with it the pairs, is
+ * drawn from the run's seed. Throws the signal's reason when it aborts.
  */
 export async function scoreTracks(
   explainer: TrainedExplainer,

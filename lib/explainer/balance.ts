@@ -1,6 +1,6 @@
 import type { FeatureStore } from '../data/feature_store.js';
 import { sizeOf } from '../engine/tensor.js';
-import type { Performer } from '../performer/index.js';
+import { firstClass, type Performer } from '../performer/index.js';
 import { OUTPUT } from './features.js';
 import type { NetworkSpec } from './network_spec.js';
 import { hasFilterLoss, type TrainOptions } from './options.js';
@@ -58,8 +58,4 @@ export function foreignImages(
     }
   }
   return foreign;
-}
-
-function firstClass(outputs: Float32Array): number {
-  return outputs.reduce((best, value, k) => (value > (outputs[best] ?? NaN) ? k : best), 0);
 }

@@ -309,7 +309,8 @@ async function runSteps(
       for (let step = 0; step < Math.min(FIRST_BATCHES, steps); step++) {
         first.push(await readBatch(store, batchRows(reading, step), reading.wanted));
       }
-      await trainer.initialise(first, await initialDirections(store, rows, config));
+      const device = deviceOptions(given);
+      await trainer.initialise(first, await initialDirections(store, rows, config, device));
     }
     const from = checkpoint?.step ?? 0;
     await trainSteps(run, config, { trainer, reading, from, given, watcher });

@@ -28,6 +28,7 @@ import {
 } from './network.js';
 import { pooledSize } from './network_spec.js';
 import { networkSpec, readRunConfig, type RunConfig } from './run_folder.js';
+import { runRows } from './run_rows.js';
 
 export interface LoadExplainerOptions extends DeviceOptions {
   /** The performer of the run; default: loaded from the path in `config.json`. */
@@ -151,7 +152,8 @@ export class TrainedExplainer {
   async maps(features: Float32Array, count: number): Promise<ExplainerMaps> {
     const { channels, filters } = this.config.network;
     const { cells } = this;
-    const { layer1, layer2, interp, ordin, ...rebuilt } = await this.#run(
+    const { layer1, layer2, interp, ordin, ...rebuilt } = await runRows(
+      this.#session,
       'evaluate',
       [{ name: 'features', data: features, size: channels * cells }],
       { count, batch: BATCH },
@@ -173,8 +175,8 @@ export class TrainedExplainer {
     const sizes = { layer1: maps, layer2: maps, masked: maps, interp: track, ordin: track };
     const code = appearance * this.positions;
     const one = { count: 1, batch: 1 };
-    if (code === 0) return this.#run('encode', given, one, sizes);
-    return this.#run('encode', given, one, { ...sizes, code });
+    if (code === 0) return runRows(this.#session, 'encode', given, one, sizes);
+    return runRows(this.#session, 'encode', given, one, { ...sizes, code });
   }
 
   /**
@@ -191,7 +193,8 @@ export class TrainedExplainer {
       { name: 'code', data: repeated(code, count), size: code.length },
     ];
     const sizes = { gated: code.length };
-    return (await this.#run('gates', inputs, { count, batch: DECODE_BATCH }, sizes)).gated;
+    return (await runRows(this.#session, 'gates', inputs, { count, batch: DECODE_BATCH }, sizes))
+      .gated;
   }
 
   /**
@@ -199,7 +202,8 @@ export class TrainedExplainer {
    * own or changed ones. Throws `E_SHAPE`.
    */
   async decode(encodings: Float32Array, count: number): Promise<Float32Array[]> {
-    const rebuilt = await this.#run(
+    const rebuilt = await runRows(
+      this.#session,
       'decode',
       [{ name: 'x_enc', data: encodings, size: this.encodingSize }],
       { count, batch: DECODE_BATCH },
@@ -269,37 +273,6 @@ export class TrainedExplainer {
 
   #decodedSizes(): Record<`h_${number}`, number> {
     return decodedSizes(networkSpec(this.config));
-  }
-
-  /** Runs a program over `count` rows, batch by batch; `sizes`: values of each input and output in one row. */
-  async #run<Name extends string>(
-    program: string,
-    given: readonly { name: string; data: Float32Array; size: number }[],
-    { count, batch }: { count: number; batch: number },
-    sizes: Readonly<Record<Name, number>>,
-  ): Promise<Record<Name, Float32Array>> {
-    for (const { name, data, size } of given) {
-      if (data.length === count * size) continue;
-      throw expected(`${String(count * size)} values`, name, data, { code: 'E_SHAPE' });
-    }
-    const outputs = Object.entries<number>(sizes).map(([output, each]) => {
-      return { output, each, values: new Float32Array(count * each) };
-    });
-    const fetch = Object.keys(sizes);
-    for (let start = 0; start < count; start += batch) {
-      const rows = Math.min(batch, count - start);
-      const inputs = given.map(({ name, data, size }) => {
-        const part = new Float32Array(batch * size);
-        part.set(data.subarray(start * size, (start + rows) * size));
-        return [name, part] as const;
-      });
-      const got = await this.#session.run(program, { inputs: Object.fromEntries(inputs), fetch });
-      for (const { output, each, values } of outputs) {
-        values.set(got[output]?.subarray(0, rows * each) ?? [], start * each);
-      }
-    }
-    const named = outputs.map(({ output, values }) => [output, values] as const);
-    return Object.fromEntries(named) as Record<Name, Float32Array>;
   }
 }
 

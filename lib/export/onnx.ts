@@ -31,8 +31,8 @@ export interface ExportOnnxOptions {
  * Writes the explainer as an ONNX file (opset 17, float32, open batch dimension N):
  *
  * - by default from the performer's maps `features` (N, C, n, m) to `part_maps_1`, `part_maps_2`,
- *   `masked_maps` (N, D, n, m), `x_enc` (N, E, q, r), E = D or with appearance D + codes, and `rebuilt_maps` (N, S, q, r), which the performer's
- *   later layers read, or with the decoder `learned` `rebuilt_1` ... (N, size);
+ *   `masked_maps` (N, D, n, m), `x_enc` (N, E, q, r), with E as `codeChannels` says, and `rebuilt_maps`
+ *   (N, S, q, r), which the performer's later layers read, or with the decoder `learned` `rebuilt_1` ... (N, size);
  * - fused, from `image` (N, 3, H, W), preprocessed as the performer wants it, to the three maps.
  *
  * `docs/export.md` tells what they hold. Throws `E_ARGUMENT` for a model that protobuf cannot hold,

@@ -17,3 +17,4 @@ export type { TailPart } from './tail_part.js';
 export { addPerformer } from './to_onnx.js';
 export type { RunnerInfo } from './runtime/index.js';
 export { RUNTIMES, type RuntimeChoice, type RuntimeUse } from './with_runtime.js';
+export { firstClass } from './first_class.js';

@@ -2,11 +2,15 @@ import { existsSync } from 'node:fs';
 import { basename } from 'node:path';
 import { listImages } from '../data/images.js';
 import { PartlensError } from '../errors.js';
-import { evaluateExplainer, type EvaluatedBatch, type Evaluation } from '../evaluate/evaluate.js';
+import {
+  evaluateExplainer,
+  type EvaluatedBatch,
+  type EvaluateOptions,
+  type Evaluation,
+} from '../evaluate/evaluate.js';
 import type { TrainedExplainer } from '../explainer/trained.js';
 import { interventionCost } from '../explainer/interventions.js';
 import { rebuiltNames } from '../explainer/network.js';
-import type { MapSource } from '../evaluate/map_source.js';
 import { gridOf } from '../evaluate/filter_scores.js';
 import { occlusionHolds } from '../evaluate/metrics/index.js';
 import { occlusionVerdict } from '../evaluate/occlusion.js';
@@ -38,8 +42,8 @@ export interface CollectOptions {
   landmarks?: string | undefined;
   /** Folder of part masks, as `evaluate` takes them. */
   masks?: string | undefined;
-  /** More sets of maps that the evaluation scores. */
-  sources?: readonly MapSource[] | undefined;
+  /** Baselines to be scored beside the filters, as `evaluate` takes them. */
+  baselines?: EvaluateOptions['baselines'];
   /** Photographs on which contributions are measured, default 96; fewer for large networks. */
   sample?: number | undefined;
   /** Folder of the report: paths are relative to it. */
@@ -67,7 +71,7 @@ export async function collectReport(
   const evaluation = await evaluateExplainer(explainer, {
     landmarks: options.landmarks ?? (await knownLandmarks(explainer, onWarning)),
     masks: options.masks,
-    sources: options.sources,
+    baselines: options.baselines,
     signal,
     onWarning,
     onProgress: (done, total) => onProgress?.({ phase: 'maps', done, total }),

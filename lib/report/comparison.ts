@@ -3,11 +3,11 @@ import { FOOLED_BY, SET_WORDS } from '../evaluate/score_words.js';
 import type { ComparedSet, ReportData } from './data.js';
 import { finite } from './filters.js';
 
-/** The scores of the run's sets, of every control and of what was handed in beside them. */
+/** The scores of the run's sets, of every control and of the baselines. */
 export function comparisonOf(scored: ScoredSets | undefined): ReportData['comparison'] {
   if (!scored) return undefined;
-  const { performer, layer1, layer2, controls, sources } = scored;
-  const sets = { layer2, layer1, performer, ...controls, ...sources };
+  const { performer, layer1, layer2, controls, baselines } = scored;
+  const sets = { layer2, layer1, performer, ...controls, ...baselines };
   return {
     sets: Object.entries(sets).map(([name, scores]) => comparedSet(name, scores)),
     fooledBy: FOOLED_BY,

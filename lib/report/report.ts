@@ -13,7 +13,7 @@ import { htmlPage, loadPage } from './html.js';
 
 export interface ReportOptions extends Pick<
   CollectOptions,
-  'landmarks' | 'masks' | 'sources' | 'sample' | 'signal' | 'onProgress' | 'onWarning'
+  'landmarks' | 'masks' | 'baselines' | 'sample' | 'signal' | 'onProgress' | 'onWarning'
 > {
   /** File to write, default `report.html` in the run folder. */
   out?: string | undefined;

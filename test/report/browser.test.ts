@@ -83,7 +83,7 @@ async function overview(page: Page): Promise<void> {
   const scores = page.locator('#comparison');
   expect(await scores.locator('summary').textContent()).to.match(/a fixed point (0\.000|–)\.$/);
   await scores.locator('summary').click();
-  expect(await scores.locator('tbody tr').count()).to.equal(10);
+  expect(await scores.locator('tbody tr').count()).to.equal(12);
   await shoot(page, 'report-scores');
   await scores.locator('summary').click();
 }

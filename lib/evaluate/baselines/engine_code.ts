@@ -2,6 +2,7 @@ import { Graph } from '../../engine/graph.js';
 import { conv2d, relu } from '../../engine/ops/index.js';
 import { createSession, type DeviceOptions, type Session } from '../../engine/session.js';
 import { expected } from '../../errors.js';
+import { runRows } from '../../explainer/run_rows.js';
 import type { CodeSource } from '../map_source.js';
 import type { FittedCode } from './fitted.js';
 
@@ -74,26 +75,15 @@ export class EngineCode implements CodeSource {
     [from, to]: readonly [number, number],
   ): Promise<Float32Array> {
     const cells = this.#sizes.height * this.#sizes.width;
-    const [given, made] = [from * cells, to * cells];
-    if (x.length !== count * given) {
-      const what = `${String(count * given)} values`;
-      throw expected(what, 'features', x, { code: 'E_SHAPE', op: this.name });
-    }
-    const result = new Float32Array(count * made);
-    for (let start = 0; start < count; start += BATCH) {
-      const images = Math.min(BATCH, count - start);
-      const part = new Float32Array(BATCH * given);
-      part.set(x.subarray(start * given, (start + images) * given));
-      const { y } = await this.#session.run(program, { inputs: { x: part }, fetch: ['y'] });
-      result.set(y?.subarray(0, images * made) ?? [], start * made);
-    }
-    return result;
+    const given = [{ name: 'features', data: x, size: from * cells }];
+    const rows = { count, batch: BATCH, op: this.name };
+    return (await runRows(this.#session, program, given, rows, { y: to * cells })).y;
   }
 }
 
 function encoderOf({ frozen, encode }: FittedCode, { channels, height, width }: CodeSizes): Graph {
   const graph = new Graph();
-  const x = graph.input('x', [BATCH, channels, height, width]);
+  const x = graph.input('features', [BATCH, channels, height, width]);
   const tensor = (name: string) => {
     const shape = frozen[name]?.shape;
     if (!shape) throw expected('a tensor of the code', 'frozen', name);
@@ -106,7 +96,7 @@ function encoderOf({ frozen, encode }: FittedCode, { channels, height, width }: 
 function decoderOf({ filters: D }: FittedCode, sizes: CodeSizes): Graph {
   const { channels: C, height, width, positive } = sizes;
   const graph = new Graph();
-  const x = graph.input('x', [BATCH, D, height, width]);
+  const x = graph.input('features', [BATCH, D, height, width]);
   const w = graph.frozen('back', [C, D, 1, 1], { layout: 'conv_weight' });
   const y = conv2d(x, w, graph.frozen('constant', [C]));
   graph.output('y', positive ? relu(y) : y);

@@ -1,17 +1,20 @@
 import type { FeatureStore } from '../../data/feature_store.js';
+import { sampleVectors } from '../../explainer/vectors.js';
 import type { TrainedExplainer } from '../../explainer/trained.js';
 import type { CodeSource } from '../map_source.js';
 import { EngineCode } from './engine_code.js';
 import type { FitOptions, FittedCode } from './fitted.js';
 import { fitKmeans } from './kmeans.js';
 import { fitNmf } from './nmf.js';
+import { FITS, type FitName } from './names.js';
 import { fitPca } from './pca.js';
-import { sampleVectors } from './samples.js';
 import { fitSparseAutoencoder } from './sparse_autoencoder.js';
 
 export interface FitBaselines {
   /** Training photographs in the store, not mirrored; none: no baselines. */
   rows: readonly number[];
+  /** Default all. */
+  fits?: readonly FitName[] | undefined;
   signal?: AbortSignal | undefined;
   onWarning?: ((text: string) => void) | undefined;
   /** Told before each is fitted. */
@@ -26,7 +29,7 @@ export interface OpenBaselines {
 
 type Fit = (vectors: Float32Array, options: FitOptions) => Promise<FittedCode[]>;
 
-const FITS: Record<string, Fit> = {
+const FIT: Record<FitName, Fit> = {
   pca: async (vectors, options) => [await fitPca(vectors, options)],
   kmeans: fitKmeans,
   nmf: async (vectors, options) => [await fitNmf(vectors, options)],
@@ -40,7 +43,7 @@ const FITS: Record<string, Fit> = {
 export async function openBaselines(
   explainer: TrainedExplainer,
   store: FeatureStore,
-  { rows, signal, onWarning, onFit }: FitBaselines,
+  { rows, fits = FITS, signal, onWarning, onFit }: FitBaselines,
 ): Promise<OpenBaselines> {
   const opened: EngineCode[] = [];
   const dispose = (): void => {
@@ -55,13 +58,13 @@ export async function openBaselines(
   const device = { backend, threads, precision, accuracy };
   try {
     const vectors = await sampleVectors(store, rows, { seed, signal });
-    for (const [name, fit] of Object.entries(FITS)) {
+    for (const name of fits) {
       if (name === 'nmf' && !positive) {
         onWarning?.(`No NMF: ${performer.layer.name} has values below 0.`);
         continue;
       }
       onFit?.(name);
-      for (const code of await fit(vectors, { channels, filters, seed, device, signal })) {
+      for (const code of await FIT[name](vectors, { channels, filters, seed, device, signal })) {
         opened.push(await EngineCode.open(code, { channels, height, width, positive }, device));
       }
     }

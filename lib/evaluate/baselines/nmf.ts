@@ -1,16 +1,10 @@
 import type { Value } from '../../engine/graph.js';
 import { binary, conv2d, scale } from '../../engine/ops/index.js';
+import { RowProducts } from '../../explainer/row_products.js';
+import { rowNorms, rowsIn, shifted, transposed } from '../../explainer/vectors.js';
+import { pacer } from '../../pace.js';
 import { Random } from '../../random.js';
-import {
-  rowNorms,
-  rowsIn,
-  shifted,
-  transposed,
-  type FitOptions,
-  type FittedCode,
-} from './fitted.js';
-import { pacer } from './pace.js';
-import { RowProducts } from './row_products.js';
+import type { FitOptions, FittedCode } from './fitted.js';
 
 /** Updates of both factors, and of the code alone for maps. */
 const ROUNDS = 100;

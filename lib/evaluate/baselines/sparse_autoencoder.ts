@@ -3,9 +3,10 @@ import { Graph, type Value } from '../../engine/graph.js';
 import { adam, hyperParameters } from '../../engine/optimizer/index.js';
 import { binary, conv2d, meanSquare } from '../../engine/ops/index.js';
 import { createSession, type Session } from '../../engine/session.js';
+import { meanRow, rowNorms, rowsIn, shifted } from '../../explainer/vectors.js';
+import { pacer } from '../../pace.js';
 import { Random } from '../../random.js';
-import { meanRow, rowNorms, rowsIn, shifted, type FitOptions, type FittedCode } from './fitted.js';
-import { pacer } from './pace.js';
+import type { FitOptions, FittedCode } from './fitted.js';
 
 /** Values of a code that are kept. */
 const KEPT = 12;

@@ -5,12 +5,12 @@ import { initialWeights } from '../../explainer/initial.js';
 import { buildNetwork } from '../../explainer/network.js';
 import type { NetworkSpec } from '../../explainer/network_spec.js';
 import { networkSpec, type RunConfig } from '../../explainer/run_folder.js';
-import { expected } from '../../errors.js';
+import { runRows } from '../../explainer/run_rows.js';
 import type { MapSource } from '../map_source.js';
 
 /** Images that are computed together. */
 const BATCH = 32;
-const OUTPUT = 'maps';
+const OUTPUT = 'maps' as const;
 
 /** Maps that a graph makes of `features` (BATCH, C, n, m); owns the session that computes them. */
 class ComputedMaps implements MapSource {
@@ -25,21 +25,11 @@ class ComputedMaps implements MapSource {
   async maps(features: Float32Array, count: number): Promise<Float32Array> {
     const { channels, height, width } = this.size;
     const cells = height * width;
-    const given = channels * cells;
-    const made = this.filters * cells;
-    if (features.length !== count * given) {
-      const what = `${String(count * given)} values`;
-      throw expected(what, 'features', features, { code: 'E_SHAPE', op: this.name });
-    }
-    const maps = new Float32Array(count * made);
-    for (let start = 0; start < count; start += BATCH) {
-      const images = Math.min(BATCH, count - start);
-      const part = new Float32Array(BATCH * given);
-      part.set(features.subarray(start * given, (start + images) * given));
-      const got = await this.session.run(OUTPUT, { inputs: { features: part }, fetch: [OUTPUT] });
-      maps.set(got[OUTPUT]?.subarray(0, images * made) ?? [], start * made);
-    }
-    return maps;
+    const given = [{ name: 'features', data: features, size: channels * cells }];
+    const sizes = { [OUTPUT]: this.filters * cells };
+    return (
+      await runRows(this.session, OUTPUT, given, { count, batch: BATCH, op: this.name }, sizes)
+    )[OUTPUT];
   }
 
   dispose(): void {

@@ -1,4 +1,7 @@
 import { expected } from '../../errors.js';
+import { firstClass } from '../../performer/index.js';
+
+export { firstClass };
 
 /** What the performer's head says to rebuilt features, beside what it says to its own. */
 export interface HeadScores {
@@ -153,15 +156,6 @@ export function headScores(
   { labels, ...options }: HeadOptions & { labels?: ArrayLike<number> | undefined },
 ): HeadScores {
   return new HeadComparison(options).add(performer, explainer, labels).scores();
-}
-
-/** Index of the largest output, of equals the first. */
-export function firstClass(outputs: Float32Array): number {
-  let best = 0;
-  for (let k = 1; k < outputs.length; k++) {
-    if ((outputs[k] ?? 0) > (outputs[best] ?? 0)) best = k;
-  }
-  return best;
 }
 
 /**

@@ -3,6 +3,7 @@ export * from './category_table.js';
 export * from './clusters.js';
 export * from './consistency.js';
 export * from './controls.js';
+export * from './energy.js';
 export * from './follow.js';
 export * from './following.js';
 export * from './head.js';

@@ -102,29 +102,6 @@ export function within(
   return { from: Math.max(0, from), to: Math.max(0, Math.min(side, from + length)), whole };
 }
 
-/**
- * The cell of the largest norm of the feature vector, averaged over 5 x 5 cells (0 outside of the map), of
- * maps (C, rows, columns); of equals the first: where the object is, whatever its parts.
- */
-export function energyPeak(
-  maps: Float32Array,
-  { rows, columns }: { rows: number; columns: number },
-): number {
-  const cells = rows * columns;
-  const squares = new Float64Array(cells);
-  maps.forEach((value, i) => (squares[i % cells] = (squares[i % cells] ?? 0) + value * value));
-  let best = 0;
-  let most = -Infinity;
-  for (let cell = 0; cell < cells; cell++) {
-    let sum = 0;
-    for (let other = 0; other < cells; other++) {
-      if (cellDistance(cell, other, columns) <= 2) sum += Math.sqrt(squares[other] ?? 0);
-    }
-    if (sum > most) [best, most] = [cell, sum];
-  }
-  return best;
-}
-
 /** Distance of two cells, row-major: the larger of their rows' and columns' [Chebyshev]. */
 export function cellDistance(a: number, b: number, columns: number): number {
   const rows = Math.floor(a / columns) - Math.floor(b / columns);

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { symmetricEigen } from '../../../lib/evaluate/baselines/eigen.js';
+import { symmetricEigen } from '../../../lib/explainer/eigen.js';
 import { EngineCode } from '../../../lib/evaluate/baselines/engine_code.js';
 import { fitPca } from '../../../lib/evaluate/baselines/pca.js';
 import { Random } from '../../../lib/random.js';

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { strongestDirections } from '../../lib/explainer/strongest.js';
+import { strongestDirections } from '../../lib/explainer/principal.js';
 import { Random } from '../../lib/random.js';
 
 /** Rows of `deviations` along the axes of a fixed rotation of four dimensions, float64. */
@@ -29,7 +29,7 @@ function drawn(
 describe('explainer: strongest directions', () => {
   it('finds the axes along which vectors are long, strongest first, of mean square 1', async () => {
     const { vectors, axes } = drawn([1, 8, 3, 0.2], 4000);
-    const found = await strongestDirections(vectors, { C: 4, count: 2, seed: 1 });
+    const found = await strongestDirections(vectors, { channels: 4, count: 2, seed: 1 });
     [1, 2].forEach((axis, k) => {
       const direction = found.subarray(4 * k, 4 * k + 4);
       const norm = Math.hypot(...direction);
@@ -47,7 +47,7 @@ describe('explainer: strongest directions', () => {
 
   it('the same seed gives the same bits; directions without strength are 0', async () => {
     const { vectors } = drawn([2, 0, 0, 0], 50);
-    const options = { C: 4, count: 3, seed: 5 };
+    const options = { channels: 4, count: 3, seed: 5 };
     const found = await strongestDirections(vectors, options);
     expect(found).to.deep.equal(await strongestDirections(vectors, options));
     expect(Math.hypot(...found.subarray(0, 4))).to.be.above(0.1);
@@ -58,7 +58,7 @@ describe('explainer: strongest directions', () => {
     const vectors = Float32Array.from({ length: 4000 * 128 }, (_, i) => Math.sin(i * i));
     let turns = 0;
     const timer = setInterval(() => turns++, 1);
-    await strongestDirections(vectors, { C: 128, count: 64, seed: 1 });
+    await strongestDirections(vectors, { channels: 128, count: 64, seed: 1 });
     clearInterval(timer);
     expect(turns).to.be.above(5);
   });

@@ -1,5 +1,5 @@
-import { expected } from '../../errors.js';
-import { pacer } from './pace.js';
+import { expected } from '../errors.js';
+import { pacer } from '../pace.js';
 
 const SWEEPS = 40;
 

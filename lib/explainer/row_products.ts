@@ -1,7 +1,7 @@
-import { gradient } from '../../engine/grad.js';
-import { Graph, type Value } from '../../engine/graph.js';
-import { linear } from '../../engine/ops/index.js';
-import { createSession, type DeviceOptions, type Session } from '../../engine/session.js';
+import { gradient } from '../engine/grad.js';
+import { Graph, type Value } from '../engine/graph.js';
+import { linear } from '../engine/ops/index.js';
+import { createSession, type DeviceOptions, type Session } from '../engine/session.js';
 
 /** Sizes of a factorisation: N rows of C numbers by D filters. */
 export interface RowSizes {
