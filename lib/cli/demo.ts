@@ -1,6 +1,6 @@
 import { relative } from 'node:path';
 import { Command } from 'commander';
-import { clusterVerdict } from '../evaluate/score_words.js';
+import { clusterVerdict, probeWords } from '../evaluate/score_words.js';
 import { runDemo, type DemoProgress, type DemoResult } from '../demo/demo.js';
 import { addDeviceFlags, positiveInteger, type DeviceFlags } from './flags.js';
 import { clock, ProgressLine, withInterrupt } from './progress.js';
@@ -65,7 +65,7 @@ function bar(share: number): string {
   return '#'.repeat(Math.round(length * share)).padEnd(length, '.');
 }
 
-/** Six lines. */
+/** Seven lines. */
 function summary({ accuracy, evaluation, report, model }: DemoResult, seconds: number): string {
   const three = (value: number | undefined): string => (value ?? NaN).toFixed(3);
   const { instability, p, tracks, head, reconstruction, clusters } = evaluation;
@@ -78,6 +78,7 @@ function summary({ accuracy, evaluation, report, model }: DemoResult, seconds: n
     `parts        carry ${three(tracks.share)} of the class score (weight p ${three(p)}); ${filters(evaluation)}`,
     `rebuilt      agreement ${three(head.agreement)}, relative error ${rebuilt.join(', ')}`,
     `clusters     ${clusters ? clusterVerdict(clusters) : '-'}`,
+    `probe        ${clusters ? probeWords(clusters) : '-'}`,
     `report       ${here(report)}  (${seconds.toFixed(0)} s)`,
   ].join('\n');
 }

@@ -266,16 +266,19 @@ function count(named: Readonly<Record<string, unknown>>): string {
 }
 
 /** Filters as clusters of what shows parts: a row for each set. */
-export function showClusters({ from, photographs, cells, labels, sets }: PartClusters): string {
+export function showClusters(clusters: PartClusters): string {
+  const { from, photographs, cells, labels, sets, probes } = clusters;
   const rows = Object.entries(sets).map(([name, scores]) => [
     `  ${SET_WORDS[name] ?? name}`,
     ...scores.flatMap(({ nmi, ari, purity }) => [nmi, ari, purity].map(three)),
+    ...[probes[name]?.accuracy, probes[name]?.nmi, probes[name]?.ari].map(three),
   ]);
   const of = `${String(labels)} parts, ${String(cells)} cells, ${String(photographs)} photographs`;
   const heads = CLUSTER_COUNTS.flatMap((n) =>
     ['NMI', 'ARI', 'purity'].map((s) => `${s} ${String(n)}`),
   );
-  return table([[`clusters (${from}: ${of})`, ...heads], ...rows]);
+  const probe = ['probe right', 'NMI', 'ARI'];
+  return table([[`clusters (${from}: ${of})`, ...heads, ...probe], ...rows]);
 }
 
 /** How filters follow photographs that are placed elsewhere: a row for each set. */

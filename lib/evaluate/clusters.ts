@@ -1,3 +1,5 @@
+import { setImmediate } from 'node:timers/promises';
+
 import type { FeatureStore } from '../data/feature_store.js';
 import type { Annotations } from '../data/landmarks.js';
 import { labelAt, maskPath, readMask } from '../data/masks.js';
@@ -7,8 +9,15 @@ import type { TrainedExplainer } from '../explainer/trained.js';
 import { Random } from '../random.js';
 import { gridOf } from './filter_scores.js';
 import type { MapSource } from './map_source.js';
-import { cellCentre, partClusters, type ClusterScores, type Grid } from './metrics/index.js';
+import {
+  cellCentre,
+  partClusters,
+  type ClusterScores,
+  type Grid,
+  type Responses,
+} from './metrics/index.js';
 import { mapsOfSets, setSizes } from './peak_sets.js';
+import { linearProbe, type ProbeScores } from './probe.js';
 import { sampleOf } from './sample.js';
 
 /** Photographs at most whose cells are clustered, and cells of each. */
@@ -35,6 +44,8 @@ export interface PartClusters {
   labels: number;
   /** Of each set, for at most 4, 8 and 16 groups of filters. */
   sets: Record<string, ClusterScores[]>;
+  /** How well a linear readout of all filters of each set names the parts of other photographs. */
+  probes: Record<string, ProbeScores>;
 }
 
 /**
@@ -103,7 +114,8 @@ function nearestCell({ rows, columns, stride, first }: Grid, [y, x]: [number, nu
 
 /**
  * How well each set's filters tell the parts apart: `metrics.partClusters` of their maps at labelled cells, each
- * filter divided by its mean peak over these photographs. Throws the signal's reason.
+ * filter divided by its mean peak over these photographs; and how well a linear readout of them does. Throws the
+ * signal's reason.
  */
 export async function scoreClusters(
   explainer: TrainedExplainer,
@@ -135,15 +147,22 @@ export async function scoreClusters(
     onProgress?.(start + part.length, photographs.length);
   }
   const sets: Record<string, ClusterScores[]> = {};
+  const probes: Record<string, ProbeScores> = {};
+  const of = photographs.flatMap(({ cells: shown }, n) => shown.map(() => n));
+  const { seed } = explainer.config.options;
   for (const set of collected) {
-    sets[set.name] = set.scores(labels, photographs.length);
-    await new Promise((next) => setImmediate(next)); // a breath for the event loop between two sets
+    const responses = set.responses(photographs.length);
+    sets[set.name] = partClusters(responses, labels);
+    await setImmediate();
+    probes[set.name] = linearProbe(responses, labels, { photographs: of, seed });
+    await setImmediate();
   }
   return {
     photographs: photographs.length,
     cells: labels.length,
     labels: new Set(labels).size,
     sets,
+    probes,
   };
 }
 
@@ -182,8 +201,8 @@ class Collector {
     });
   }
 
-  scores(labels: readonly number[], photographs: number): ClusterScores[] {
+  responses(photographs: number): Responses {
     const scale = this.#peaks.map((peak) => peak / photographs);
-    return partClusters({ values: this.#values, filters: this.filters, scale }, labels);
+    return { values: this.#values, filters: this.filters, scale };
   }
 }

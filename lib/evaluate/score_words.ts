@@ -1,5 +1,4 @@
 import type { PartClusters } from './clusters.js';
-import type { ClusterScores } from './metrics/index.js';
 
 /** Sets of filters in words, by their name in results; sources that a caller hands in have their own. */
 export const SET_WORDS: Readonly<Record<string, string>> = {
@@ -38,22 +37,45 @@ const MARGIN = 0.1;
  * most groups that were scored: above all of them by 0.1 in NMI and in ARI, or in words that they are not.
  */
 export function clusterVerdict({ sets, from }: Pick<PartClusters, 'sets' | 'from'>): string {
-  const last = (name: string): ClusterScores | undefined => sets[name]?.at(-1);
-  const others = Object.keys(sets).filter((name) => name !== 'layer1' && name !== 'layer2');
-  const lead = (score: 'nmi' | 'ari'): { by: number; name: string } =>
-    others
-      .map((name) => ({
-        by: (last('layer2')?.[score] ?? NaN) - (last(name)?.[score] ?? NaN),
-        name,
-      }))
-      .filter(({ by }) => !Number.isNaN(by))
-      .reduce((least, one) => (one.by < least.by ? one : least), { by: Infinity, name: 'no set' });
-  const [nmi, ari] = [lead('nmi'), lead('ari')];
+  const last = Object.fromEntries(Object.entries(sets).map(([name, of]) => [name, of.at(-1)]));
+  const [nmi, ari] = [leadOf(last, 'nmi'), leadOf(last, 'ari')];
   const above = [nmi, ari].every(({ by }) => by >= MARGIN && by < Infinity);
-  const of = ({ by, name }: typeof nmi): string =>
-    `${by < 0 ? '' : '+'}${by.toFixed(3)} against ${SET_WORDS[name] ?? name}`;
-  const own = last('layer2');
-  const scores = `NMI ${(own?.nmi ?? NaN).toFixed(3)} (${of(nmi)}), ARI ${(own?.ari ?? NaN).toFixed(3)} (${of(ari)})`;
   const verdict = above ? 'are above' : 'are not above';
-  return `parts ${verdict} every other set by ${String(MARGIN)} against ${from}: ${scores}`;
+  return (
+    `parts ${verdict} every other set by ${String(MARGIN)} against ${from}: ` +
+    `NMI ${leadInWords(nmi)}, ARI ${leadInWords(ari)}`
+  );
+}
+
+/** How well a linear readout of conv_interp_2 names parts, against the best other set. */
+export function probeWords({ probes }: Pick<PartClusters, 'probes'>): string {
+  const right = leadInWords(leadOf(probes, 'accuracy'));
+  return `a linear readout of the parts is right on ${right} of the cells, NMI ${leadInWords(leadOf(probes, 'nmi'))}`;
+}
+
+interface Lead {
+  value: number;
+  /** By how much it is above the best other set, and the name of that; Infinity where there is none. */
+  by: number;
+  name: string;
+}
+
+/** One score of conv_interp_2, and what it is above the best other set by; layer 1 is no other set. */
+function leadOf<Score extends string>(
+  sets: Readonly<Record<string, Readonly<Record<Score, number>> | undefined>>,
+  score: Score,
+): Lead {
+  const value = sets['layer2']?.[score] ?? NaN;
+  return Object.entries(sets)
+    .filter(([name]) => name !== 'layer1' && name !== 'layer2')
+    .map(([name, scores]) => ({ value, by: value - (scores?.[score] ?? NaN), name }))
+    .filter(({ by }) => !Number.isNaN(by))
+    .reduce((least, one) => (one.by < least.by ? one : least), {
+      ...{ value, by: Infinity, name: 'no set' },
+    });
+}
+
+function leadInWords({ value, by, name }: Lead): string {
+  const sign = by < 0 ? '' : '+';
+  return `${value.toFixed(3)} (${sign}${by.toFixed(3)} against ${SET_WORDS[name] ?? name})`;
 }

@@ -209,12 +209,17 @@ describe('explainer: evaluate', () => {
         };
         const more = (set: string): object => ({
           follow: null,
-          clusters: Object.fromEntries(
-            [4, 8, 16].map((count, i) => {
-              const { nmi, ari, purity } = evaluation.clusters!.sets[set]![i]!;
-              return [String(count), { nmi, ari, purity }];
-            }),
-          ),
+          clusters: {
+            ...Object.fromEntries(
+              [4, 8, 16].map((count, i) => {
+                const { nmi, ari, purity } = evaluation.clusters!.sets[set]![i]!;
+                return [String(count), { nmi, ari, purity }];
+              }),
+            ),
+            probe: (({ accuracy, nmi, ari }) => ({ accuracy, nmi, ari }))(
+              evaluation.clusters!.probes[set]!,
+            ),
+          },
         });
         expect(evaluation.clusters).to.include({ from: 'landmarks', labels: 2 });
         for (const scores of Object.values(controls)) {

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import type { ClusterScores } from '../../lib/evaluate/metrics/index.js';
-import { clusterVerdict } from '../../lib/evaluate/score_words.js';
+import type { ProbeScores } from '../../lib/evaluate/probe.js';
+import { clusterVerdict, probeWords } from '../../lib/evaluate/score_words.js';
 
 const of = (nmi: number, ari: number): ClusterScores[] => [
   { nmi: 1, ari: 1, purity: 1, clusters: 4 },
@@ -27,5 +28,21 @@ describe('evaluate: what the clusters say', () => {
     );
     expect(verdict({ layer2: of(NaN, NaN) })).to.match(/are not above/);
     expect(clusterVerdict({ from: 'masks', sets: { layer2: of(0.5, 0.4) } })).to.match(/are not/);
+  });
+
+  it('a linear readout is held against the best other set', () => {
+    const of = (accuracy: number, nmi: number): ProbeScores => ({
+      ...{ accuracy, nmi },
+      ...{ ari: 0.3, majority: 0.4 },
+    });
+    const probes = {
+      layer1: of(0.9, 0.9),
+      layer2: of(0.7, 0.4),
+      nmf: of(0.6, 0.5),
+      energy: of(0.4, 0),
+    };
+    expect(probeWords({ probes })).to.equal(
+      'a linear readout of the parts is right on 0.700 (+0.100 against NMF) of the cells, NMI 0.400 (-0.100 against NMF)',
+    );
   });
 });
