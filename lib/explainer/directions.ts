@@ -7,13 +7,15 @@ import { strongestDirections } from './principal.js';
 import { RowProducts } from './row_products.js';
 import type { RunConfig } from './run_folder.js';
 import { ofNorm1, sampleVectors } from './vectors.js';
+import { pacer } from '../pace.js';
 
 /**
  * What filters start from. `conv_interp_1` by the option `initial`: random; `identity`: one channel of the
  * layer each, repeated when there are more filters; `kmeans`: directions of spherical k-means over the
  * layer's feature vectors, drawn from training images in proportion to nothing but position. With the
  * decoder `own` `conv_ordin` starts from such directions too, so that the code holds what the maps do. With
- * appearance, its code and the ordinary track start from the directions in which the features are strongest.
+ * appearance, its code and the ordinary track start from the directions in which the features are strongest, and so
+ * do the channels that `conv_interp_1` reads (`contextChannels`), along which its directions are then told.
  */
 export async function initialDirections(
   store: FeatureStore,
@@ -23,24 +25,49 @@ export async function initialDirections(
 ): Promise<InitialDirections> {
   const { channels: C, filters: D, site } = network;
   const { appearance = 0, ordinaryChannels, seed } = options;
+  const context = Math.min(options.contextChannels ?? 0, C);
   const identity = options.initial === 'identity' ? identityOf(D, C) : undefined;
-  if (options.initial !== 'kmeans' && !site) return { interpretable: identity };
+  if (options.initial !== 'kmeans' && !site && context === 0) return { interpretable: identity };
   const vectors = await sampleVectors(store, rows, { seed });
   if (vectors.every((value) => value === 0)) {
     const text = 'The maps hold too few values other than 0 to start from.';
     throw new PartlensError('E_STATE', text, { op: 'train' });
   }
   const centres = (): Promise<InitialFilters> => centresOf(vectors, { C, D, seed, device });
-  const interpretable = options.initial === 'kmeans' ? await centres() : identity;
-  if (appearance === 0) return { interpretable, ordinary: site && (await centres()) };
-  const count = Math.max(appearance, ordinaryChannels);
+  const chosen = options.initial === 'kmeans' ? await centres() : identity;
+  const ordinary = appearance === 0 && site ? await centres() : undefined;
+  const count = Math.max(context, ...(appearance > 0 ? [appearance, ordinaryChannels] : []));
+  if (count === 0) return { interpretable: chosen, ordinary };
   const seen = vectors.map((value) => value * network.featureScale);
   const strongest = await strongestDirections(seen, { channels: C, count, seed, device });
+  const first = (channels: number): InitialFilters => strongest.slice(0, channels * C);
+  const interpretable = chosen && context > 0 ? await within(chosen, first(context), C) : chosen;
   return {
-    interpretable,
-    code: strongest.slice(0, appearance * C),
-    ordinaryCode: strongest.slice(0, ordinaryChannels * C),
+    ...{ interpretable, ordinary, context: first(context) },
+    ...(appearance > 0 ? { code: first(appearance), ordinaryCode: first(ordinaryChannels) } : {}),
   };
+}
+
+/** Directions (rows of C numbers) as seen along others of norm 1, (rows, K), each of norm 1 again. */
+async function within(
+  directions: InitialFilters,
+  along: InitialFilters,
+  C: number,
+): Promise<InitialFilters> {
+  const [rows, K] = [directions.length / C, along.length / C];
+  const rest = pacer();
+  const result = new Float32Array(rows * K);
+  for (let row = 0; row < rows; row++) {
+    for (let k = 0; k < K; k++) {
+      let dot = 0;
+      for (let c = 0; c < C; c++) {
+        dot += (directions[row * C + c] ?? 0) * (along[k * C + c] ?? 0);
+      }
+      result[row * K + k] = dot;
+    }
+    await rest();
+  }
+  return ofNorm1(result, K);
 }
 
 /** D centres of vectors that count alike, however strong. */

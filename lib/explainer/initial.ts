@@ -16,6 +16,8 @@ const QUIET_PARTS = -2;
 export interface InitialDirections {
   interpretable?: InitialFilters | undefined;
   ordinary?: InitialFilters | undefined;
+  /** Of `conv_interp_0`, as they are. */
+  context?: InitialFilters | undefined;
   /** Of `conv_code` and of `conv_ordin` beside it, as they are. */
   code?: InitialFilters | undefined;
   ordinaryCode?: InitialFilters | undefined;
@@ -31,7 +33,7 @@ export interface InitialDirections {
 export function initialWeights(
   shapes: ReadonlyMap<string, ValueType>,
   { seed }: Pick<TrainOptions, 'seed'>,
-  { interpretable, ordinary, code, ordinaryCode }: InitialDirections = {},
+  { interpretable, ordinary, context, code, ordinaryCode }: InitialDirections = {},
 ): Record<string, Float32Array> {
   const weights: Record<string, Float32Array> = {};
   for (const [name, { shape }] of shapes) {
@@ -51,6 +53,7 @@ export function initialWeights(
     setCentreTaps(weights, shapes, 'conv_ordin.weight', ordinary);
     weights['mix.w_p']?.fill(QUIET_PARTS);
   }
+  if (context) weights['conv_interp_0.weight']?.set(context);
   if (code) weights['conv_code.weight']?.set(code);
   if (ordinaryCode) weights['conv_ordin.weight']?.set(ordinaryCode);
   return weights;

@@ -72,7 +72,8 @@ export interface Network {
  * up again, and so on: where the code is passed on exactly, the squared error of the rebuilt maps grew
  * tenfold in 200 steps.
  *
- * With `appearance` each part opens a gate through which the decoder sees a code of what is there, and the
+ * With `context` `conv_interp_1` has a kernel of its own, with `contextChannels` it reads linear channels
+ * (`conv_interp_0`). With `appearance` each part opens a gate through which the decoder sees a code of what is there, and the
  * ordinary track is a few linear channels: `conv_code`, `gate.peak`, see `appearance`.
  *
  * With `tracks: 'ordinary'` the encoder's output is the ordinary track alone: the ceiling of what a code
@@ -90,12 +91,12 @@ export function buildNetwork(
   const c = featureScale === 1 ? given : scale(given, { factor: featureScale });
 
   const pooled = (x: Value): Value => (pool ? maxpool2d(x, pool) : x);
-  const convolution = (name: string, x: Value): Value => {
-    const w = graph.parameter(`${name}.weight`, [filters, x.shape[1] ?? 0, kernel, kernel], {
+  const convolution = (name: string, x: Value, side = kernel): Value => {
+    const w = graph.parameter(`${name}.weight`, [filters, x.shape[1] ?? 0, side, side], {
       layout: 'conv_weight',
     });
     const b = graph.parameter(`${name}.bias`, [filters]);
-    return conv2d(x, w, b, { pad: (kernel - 1) / 2, relu: true });
+    return conv2d(x, w, b, { pad: (side - 1) / 2, relu: true });
   };
   const mask = (a: Value): { y: Value; peak: Value | undefined } =>
     options.mask ? maskLayer(a, { beta }) : { y: a, peak: undefined };
@@ -107,10 +108,7 @@ export function buildNetwork(
       floor: options.normFloor,
     });
 
-  const a1 = convolution(
-    'conv_interp_1',
-    options.imageNorm ? imageNorm(c, { target: options.imageNorm }) : c,
-  );
+  const a1 = convolution('conv_interp_1', readByParts(c, options), options.context);
   const { y: m1, peak: mu1 } = mask(a1);
   const a2 = convolution('conv_interp_2', m1);
   const { y: m2, peak: mu2 } = mask(a2);
@@ -133,6 +131,21 @@ export function buildNetwork(
   const { z, h } = decoder(graph, xEnc, spec, options);
   const encoded = { a1, a2, m1, m2, mu1, mu2, seen, xInterp, xOrdin, xEnc };
   return { graph, given, c, ...encoded, p, wP, z, h };
+}
+
+/**
+ * What `conv_interp_1` reads of the features: with `imageNorm` each photograph at one norm, with
+ * `contextChannels` linear channels of it, parameter `conv_interp_0.weight`. A wide kernel over few channels costs no
+ * more than a small one over all of them, and sees what a part lies beside.
+ */
+function readByParts(c: Value, { imageNorm: target, contextChannels: K }: NetworkOptions): Value {
+  const { graph } = c.node;
+  const seen = target ? imageNorm(c, { target }) : c;
+  if (!K) return seen;
+  const channels = c.shape[1] ?? 0;
+  const shape = [Math.min(K, channels), channels, 1, 1];
+  const w = graph.parameter('conv_interp_0.weight', shape, { layout: 'conv_weight' });
+  return conv2d(seen, w, undefined);
 }
 
 /** The decoder of the spec: `conv_dec` where it has a site, or else fully connected layers. */

@@ -49,6 +49,8 @@ export type NetworkMode = 'train' | 'calibrate' | 'evaluate';
 export type NetworkOptions = Pick<
   TrainOptions,
   | 'kernel'
+  | 'context'
+  | 'contextChannels'
   | 'mask'
   | 'beta'
   | 'normMomentum'

@@ -22,6 +22,23 @@ export const networkOptions = z.object({
     .default(3)
     .refine((k) => k % 2 === 1, 'an odd number')
     .describe('side of the three convolutions, odd'),
+  context: z
+    .int()
+    .min(1)
+    .max(31)
+    .optional()
+    .refine((k) => k === undefined || k % 2 === 1, 'an odd number')
+    .describe(
+      'side of conv_interp_1 instead, odd: how far a filter sees; default 7 with appearance, else as kernel',
+    ),
+  contextChannels: z
+    .int()
+    .min(0)
+    .max(8192)
+    .optional()
+    .describe(
+      'channels of a linear map of the features that conv_interp_1 reads, 0: the features; default 64 with appearance',
+    ),
   mask: z.boolean().default(true).describe('mask layers after both interpretable convolutions'),
   beta: positive.default(4).describe('slope of masks and templates'),
   normMomentum: share.default(0.9).describe('running means: share of the old value'),
@@ -207,6 +224,15 @@ export function parseTrainOptions(given: object): TrainOptions {
   throw issue ? wrongOption(issue, given) : parsed.error;
 }
 
+const WITH_APPEARANCE = {
+  ...{ contextChannels: 64, gateRadius: 9, imageNorm: 2.5 },
+  ...{ competition: 0.3, balance: 0.1, filterShare: 0.125 },
+};
+const AS_PUBLISHED = {
+  ...{ contextChannels: 0, gateRadius: 9, imageNorm: 0 },
+  ...{ competition: 0, balance: 0, filterShare: 1 },
+};
+
 /** Fills in what hangs on the form: with appearance, or as published. Throws `E_ARGUMENT` where these are mixed. */
 function withAppearance(options: TrainOptions): TrainOptions {
   const { decoder, tracks } = options;
@@ -218,8 +244,8 @@ function withAppearance(options: TrainOptions): TrainOptions {
   }
   const form =
     appearance > 0
-      ? { gateRadius: 9, imageNorm: 2.5, competition: 0.3, balance: 0.1, filterShare: 0.25 }
-      : { gateRadius: 9, imageNorm: 0, competition: 0, balance: 0, filterShare: 1 };
+      ? { ...WITH_APPEARANCE, context: Math.max(7, options.kernel) }
+      : { ...AS_PUBLISHED, context: options.kernel };
   const given = Object.entries(options).filter(([, value]) => value !== undefined);
   return {
     ...form,

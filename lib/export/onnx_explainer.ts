@@ -29,10 +29,22 @@ export function addPartMaps(source: OnnxSource, features: string): PartMapNames 
   const scaled = builder.node('Mul', 'scaled_features', [features, factor]);
   const mask = (x: string, name: string): string =>
     options.mask ? addMask(source, x, name) : builder.node('Identity', name, [x]);
-  const seen = options.imageNorm ? addImageNorm(source, scaled, options.imageNorm) : scaled;
-  const layer1 = addConvolution(source, seen, 'conv_interp_1', 'part_maps_1');
+  const normed = options.imageNorm ? addImageNorm(source, scaled, options.imageNorm) : scaled;
+  const seen = options.contextChannels
+    ? builder.node('Conv', 'conv_interp_0', [
+        normed,
+        ...weights(source, 'conv_interp_0', ['weight']),
+      ])
+    : normed;
+  const { context } = options;
+  const layer1 = addConvolution(
+    source,
+    seen,
+    { layer: 'conv_interp_1', side: context },
+    'part_maps_1',
+  );
   const masked1 = mask(layer1, 'masked_maps_1');
-  const layer2 = addConvolution(source, masked1, 'conv_interp_2', 'part_maps_2');
+  const layer2 = addConvolution(source, masked1, { layer: 'conv_interp_2' }, 'part_maps_2');
   return { scaled, layer1, layer2, masked: mask(layer2, 'masked_maps') };
 }
 
@@ -48,7 +60,7 @@ export function addEncoder(source: OnnxSource, maps: PartMapNames, p: number): s
     p,
   );
   if (!config.options.appearance) {
-    const ordinary = addConvolution(source, maps.scaled, 'conv_ordin', 'ordinary_maps');
+    const ordinary = addConvolution(source, maps.scaled, { layer: 'conv_ordin' }, 'ordinary_maps');
     const ordin = addNorm(source, addPool(source, ordinary, 'norm_ordin'), 'norm_ordin');
     return builder.node('Add', 'x_enc', [interp, weighted(ordin, 1 - p)]);
   }
@@ -141,11 +153,16 @@ function addRebuiltVectors({ builder, config, tensors }: OnnxSource, encoding: s
 }
 
 /** relu(conv(x)) with the side kept. */
-function addConvolution(source: OnnxSource, x: string, layer: string, output: string): string {
+function addConvolution(
+  source: OnnxSource,
+  x: string,
+  { layer, side }: { layer: string; side?: number | undefined },
+  output: string,
+): string {
   const { builder, config } = source;
-  const { kernel } = config.options;
-  const pad = (kernel - 1) / 2;
-  const attributes = { kernel_shape: [kernel, kernel], pads: [pad, pad, pad, pad] };
+  const k = side ?? config.options.kernel;
+  const pad = (k - 1) / 2;
+  const attributes = { kernel_shape: [k, k], pads: [pad, pad, pad, pad] };
   const z = builder.node('Conv', layer, [x, ...weights(source, layer)], attributes);
   return builder.node('Relu', output, [z]);
 }
