@@ -28,6 +28,13 @@ export default tseslint.config(
     rules: { 'partlens/rooms': 'error' },
   },
   {
+    files: ['lib/cli/**/*.ts'],
+    ignores: ['lib/cli/terminal.ts'],
+    rules: {
+      'no-console': 'error', // print() and printError() keep control characters from terminals
+    },
+  },
+  {
     files: ['test/**/*.ts'],
     rules: {
       '@typescript-eslint/no-unused-expressions': 'off',

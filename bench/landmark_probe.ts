@@ -79,7 +79,7 @@ function r2(
 }
 
 /** The readout fitted on some photographs, as a map of others. */
-function fit(photographs: readonly Photograph[]): (p: Photograph) => Float32Array {
+async function fit(photographs: readonly Photograph[]): Promise<(p: Photograph) => Float32Array> {
   const squares = new LeastSquares(channels, 1, { seed: 1, most: CELLS });
   for (const { features, at } of photographs) {
     const wanted = Float32Array.from({ length: cells }, (_, cell) => {
@@ -89,7 +89,7 @@ function fit(photographs: readonly Photograph[]): (p: Photograph) => Float32Arra
     });
     squares.add(features, wanted, { images: 1, batches: photographs.length });
   }
-  const { weights } = squares.solve();
+  const { weights } = await squares.solve();
   return ({ features }) =>
     Float32Array.from({ length: cells }, (_, cell) => {
       let sum = 0;
@@ -135,7 +135,7 @@ for (const [name, photographs] of [...found].sort(([a], [b]) => (a < b ? -1 : 1)
       return sum;
     }),
   );
-  const numbers = [r2(scored, fit(fitted)), best, energy].map((value) => value.toFixed(2));
+  const numbers = [r2(scored, await fit(fitted)), best, energy].map((value) => value.toFixed(2));
   console.log(`| ${name} | ${[String(photographs.length), ...numbers].join(' | ')} |`);
 }
 performer.dispose();

@@ -64,6 +64,33 @@ export function isSystemError(error: unknown): error is NodeJS.ErrnoException {
   return error instanceof Error && typeof (error as NodeJS.ErrnoException).code === 'string';
 }
 
+/** What V8 and Node say, as RangeErrors, where memory ends or a limit of theirs on it. */
+const NO_MEMORY =
+  /allocation failed|Invalid (typed )?array (buffer )?length|Invalid string length|string longer than|out of memory/i;
+
+/** `E_MEMORY` for a RangeError that stands for memory; any other error as it is. */
+export function memoryError(error: unknown, op: string): unknown {
+  const { code } = (error ?? {}) as NodeJS.ErrnoException;
+  const memory =
+    error instanceof RangeError &&
+    (NO_MEMORY.test(error.message) || code === 'ERR_STRING_TOO_LONG');
+  if (!memory && code !== 'ERR_STRING_TOO_LONG') return error;
+  const { message } = error as Error;
+  return new PartlensError('E_MEMORY', `There is not enough memory: ${message}.`, {
+    op,
+    cause: error,
+  });
+}
+
+/** The result of a public function; where memory ends it throws `E_MEMORY`, not V8's RangeError. */
+export async function withMemoryErrors<T>(op: string, body: () => Promise<T>): Promise<T> {
+  try {
+    return await body();
+  } catch (error) {
+    throw memoryError(error, op);
+  }
+}
+
 /** Throws `E_ARGUMENT` where a caller without types gave something else than text. */
 export function requireText(value: unknown, name: string, op: string): void {
   if (typeof value !== 'string' || value === '') throw expected('text', name, value, { op });

@@ -4,6 +4,7 @@ import type { ExplainOptions, Explanation } from './explain/explanation.js';
 import { trainRun, type TrainExplainerOptions } from './explainer/train.js';
 import { TrainedExplainer, type LoadExplainerOptions } from './explainer/trained.js';
 import { deviceOptions } from './engine/session.js';
+import { withMemoryErrors } from './errors.js';
 
 /** A trained explainer, ready to be used. */
 export class Explainer extends TrainedExplainer {
@@ -12,12 +13,12 @@ export class Explainer extends TrainedExplainer {
    * which parts are in it, and what each gives to the class. Throws `E_FILE`, `E_ARGUMENT`.
    */
   async explain(image: string | Uint8Array, options: ExplainOptions = {}): Promise<Explanation> {
-    return explainImage(this, image, options);
+    return withMemoryErrors('explain', () => explainImage(this, image, options));
   }
 
   /** Location instability with its controls, reconstruction, head: docs/method.md. */
   async evaluate(options: EvaluateOptions = {}): Promise<Evaluation> {
-    return evaluateExplainer(this, options);
+    return withMemoryErrors('evaluate', () => evaluateExplainer(this, options));
   }
 }
 
@@ -26,7 +27,7 @@ export async function loadExplainer(
   run: string,
   options: LoadExplainerOptions = {},
 ): Promise<Explainer> {
-  return Explainer.load(run, options);
+  return withMemoryErrors('loadExplainer', () => Explainer.load(run, options));
 }
 
 /**
@@ -36,6 +37,9 @@ export async function loadExplainer(
  * not finite, when the signal stops it, or when the folder holds another run or another training is in it.
  */
 export async function trainExplainer(options: TrainExplainerOptions): Promise<Explainer> {
-  const { run, summary } = await trainRun(options);
-  return Explainer.load(run, { performer: options.performer, summary, ...deviceOptions(options) });
+  return withMemoryErrors('train', async () => {
+    const { run, summary } = await trainRun(options);
+    const { performer } = options;
+    return Explainer.load(run, { performer, summary, ...deviceOptions(options) });
+  });
 }

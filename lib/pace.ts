@@ -13,3 +13,27 @@ export function pacer(signal?: AbortSignal): () => Promise<void> {
     start = performance.now();
   };
 }
+
+/** Numbers that are computed between two looks at the clock: about a millisecond of work. */
+const PIECE = 1 << 16;
+
+/** Calls `body(from, to)` for pieces of 0 .. count - 1 in order, the event loop in between. */
+export async function inPieces(
+  count: number,
+  body: (from: number, to: number) => void,
+  pace: () => Promise<void> = pacer(),
+): Promise<void> {
+  for (let from = 0; from < count; from += PIECE) {
+    body(from, Math.min(from + PIECE, count));
+    await pace();
+  }
+}
+
+/** True where every number is finite. */
+export async function allFinite(data: Float32Array | Int32Array): Promise<boolean> {
+  let finite = true;
+  await inPieces(data.length, (from, to) => {
+    for (let i = from; i < to && finite; i++) finite = Number.isFinite(data[i]);
+  });
+  return finite;
+}

@@ -14,6 +14,8 @@ constexpr int32_t MAGIC = 0x504c;
 constexpr int32_t VERSION = 1;
 constexpr int64_t ALIGN = 64;
 constexpr int64_t MAX_ELEMENTS = int64_t{1} << 31;
+// Backends round channels and features up to 16 at most, and count those of one row as int.
+constexpr int64_t PADDING = 15;
 
 // Reads the words of a program in order and refuses to read past the end.
 class Reader {
@@ -103,13 +105,16 @@ void check_tensor(const PlTensor& t) {
   for (int32_t size : t.dims) {
     check(size >= 1, "E_INTERNAL", "[program] a slot has a size below 1");
     count *= size;
-    check(count < MAX_ELEMENTS, "E_INTERNAL", "[program] a slot is too large");
+    check(count < MAX_ELEMENTS && size + PADDING < MAX_ELEMENTS, "E_INTERNAL",
+          "[program] a slot is too large");
   }
   if (t.chw[0] == 0) return;
   const int64_t flat = int64_t{1} * t.chw[0] * t.chw[1];
   check(!four && t.rank == 2 && t.chw[0] > 0 && t.chw[1] > 0 && t.chw[2] > 0 &&
             flat < MAX_ELEMENTS && flat * t.chw[2] == t.dims[1],
         "E_INTERNAL", "[program] a flattened axis does not fit its (C, H, W)");
+  check((t.chw[0] + PADDING) * t.chw[1] * t.chw[2] < MAX_ELEMENTS, "E_INTERNAL",
+        "[program] a flattened axis is too large");
 }
 
 Program decode_program(const std::vector<int32_t>& words, const PlBackend& backend, char* arena,

@@ -191,7 +191,7 @@ SessionWrap::~SessionWrap() {
   if (reported_) Napi::MemoryManagement::AdjustExternalMemory(Env(), -reported_);
 }
 
-const std::shared_ptr<Session>& SessionWrap::session() const {
+std::shared_ptr<Session> SessionWrap::session() const {
   check(session_ != nullptr, "E_STATE", "[session] It has been disposed of.");
   return session_;
 }
@@ -242,8 +242,9 @@ Napi::Value SessionWrap::submit(Napi::Env env, std::unique_ptr<Job> job) {
 Napi::Value SessionWrap::run(const Napi::CallbackInfo& info) {
   return guard(info.Env(), [&] {
     const int32_t id = to_int(info[0], "program");
-    auto inputs = stage_inputs(*session(), id, info[1], info[2]);
-    auto outputs = stage_outputs(*session(), id, info[3]);
+    const auto held = session();  // a getter of the arrays may dispose of it
+    auto inputs = stage_inputs(*held, id, info[1], info[2]);
+    auto outputs = stage_outputs(*held, id, info[3]);
     auto job = std::make_unique<Job>(info.Env(), session(), id);
     job->run = true;
     job->inputs = std::move(inputs);
@@ -256,7 +257,8 @@ Napi::Value SessionWrap::run(const Napi::CallbackInfo& info) {
 Napi::Value SessionWrap::upload(const Napi::CallbackInfo& info) {
   return guard(info.Env(), [&] {
     const int32_t id = to_int(info[0], "program");
-    auto inputs = stage_inputs(*session(), id, info[1], info[2]);
+    const auto held = session();  // a getter of the arrays may dispose of it
+    auto inputs = stage_inputs(*held, id, info[1], info[2]);
     auto job = std::make_unique<Job>(info.Env(), session(), id);
     job->inputs = std::move(inputs);
     return submit(info.Env(), std::move(job));
@@ -286,7 +288,8 @@ Napi::Value SessionWrap::profile(const Napi::CallbackInfo& info) {
 
 Napi::Value SessionWrap::info(const Napi::CallbackInfo& info) {
   return guard(info.Env(), [&] {
-    const OpenDevice& device = session()->device();
+    const auto held = session();  // a setter of Object.prototype may dispose of it
+    const OpenDevice& device = held->device();
     const PlBackend& backend = device.backend();
     auto result = Napi::Object::New(info.Env());
     result.Set("backend", backend.name);
@@ -294,7 +297,7 @@ Napi::Value SessionWrap::info(const Napi::CallbackInfo& info) {
     result.Set("precision", PRECISIONS[device.options().precision]);
     result.Set("accuracy", ACCURACIES[device.options().accuracy]);
     result.Set("threads", device.options().threads);
-    result.Set("arenaBytes", static_cast<double>(session()->arena_bytes()));
+    result.Set("arenaBytes", static_cast<double>(held->arena_bytes()));
     result.Set("scratchBytes", static_cast<double>(backend.scratch_bytes(device.handle())));
     return result;
   });

@@ -56,7 +56,7 @@ class SessionWrap : public Napi::ObjectWrap<SessionWrap> {
   Napi::Value info(const Napi::CallbackInfo& info);
   void dispose(const Napi::CallbackInfo& info);
 
-  const std::shared_ptr<Session>& session() const;  // throws E_STATE after dispose
+  std::shared_ptr<Session> session() const;  // throws E_STATE after dispose
   Napi::Value submit(Napi::Env env, std::unique_ptr<Job> job);
 
   std::shared_ptr<Session> session_;

@@ -39,7 +39,7 @@ export async function drawStart(
   const batch = drawBatch(setting, 1);
   const ours = await Ours.create(setting, batch, { ...options, traced: true });
   try {
-    const weights = ours.drawWeights();
+    const weights = await ours.drawWeights();
     const shapes = ours.session.persistent(['parameter']);
     const withShapes = (arrays: Record<string, Float32Array>): Tensors =>
       Object.fromEntries(

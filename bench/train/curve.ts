@@ -20,7 +20,7 @@ async function train(
   const [first] = batches;
   if (!first) throw new Error('no batch');
   const ours = await Ours.create(setting, first, { threads: availableParallelism(), accuracy });
-  await ours.start(ours.drawWeights());
+  await ours.start(await ours.drawWeights());
   const losses: number[] = [];
   for (let i = 0; i < STEPS; i++) {
     const found = await ours.step(batches[i % BATCHES]);

@@ -52,9 +52,9 @@ export class Ours {
    * Weights to start from. Biases are not 0: there a window of zeros would sit on the ReLU's kink, where
    * rounding decides whether a gradient passes.
    */
-  drawWeights(): Record<string, Float32Array> {
+  async drawWeights(): Promise<Record<string, Float32Array>> {
     const { options } = this.setting;
-    const weights = initialWeights(this.session.persistent(['parameter']), options);
+    const weights = await initialWeights(this.session.persistent(['parameter']), options);
     const random = new Random(options.seed, 'bench/train/bias');
     for (const [name, values] of Object.entries(weights)) {
       if (name.endsWith('.bias')) values.forEach((_, i) => (values[i] = 0.1 * random.normal()));

@@ -5,6 +5,7 @@ import { runDemo, type DemoProgress, type DemoResult } from '../demo/demo.js';
 import { addDeviceFlags, positiveInteger, type DeviceFlags } from './flags.js';
 import { clock, ProgressLine, withInterrupt } from './progress.js';
 import { deviceOptions } from '../engine/session.js';
+import { print } from './terminal.js';
 
 interface DemoFlags extends DeviceFlags {
   out: string;
@@ -49,7 +50,7 @@ export function demoCommand(): Command {
         }),
       () => line.note('stopping'),
     ).finally(() => line.clear());
-    console.log(summary(result, (performance.now() - started) / 1000));
+    print(summary(result, (performance.now() - started) / 1000));
   });
 }
 

@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { loadBinding } from '../engine/binding.js';
+import { print, printJson } from './terminal.js';
 
 export function devicesCommand(): Command {
   return new Command('devices')
@@ -9,7 +10,7 @@ export function devicesCommand(): Command {
     .action(({ json }: { json?: boolean }) => {
       const devices = loadBinding().devices();
       if (json) {
-        console.log(JSON.stringify(devices, null, 2));
+        printJson(devices);
         return;
       }
       for (const { backend, available, reason, isa, name, threads, memoryBytes } of devices) {
@@ -17,9 +18,7 @@ export function devicesCommand(): Command {
         if (name !== undefined) facts.unshift(name);
         if (threads !== undefined) facts.push(`${String(threads)} threads`);
         if (memoryBytes !== undefined) facts.push(`${(memoryBytes / 2 ** 30).toFixed(1)} GiB`);
-        console.log(
-          `${backend.padEnd(5)} ${available ? facts.join(', ') : `not available: ${reason}`}`,
-        );
+        print(`${backend.padEnd(5)} ${available ? facts.join(', ') : `not available: ${reason}`}`);
       }
     });
 }

@@ -20,6 +20,7 @@ import {
 } from './flags.js';
 import { ProgressLine, withInterrupt } from './progress.js';
 import { table } from './table.js';
+import { print, printJson } from './terminal.js';
 
 interface EvaluateFlags extends PerformerFlags {
   landmarks?: string;
@@ -93,8 +94,8 @@ export function evaluateCommand(): Command {
           () => line.note('stopping'),
         );
         line.clear();
-        const json = JSON.stringify(evaluationJson(evaluation), null, 2);
-        console.log(flags.json ? json : showEvaluation(evaluation));
+        if (flags.json) printJson(evaluationJson(evaluation));
+        else print(showEvaluation(evaluation));
       } finally {
         line.clear();
         explainer.dispose();

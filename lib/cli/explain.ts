@@ -14,6 +14,7 @@ import {
 } from './flags.js';
 import { ProgressLine, withInterrupt } from './progress.js';
 import { table } from './table.js';
+import { print, printJson } from './terminal.js';
 
 interface ExplainFlags extends PerformerFlags {
   class?: string;
@@ -54,8 +55,8 @@ async function explain(run: string, image: string, flags: ExplainFlags): Promise
     if (flags.html !== undefined) {
       await writeTextAtomic(flags.html, await explanationPage(explanation, image));
     }
-    const json = JSON.stringify(explanationJson(explanation), null, 2);
-    console.log(flags.json ? json : showExplanation(explanation, flags.top));
+    if (flags.json) printJson(explanationJson(explanation));
+    else print(showExplanation(explanation, flags.top));
   } finally {
     explainer.dispose();
   }

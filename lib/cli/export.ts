@@ -4,6 +4,7 @@ import { exportMaps, exportOnnx, exportSafetensors } from '../export/index.js';
 import { loadExplainer, type Explainer } from '../explainer.js';
 import { addDeviceFlags, addRuntimeFlag, performerOptions, type PerformerFlags } from './flags.js';
 import { ProgressLine, withInterrupt } from './progress.js';
+import { print } from './terminal.js';
 
 interface ExportFlags extends PerformerFlags {
   format: 'onnx' | 'safetensors' | 'npz';
@@ -39,7 +40,7 @@ async function run(folder: string, flags: ExportFlags): Promise<void> {
       () => line.note('stopping'),
     );
     line.clear();
-    console.log(told);
+    print(told);
   } finally {
     line.clear();
     explainer.dispose();

@@ -14,6 +14,7 @@ import {
 } from './flags.js';
 import { ProgressLine, withInterrupt } from './progress.js';
 import { computedOn } from './train.js';
+import { print } from './terminal.js';
 
 interface FeaturesFlags extends PerformerFlags, ImageFlags {
   values?: string[];
@@ -71,7 +72,7 @@ async function run(model: string, flags: FeaturesFlags): Promise<void> {
     line.clear();
     const skipped = `${String(found.images)} photographs, ${String(found.skipped.length)} skipped`;
     const shapes = found.values.map(({ name, shape }) => `  ${name} (${shape.join(', ')})`);
-    console.log([`${out}: ${skipped}`, ...shapes, computedOn(found.session)].join('\n'));
+    print([`${out}: ${skipped}`, ...shapes, computedOn(found.session)].join('\n'));
   } finally {
     line.clear();
   }

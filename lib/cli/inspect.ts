@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { printable } from '../explain/markup.js';
 import { inspectModel, type ExplainableLayer, type Inspection } from '../performer/index.js';
 import {
   addImageFlags,
@@ -9,6 +10,7 @@ import {
   type PerformerFlags,
 } from './flags.js';
 import { table } from './table.js';
+import { print, printJson, shellWord } from './terminal.js';
 
 interface InspectFlags extends ImageFlags {
   output?: string;
@@ -50,7 +52,8 @@ export function inspectCommand(): Command {
         ...(output === undefined ? {} : { output }),
         runtime,
       });
-      console.log(flags.json ? JSON.stringify(found, null, 2) : describe(found));
+      if (flags.json) printJson(found);
+      else print(describe(found));
     },
   );
 }
@@ -58,7 +61,7 @@ export function inspectCommand(): Command {
 function describe(found: Inspection): string {
   const { path, opset, input, layers, others, proposal, classes } = found;
   const lines = [
-    `${path}: opset ${String(opset)}, input ${input.name} ${sizes(input.channels, input.height, input.width)}`,
+    `${path}: opset ${String(opset)}, input ${printable(input.name)} ${sizes(input.channels, input.height, input.width)}`,
   ];
   const { name, reason } = found.runtime;
   lines.push(`computed by ${name === 'native' ? 'partlens' : name}: ${reason}`, ...found.notes);
@@ -69,15 +72,21 @@ function describe(found: Inspection): string {
   lines.push(...reasons(others));
   if (proposal) {
     const targets = proposal.targets.map(escapedName).join(',');
-    const chosen = targets === '' ? '' : ` --targets ${quoted(targets)}`;
-    lines.push('', `proposed: --layer ${quoted(proposal.layer)}${chosen}`, `  ${proposal.reason}`);
+    const chosen = targets === '' ? '' : ` --targets ${shellWord(targets)}`;
+    lines.push(
+      '',
+      `proposed: --layer ${shellWord(proposal.layer)}${chosen}`,
+      `  ${proposal.reason}`,
+    );
     const cost = layers.find(({ name }) => name === proposal.layer)?.cost;
     if (cost) lines.push(`  ${costOf(cost)}`);
   }
   lines.push('', images(found));
   if (classes) {
     const rest = classes.length > 6 ? ', ...' : '';
-    lines.push(`classes: ${String(classes.length)} (${classes.slice(0, 6).join(', ')}${rest})`);
+    lines.push(
+      `classes: ${String(classes.length)} (${classes.slice(0, 6).map(printable).join(', ')}${rest})`,
+    );
   }
   return lines.join('\n');
 }
@@ -86,12 +95,15 @@ function describe(found: Inspection): string {
 function outputLines({ outputs, output, unreadable }: Inspection): string[] {
   const lines = unreadable.map(({ name, reason, instead }) => {
     const [sentence = ''] = reason.split('\n');
-    const way = instead === undefined ? '' : ` --output ${quoted(instead)} can be read before it.`;
-    return `output ${name} is left out: ${sentence}${way}`;
+    const way =
+      instead === undefined ? '' : ` --output ${shellWord(instead)} can be read before it.`;
+    return `output ${printable(name)} is left out: ${sentence}${way}`;
   });
   if (outputs.length < 2 && unreadable.length === 0) return lines;
-  const all = outputs.map(({ name, shape }) => `${name} (${sizes(...shape)})`).join(', ');
-  return [...lines, `outputs: ${all}; layers lead to --output ${quoted(output)}`];
+  const all = outputs
+    .map(({ name, shape }) => `${printable(name)} (${sizes(...shape)})`)
+    .join(', ');
+  return [...lines, `outputs: ${all}; layers lead to --output ${shellWord(output)}`];
 }
 
 function layerTable(layers: readonly ExplainableLayer[]): string {
@@ -100,7 +112,7 @@ function layerTable(layers: readonly ExplainableLayer[]): string {
   /** A number for a value that many layers share; the list below says which it is. */
   const numbers = (values: ExplainableLayer['targets']): string => {
     const found = values.map(({ name, shape }) => {
-      const text = `${name} (${sizes(...shape)})`;
+      const text = `${printable(name)} (${sizes(...shape)})`;
       const known = others.get(text) ?? `[${String(others.size + 1)}]`;
       others.set(text, known);
       return known;
@@ -141,7 +153,7 @@ function reasons(others: Inspection['others']): string[] {
     'not to be explained:',
     ...[...counts].map(([reason, names]) => {
       const more = names.length > 3 ? `, and ${String(names.length - 3)} more` : '';
-      return `  ${names.slice(0, 3).join(', ')}${more}: ${reason}`;
+      return `  ${names.slice(0, 3).map(printable).join(', ')}${more}: ${reason}`;
     }),
   ];
 }
@@ -152,11 +164,6 @@ function images({ preprocessing }: Inspection): string {
   const how = `${order}, scale ${scale.toPrecision(4)}, mean ${mean.join(' ')}, std ${std.join(' ')}`;
   const shown = typeof size === 'number' ? sizes(size, size) : `${sizes(...size)} (height x width)`;
   return `images: ${shown}, ${how}`;
-}
-
-/** A word for a shell. */
-function quoted(text: string): string {
-  return /^[\w./:,-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }
 
 function sizes(...values: readonly number[]): string {

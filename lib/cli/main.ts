@@ -1,5 +1,5 @@
 import { Command, CommanderError } from 'commander';
-import { PartlensError } from '../errors.js';
+import { memoryError, PartlensError } from '../errors.js';
 import { VERSION } from '../version.js';
 import { demoCommand } from './demo.js';
 import { devicesCommand } from './devices.js';
@@ -9,6 +9,7 @@ import { exportCommand } from './export.js';
 import { featuresCommand } from './features.js';
 import { inspectCommand } from './inspect.js';
 import { reportCommand } from './report.js';
+import { printError, terminalText } from './terminal.js';
 import { trainCommand } from './train.js';
 
 /** Exit codes: wrong usage, failure. */
@@ -36,6 +37,10 @@ export function buildProgram(): Command {
   for (const make of commands) program.addCommand(make());
   for (const command of [program, ...program.commands]) {
     command.exitOverride().showHelpAfterError('(--help shows the options)');
+    command.configureOutput({
+      writeOut: (text) => process.stdout.write(terminalText(text)),
+      writeErr: (text) => process.stderr.write(terminalText(text)),
+    });
   }
   return program;
 }
@@ -52,11 +57,12 @@ export async function main(args: readonly string[]): Promise<number> {
   }
 }
 
-function report(error: unknown, verbose: boolean): void {
+function report(given: unknown, verbose: boolean): void {
+  const error = memoryError(given, 'partlens');
   const known = error instanceof PartlensError;
   const text = error instanceof Error ? error.message : String(error);
-  process.stderr.write(`partlens: ${text}${known ? ` (${error.code})` : ''}\n`);
-  if (verbose && error instanceof Error) process.stderr.write(`${error.stack ?? ''}\n`);
+  printError(`partlens: ${text}${known ? ` (${error.code})` : ''}`);
+  if (verbose && error instanceof Error) printError(error.stack ?? '');
 }
 
 if (process.argv[1]?.endsWith('partlens.js') || process.argv[1]?.endsWith('partlens')) {

@@ -1,4 +1,5 @@
 import type { TrainProgress } from '../explainer/train.js';
+import { printError, terminalText } from './terminal.js';
 
 /** One line on stderr that is written over; on anything but a terminal nothing at all. */
 export class ProgressLine {
@@ -15,7 +16,9 @@ export class ProgressLine {
     const now = performance.now();
     if (!this.#stream.isTTY || now - this.#last < 100) return;
     this.#last = now;
-    const cut = text.slice(0, Math.max(1, this.#stream.columns - 1));
+    const cut = terminalText(text)
+      .replaceAll('\n', ' ')
+      .slice(0, Math.max(1, this.#stream.columns - 1));
     this.#stream.write(`\r${cut.padEnd(this.#shown)}`);
     this.#shown = cut.length;
   }
@@ -30,7 +33,7 @@ export class ProgressLine {
   /** Writes a line that stays, above the progress. */
   note(text: string): void {
     this.clear();
-    this.#stream.write(`${text}\n`);
+    printError(text, this.#stream);
   }
 }
 

@@ -4,6 +4,7 @@ import { loadExplainer } from '../explainer.js';
 import { writeReport, type ReportProgress, type WrittenReport } from '../report/report.js';
 import { addDeviceFlags, addRuntimeFlag, performerOptions, type PerformerFlags } from './flags.js';
 import { ProgressLine, withInterrupt } from './progress.js';
+import { print } from './terminal.js';
 
 interface ReportFlags extends PerformerFlags {
   out?: string;
@@ -35,7 +36,7 @@ export function reportCommand(): Command {
         () => line.note('stopping'),
       );
       line.clear();
-      console.log(showReport(written));
+      print(showReport(written));
     } finally {
       line.clear();
       explainer.dispose();

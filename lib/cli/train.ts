@@ -20,6 +20,7 @@ import { showReport, showReporting } from './report.js';
 import { ProgressLine, showTraining, withInterrupt } from './progress.js';
 import { deviceOptions } from '../engine/session.js';
 import type { RunnerInfo } from '../performer/index.js';
+import { print } from './terminal.js';
 
 interface TrainFlags extends PerformerFlags, ImageFlags {
   performer: string;
@@ -84,10 +85,10 @@ async function train(flags: TrainFlags, options: TrainOptionsInput): Promise<voi
     const explainer = await trainWatched(flags, options, { performer, line });
     line.clear();
     try {
-      console.log(showRun(explainer));
-      console.log(computedOn(explainer.info()));
+      print(showRun(explainer));
+      print(computedOn(explainer.info()));
       const { name } = performer.runtime;
-      if (name !== 'native') console.log(`performer ${computedOn(performer.info())}`);
+      if (name !== 'native') print(`performer ${computedOn(performer.info())}`);
       if (flags.report) await report(explainer, flags, line);
     } finally {
       explainer.dispose();
@@ -154,7 +155,7 @@ async function report(
       () => line.note('stopping'),
     );
     line.clear();
-    console.log(showReport(written));
+    print(showReport(written));
   } catch (error) {
     if (!(error instanceof PartlensError)) throw error;
     line.note(`warning: no report: ${error.message}`);

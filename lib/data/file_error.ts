@@ -1,11 +1,12 @@
-import { isSystemError, PartlensError } from '../errors.js';
+import { isSystemError, memoryError, PartlensError } from '../errors.js';
 
 /**
  * The `E_FILE` error for something that the file system refused: `Cannot write run/x: ENOSPC: no space
  * left on device.` Errors of the package itself pass unchanged.
  */
 export function fileError(action: 'read' | 'write', path: string, cause: unknown): PartlensError {
-  if (cause instanceof PartlensError) return cause;
+  const known = memoryError(cause, action);
+  if (known instanceof PartlensError) return known;
   const reason = isSystemError(cause)
     ? (cause.message.split(',')[0] ?? cause.message)
     : cause instanceof Error

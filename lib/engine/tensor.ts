@@ -45,12 +45,15 @@ export function sameShape(a: Shape, b: Shape): boolean {
   return a.length === b.length && a.every((size, i) => size === b[i]);
 }
 
-/** Throws `E_SHAPE` unless every size is a positive integer and the whole fits 2^31 - 1 elements. */
+/** Elements that a backend can still round up to blocks of 16 and count as int. */
+const MOST_ELEMENTS = 2 ** 31 - 16;
+
+/** Throws `E_SHAPE` unless every size is a positive integer and the whole fits 2^31 - 16 elements. */
 export function checkShape(shape: Shape, name: string, op?: string): void {
   const valid =
     shape.length <= 4 &&
     shape.every((size) => Number.isInteger(size) && size >= 1) &&
-    sizeOf(shape) < 2 ** 31;
+    sizeOf(shape) <= MOST_ELEMENTS;
   if (!valid) {
     throw expected('a shape of at most 4 positive integers', name, shape, {
       code: 'E_SHAPE',

@@ -154,7 +154,7 @@ export async function scoreClusters(
     const responses = set.responses(photographs.length);
     sets[set.name] = partClusters(responses, labels);
     await setImmediate();
-    probes[set.name] = linearProbe(responses, labels, { photographs: of, seed });
+    probes[set.name] = await linearProbe(responses, labels, { photographs: of, seed });
     await setImmediate();
   }
   return {

@@ -16,11 +16,11 @@ export interface ProbeScores extends Pick<ClusterScores, 'nmi' | 'ari'> {
  * from the seed, scored on the cells of the others; `photographs` holds the photograph of each cell. Throws
  * `E_SHAPE`.
  */
-export function linearProbe(
+export async function linearProbe(
   { values, filters: D, scale }: Responses,
   labels: readonly number[],
   { photographs, seed }: { photographs: readonly number[]; seed: number },
-): ProbeScores {
+): Promise<ProbeScores> {
   const N = labels.length;
   if (values.length !== N * D || photographs.length !== N || scale.length !== D) {
     throw expected(`${String(N)} cells of ${String(D)} filters`, 'responses', values.length, {
@@ -48,7 +48,7 @@ export function linearProbe(
   });
   const squares = new LeastSquares(D, names.length, { seed, most: fitted.length });
   squares.add(rows(fitted), wanted, { images: fitted.length, batches: 1 });
-  const readout = squares.solve();
+  const readout = await squares.solve();
   const said = largest(rows(scored), readout, D).map((index) => names[index] ?? 0);
   const true_ = scored.map((n) => labels[n] ?? 0);
   const share = (same: (label: number, i: number) => boolean): number =>

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { fileError } from '../data/file_error.js';
 import { readSafetensors, writeSafetensors } from '../data/safetensors.js';
 import { PartlensError } from '../errors.js';
+import { allFinite } from '../pace.js';
 import type { TensorData, Shape } from '../engine/tensor.js';
 
 /** What a checkpoint holds beside the tensors. */
@@ -31,7 +32,7 @@ export async function saveCheckpoint(
   shapes: ReadonlyMap<string, { shape: Shape }>,
 ): Promise<string> {
   for (const [name, data] of Object.entries(tensors)) {
-    if (data.every(Number.isFinite)) continue;
+    if (await allFinite(data)) continue;
     throw new PartlensError(
       'E_STATE',
       `Training stopped at step ${String(step)}: ${name} holds a value that is not finite. ` +

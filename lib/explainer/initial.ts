@@ -1,4 +1,5 @@
 import type { ValueType } from '../engine/tensor.js';
+import { inPieces, pacer } from '../pace.js';
 import { Random } from '../random.js';
 import { sizeOf } from '../engine/tensor.js';
 import type { TrainOptions } from './options.js';
@@ -30,18 +31,22 @@ export interface InitialDirections {
  * `ordinary` ones so are those of `conv_ordin`, and p starts at 0.12: filters that mean nothing yet would
  * hide from the decoder what the ordinary track knows.
  */
-export function initialWeights(
+export async function initialWeights(
   shapes: ReadonlyMap<string, ValueType>,
   { seed }: Pick<TrainOptions, 'seed'>,
   { interpretable, ordinary, context, code, ordinaryCode }: InitialDirections = {},
-): Record<string, Float32Array> {
+): Promise<Record<string, Float32Array>> {
+  const pace = pacer();
   const weights: Record<string, Float32Array> = {};
   for (const [name, { shape }] of shapes) {
     const values = new Float32Array(sizeOf(shape));
     if (name.endsWith('.weight')) {
       const random = new Random(seed, `initial/${name}`);
       const deviation = Math.sqrt(2 / sizeOf(shape.slice(1)));
-      for (let i = 0; i < values.length; i++) values[i] = deviation * random.normal();
+      const draw = (from: number, to: number): void => {
+        for (let i = from; i < to; i++) values[i] = deviation * random.normal();
+      };
+      await inPieces(values.length, draw, pace);
     }
     weights[name] = values;
   }

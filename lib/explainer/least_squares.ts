@@ -1,4 +1,5 @@
 import { expected } from '../errors.js';
+import { inPieces, pacer } from '../pace.js';
 import { Random } from '../random.js';
 
 /** Added to the diagonal, as a share of its mean: directions without data stay small. */
@@ -29,11 +30,12 @@ export class LeastSquares {
   }
 
   /** Takes in cells of maps x (images, D, q, r) and y (images, S, q, r), its share of one of `batches`. */
-  add(
+  async add(
     x: Float32Array,
     y: Float32Array,
     { images, batches }: { images: number; batches: number },
-  ): void {
+  ): Promise<void> {
+    const pace = pacer();
     const [D, S] = [this.#inputs, this.#outputs];
     const cells = x.length / (images * D);
     const wanted = Math.min(Math.ceil(this.#most / batches), images * cells);
@@ -44,6 +46,7 @@ export class LeastSquares {
       const [image, cell] = [Math.floor(at / cells), at % cells];
       for (let d = 0; d < D; d++) input[d] = x[(image * D + d) * cells + cell] ?? 0;
       this.#addCell(input, (s) => y[(image * S + s) * cells + cell] ?? 0);
+      await pace();
     }
     this.#cells += wanted;
   }
@@ -58,19 +61,23 @@ export class LeastSquares {
     }
   }
 
-  /** W (S, D) and b (S), row-major. */
-  solve(): { weights: Float32Array; bias: Float32Array } {
+  /** W (S, D) and b (S), row-major. The event loop gets its turns. */
+  async solve(): Promise<{ weights: Float32Array; bias: Float32Array }> {
     const [D, S] = [this.#inputs, this.#outputs];
     if (this.#cells === 0) throw expected('cells', 'least squares', 'none');
-    const solved = this.#substitute(this.#factor());
-    const weights = Float32Array.from({ length: S * D }, (_, at) => {
-      return solved[(at % D) * S + Math.floor(at / D)] ?? 0;
+    const solved = await this.#substitute(await this.#factor(), pacer());
+    const weights = new Float32Array(S * D);
+    await inPieces(weights.length, (from, to) => {
+      for (let at = from; at < to; at++) {
+        weights[at] = solved[(at % D) * S + Math.floor(at / D)] ?? 0;
+      }
     });
     return { weights, bias: Float32Array.from(solved.subarray(D * S)) };
   }
 
   /** Cholesky's factor L of X^T X + ridge, lower triangle. */
-  #factor(): Float64Array {
+  async #factor(): Promise<Float64Array> {
+    const pace = pacer();
     const size = this.#inputs + 1;
     const L = this.#gram.slice();
     let trace = 0;
@@ -81,13 +88,14 @@ export class LeastSquares {
         let sum = L[i * size + j] ?? 0;
         for (let k = 0; k < j; k++) sum -= (L[i * size + k] ?? 0) * (L[j * size + k] ?? 0);
         L[i * size + j] = i === j ? Math.sqrt(sum) : sum / (L[j * size + j] ?? 1);
+        if (j % 64 === 0) await pace();
       }
     }
     return L;
   }
 
   /** Solves L L^T Z = X^T Y, Z (D + 1, S). */
-  #substitute(L: Float64Array): Float64Array {
+  async #substitute(L: Float64Array, pace: () => Promise<void>): Promise<Float64Array> {
     const [size, S] = [this.#inputs + 1, this.#outputs];
     const z = this.#cross.slice();
     const reduce = (i: number, k: number, factor: number): void => {
@@ -101,10 +109,12 @@ export class LeastSquares {
     for (let i = 0; i < size; i++) {
       for (let k = 0; k < i; k++) reduce(i, k, L[i * size + k] ?? 0);
       divide(i);
+      await pace();
     }
     for (let i = size - 1; i >= 0; i--) {
       for (let k = i + 1; k < size; k++) reduce(i, k, L[k * size + i] ?? 0);
       divide(i);
+      await pace();
     }
     return z;
   }

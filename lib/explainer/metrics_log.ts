@@ -1,7 +1,7 @@
 import { open, readFile, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeTextAtomic } from '../data/atomic.js';
-import { fileError } from '../data/file_error.js';
+import { fileError, hasSystemCode } from '../data/file_error.js';
 import type { StepReport } from './trainer.js';
 
 /** `metrics.jsonl` of a run: one JSON object for each logged step. Throws `E_FILE` on disk errors. */
@@ -38,16 +38,46 @@ export class MetricsLog {
   }
 }
 
-/** The logged steps of a run, oldest first; torn lines are passed over. */
+/** The logged steps of a run, oldest first; torn lines, and lines of another form, are passed over. */
 export async function readMetrics(run: string): Promise<StepReport[]> {
-  const text = await readFile(join(run, 'metrics.jsonl'), 'utf8').catch(() => '');
+  const path = join(run, 'metrics.jsonl');
+  const text = await readFile(path, 'utf8').catch((cause: unknown) => {
+    if (hasSystemCode(cause, 'ENOENT', 'ENOTDIR')) return '';
+    throw fileError('read', path, cause);
+  });
   return text.split('\n').flatMap((line) => {
     if (line === '') return [];
     try {
-      const report = JSON.parse(line) as StepReport | null;
-      return typeof report?.step === 'number' ? [report] : [];
+      const value: unknown = JSON.parse(line);
+      return isReport(value) ? [value] : [];
     } catch {
       return [];
     }
   });
+}
+
+const NUMBERS = ['loss', 'contribution', 'p', 'learningRate'] as const;
+const LISTS = ['rec', 'filter', 'overlap', 'lambda'] as const;
+
+/** Every field of a step; JSON has no NaN, so null stands for it. */
+function isReport(value: unknown): value is StepReport {
+  if (typeof value !== 'object' || value === null) return false;
+  const report = value as Record<string, unknown>;
+  const { step, kl } = report;
+  return (
+    typeof step === 'number' &&
+    Number.isSafeInteger(step) &&
+    step >= 0 &&
+    NUMBERS.every((name) => isNumber(report[name])) &&
+    LISTS.every((name) => isNumbers(report[name])) &&
+    (kl === undefined || isNumber(kl))
+  );
+}
+
+function isNumber(value: unknown): boolean {
+  return typeof value === 'number' || value === null;
+}
+
+function isNumbers(value: unknown): boolean {
+  return Array.isArray(value) && value.every(isNumber);
 }

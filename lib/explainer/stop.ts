@@ -1,4 +1,4 @@
-import { PartlensError } from '../errors.js';
+import { memoryError, PartlensError } from '../errors.js';
 
 /** The error of work that was stopped by its signal: `E_STATE`, `details.stopped`. */
 export function stoppedError(
@@ -12,7 +12,7 @@ export function stoppedError(
   });
 }
 
-/** Awaits work; when it ends because the signal aborted, with an `E_STATE` of this text. */
+/** Awaits work; when it ends because the signal aborted, with an `E_STATE` of this text; `E_MEMORY` where memory ends. */
 export async function stoppable<T>(
   signal: AbortSignal | undefined,
   { op, message }: { op: string; message: string },
@@ -21,7 +21,7 @@ export async function stoppable<T>(
   try {
     return await work();
   } catch (cause) {
-    if (!signal?.aborted) throw cause;
+    if (!signal?.aborted) throw memoryError(cause, op);
     const stopped = cause instanceof PartlensError && cause.details['stopped'] === true;
     if (cause === signal.reason || stopped) throw stoppedError(message, { op, cause });
     throw cause;

@@ -9,6 +9,7 @@ import {
   type Session,
 } from '../engine/session.js';
 import type { TensorData } from '../engine/tensor.js';
+import { inPieces } from '../pace.js';
 import { filterNorms, initialWeights, type InitialDirections } from './initial.js';
 import { centreTaps, LeastSquares } from './least_squares.js';
 import type { TailPart } from '../performer/index.js';
@@ -125,7 +126,7 @@ export class Trainer {
   async initialise(first: readonly Batch[], directions: InitialDirections = {}): Promise<void> {
     const { spec, options } = this.#options;
     const shapes = this.session.persistent(['parameter']);
-    const weights = initialWeights(shapes, options, directions);
+    const weights = await initialWeights(shapes, options, directions);
     await this.session.write(weights);
     const held = this.session.persistent(['state']);
     for (const layer of INTERPRETABLE) {
@@ -151,9 +152,10 @@ export class Trainer {
     for (const [step, { features }] of first.entries()) {
       const run = { inputs: { features, ...this.#kept(step) }, fetch: ['x_enc', 'site'] };
       const { x_enc: x, site } = await this.session.run('calibrate', run);
-      fit.add(toFloats(x), toFloats(site), { images: this.#options.batch, batches: first.length });
+      const share = { images: this.#options.batch, batches: first.length };
+      await fit.add(toFloats(x), toFloats(site), share);
     }
-    const { weights, bias } = fit.solve();
+    const { weights, bias } = await fit.solve();
     await this.session.write({
       'conv_dec.weight': centreTaps(weights, options.decoderKernel),
       'conv_dec.bias': bias,
@@ -168,8 +170,12 @@ export class Trainer {
     const wanted = moments(target);
     const gain = z.deviation > 0 ? wanted.deviation / z.deviation : 1;
     const held = await this.session.read([`${name}.weight`, `${name}.bias`]);
+    const weight = toFloats(held[`${name}.weight`]);
+    await inPieces(weight.length, (from, to) => {
+      for (let i = from; i < to; i++) weight[i] = (weight[i] ?? 0) * gain;
+    });
     await this.session.write({
-      [`${name}.weight`]: toFloats(held[`${name}.weight`]).map((w) => w * gain),
+      [`${name}.weight`]: weight,
       [`${name}.bias`]: toFloats(held[`${name}.bias`]).map(
         (b) => b * gain + wanted.mean - gain * z.mean,
       ),

@@ -1,4 +1,4 @@
-import { show } from '../errors.js';
+import { show, withMemoryErrors } from '../errors.js';
 import { featureInfo, layerInfo, type FeatureInfo, type LayerInfo } from './layer_info.js';
 import { elements, isMaps, type NetValue, type Network } from './network.js';
 import type { OnnxModel } from './onnx_model.js';
@@ -82,6 +82,10 @@ export async function inspectModel(
   path: string,
   options: InspectOptions = {},
 ): Promise<Inspection> {
+  return withMemoryErrors('inspect', () => inspect(path, options));
+}
+
+async function inspect(path: string, options: InspectOptions): Promise<Inspection> {
   requireRuntime(options.runtime ?? 'auto', 'inspect');
   const given = parsePreprocessing(options.preprocessing ?? {});
   const [model, sidecar] = await Promise.all([readOnnx(path), readSidecar(path)]);

@@ -1,4 +1,4 @@
-import { expected, PartlensError, requireNames, requireText } from '../errors.js';
+import { expected, PartlensError, requireNames, requireText, withMemoryErrors } from '../errors.js';
 import type { DeviceOptions } from '../engine/session.js';
 import { featureInfo, layerInfo, poolInfo, siteInfo } from './layer_info.js';
 import { nativeRunner } from './native_runner.js';
@@ -57,6 +57,10 @@ export async function loadPerformer(
   path: string,
   options: LoadPerformerOptions = {},
 ): Promise<Performer> {
+  return withMemoryErrors('loadPerformer', () => load(path, options));
+}
+
+async function load(path: string, options: LoadPerformerOptions): Promise<Performer> {
   const { batch = 8, layer, targets, runtime = 'auto' } = options;
   requireText(path, 'path', 'loadPerformer');
   if (layer !== undefined) requireText(layer, 'layer', 'loadPerformer');

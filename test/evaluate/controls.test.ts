@@ -125,7 +125,7 @@ describe('evaluate: controls', () => {
       const found = await source.maps(given, 2);
       const type = (shape: number[]) =>
         ({ shape, dtype: 'f32', layout: 'conv_weight', chw: undefined }) as const;
-      const weights = initialWeights(
+      const weights = await initialWeights(
         new Map([
           ['conv_interp_1.weight', type([D, C, 3, 3])],
           ['conv_interp_2.weight', type([D, D, 3, 3])],

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { linearProbe } from '../../lib/evaluate/probe.js';
 import { Random } from '../../lib/random.js';
+import { failure } from '../support/performer.js';
 
 const CELLS = 600;
 const random = new Random(5, 'test');
@@ -14,11 +15,14 @@ const responses = { values, filters: 3, scale: [1, 1, 1] };
 const photographs = Array.from({ length: CELLS }, (_, n) => Math.floor(n / 10));
 
 describe('evaluate: linear probe', () => {
-  it('names labels that are a linear readout, whatever the units of the filters', () => {
+  it('names labels that are a linear readout, whatever the units of the filters', async () => {
     const scale = [1, 7, 1 / 50];
     const scaled = { values: values.map((v, i) => v * (scale[i % 3] ?? 0)), filters: 3, scale };
     for (const given of [responses, scaled]) {
-      const { accuracy, nmi, ari, majority } = linearProbe(given, labels, { photographs, seed: 1 });
+      const { accuracy, nmi, ari, majority } = await linearProbe(given, labels, {
+        photographs,
+        seed: 1,
+      });
       expect(accuracy).to.be.above(0.95);
       expect(nmi).to.be.above(0.8);
       expect(ari).to.be.above(0.85);
@@ -26,25 +30,28 @@ describe('evaluate: linear probe', () => {
     }
   });
 
-  it('is no better than the most frequent label where responses say nothing', () => {
+  it('is no better than the most frequent label where responses say nothing', async () => {
     const noise = { ...responses, values: values.map(() => random.uniform()) };
-    const scores = linearProbe(noise, labels, { photographs, seed: 1 });
+    const scores = await linearProbe(noise, labels, { photographs, seed: 1 });
     expect(scores.accuracy).to.be.within(0.23, scores.majority + 0.1);
     expect(scores.ari).to.be.within(-0.05, 0.05);
     const silent = { ...responses, scale: [0, 0, 0] };
-    expect(linearProbe(silent, labels, { photographs, seed: 1 })).to.include({ nmi: 0, ari: 0 });
+    expect(await linearProbe(silent, labels, { photographs, seed: 1 })).to.include({
+      nmi: 0,
+      ari: 0,
+    });
   });
 
-  it('is scored on other photographs than it is fitted on', () => {
+  it('is scored on other photographs than it is fitted on', async () => {
     const swapped = labels.map((label, n) => ((photographs[n] ?? 0) % 2 ? (label * 2) % 7 : label));
-    const { accuracy } = linearProbe(responses, swapped, { photographs, seed: 1 });
+    const { accuracy } = await linearProbe(responses, swapped, { photographs, seed: 1 });
     expect(accuracy).to.be.below(0.05);
-    const one = linearProbe(responses, labels, { photographs: labels.map(() => 2), seed: 1 });
+    const one = await linearProbe(responses, labels, { photographs: labels.map(() => 2), seed: 1 });
     expect(one.accuracy).to.be.NaN;
   });
 
-  it('refuses responses that are not one row a cell', () => {
+  it('refuses responses that are not one row a cell', async () => {
     const short = { photographs: photographs.slice(1), seed: 1 };
-    expect(() => linearProbe(responses, labels, short)).to.throw(/600 cells of 3 filters/);
+    await failure('E_SHAPE', /600 cells of 3 filters/, () => linearProbe(responses, labels, short));
   });
 });

@@ -27,34 +27,34 @@ describe('explainer: least squares', () => {
     return { x, y, W, b };
   }
 
-  function fitted(noise: number, most = 4000) {
+  async function fitted(noise: number, most = 4000) {
     const { x, y, W, b } = drawMaps(noise);
     const fit = new LeastSquares(D, S, { seed: 1, most });
-    fit.add(x, y, { images: IMAGES, batches: 1 });
-    return { ...fit.solve(), W, b };
+    await fit.add(x, y, { images: IMAGES, batches: 1 });
+    return { ...(await fit.solve()), W, b };
   }
 
   const largest = (a: Float32Array, b: Float32Array): number =>
     Math.max(...Array.from(a, (value, i) => Math.abs(value - (b[i] ?? NaN))));
 
-  it('finds a linear map with a constant', () => {
-    const { weights, bias, W, b } = fitted(0);
+  it('finds a linear map with a constant', async () => {
+    const { weights, bias, W, b } = await fitted(0);
     expect(largest(weights, W)).to.be.below(1e-3); // the ridge pulls a little
     expect(largest(bias, b)).to.be.below(1e-3);
   });
 
-  it('finds it in noise, and the same for the same seed', () => {
-    const [one, two] = [fitted(0.05), fitted(0.05)];
+  it('finds it in noise, and the same for the same seed', async () => {
+    const [one, two] = [await fitted(0.05), await fitted(0.05)];
     expect(largest(one.weights, one.W)).to.be.below(0.1);
     expect(one.weights).to.deep.equal(two.weights);
   });
 
-  it('stays small where a channel is silent', () => {
+  it('stays small where a channel is silent', async () => {
     const { x, y } = drawMaps(0);
     for (let n = 0; n < IMAGES; n++) x.fill(0, n * D * CELLS, (n * D + 1) * CELLS);
     const fit = new LeastSquares(D, S, { seed: 1, most: 4000 });
-    fit.add(x, y, { images: IMAGES, batches: 1 });
-    const { weights } = fit.solve();
+    await fit.add(x, y, { images: IMAGES, batches: 1 });
+    const { weights } = await fit.solve();
     for (let s = 0; s < S; s++) expect(weights[s * D]).to.equal(0);
     expect(weights.every(Number.isFinite)).to.equal(true);
   });

@@ -35,8 +35,8 @@ describe('explainer: initial weights', () => {
     ['mix.w_p', { ...type, shape: [], layout: 'rows' }],
   ]);
 
-  it('are He-normal from the seed, biases and w_p 0', () => {
-    const weights = initialWeights(shapes, { seed: 1 });
+  it('are He-normal from the seed, biases and w_p 0', async () => {
+    const weights = await initialWeights(shapes, { seed: 1 });
     for (const [name, { shape: sizes }] of shapes) {
       const values = weights[name] ?? new Float32Array(0);
       expect(values.length, name).to.equal(sizeOf(sizes));
@@ -56,17 +56,19 @@ describe('explainer: initial weights', () => {
     }
   });
 
-  it('differ from seed to seed and from layer to layer, and come again', () => {
-    const [a, b, again] = [1, 2, 1].map((seed) => initialWeights(shapes, { seed }));
+  it('differ from seed to seed and from layer to layer, and come again', async () => {
+    const [a, b, again] = await Promise.all(
+      [1, 2, 1].map((seed) => initialWeights(shapes, { seed })),
+    );
     expect(sameBits(a?.['conv_interp_1.weight'], again?.['conv_interp_1.weight'])).to.equal(true);
     expect(sameBits(a?.['conv_interp_1.weight'], b?.['conv_interp_1.weight'])).to.equal(false);
     expect(sameBits(a?.['conv_interp_1.weight'], a?.['conv_ordin.weight'])).to.equal(false);
   });
 
-  it('with directions: those in the centre taps of the first layer, norms as before', () => {
+  it('with directions: those in the centre taps of the first layer, norms as before', async () => {
     const directions = new Float32Array(64 * 48);
     for (let f = 0; f < 64; f++) directions[f * 48 + ((5 * f) % 48)] = 1;
-    const weights = initialWeights(shapes, { seed: 1 }, { interpretable: directions });
+    const weights = await initialWeights(shapes, { seed: 1 }, { interpretable: directions });
     const w = weights['conv_interp_1.weight'] ?? new Float32Array(0);
     for (const [f, norm] of filterNorms(w, 64).entries()) {
       const filter = w.subarray(f * 48 * 9, (f + 1) * 48 * 9);

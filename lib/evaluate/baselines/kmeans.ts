@@ -86,7 +86,7 @@ export async function ridge(
     const to = Math.min(rows, n + piece);
     const x = transposed(code.subarray(n * D, to * D), to - n, D);
     const y = transposed(vectors.subarray(n * C, to * C), to - n, C);
-    squares.add(x, y, { images: 1, batches });
+    await squares.add(x, y, { images: 1, batches });
     await rest();
   }
   return squares.solve();

@@ -35,7 +35,7 @@ export async function fitNmf(vectors: Float32Array, options: FitOptions): Promis
       filters: D,
       frozen: {
         h: { shape: [D, C, 1, 1], data: H },
-        hh: { shape: [D, D, 1, 1], data: outer(H, D, C) },
+        hh: { shape: [D, D, 1, 1], data: await outer(H, [D, C], signal) },
       },
       encode: (x, of) => codeOf(scale(x, { factor }), of('h'), of('hh')),
       decoder: { weights: back, bias: new Float32Array(C) },
@@ -82,9 +82,10 @@ async function factorise(
   for (let round = 0; round < ROUNDS; round++) {
     signal?.throwIfAborted();
     const wanted = await products.project(H);
-    await update(A, wanted, await products.mix(A, outer(H, D, C)), signal);
+    await update(A, wanted, await products.mix(A, await outer(H, [D, C], signal)), signal);
     const collected = await products.collect(A);
-    await update(H, collected, times(await products.square(A), H, D), signal);
+    const own = await times(await products.square(A), H, { D, signal });
+    await update(H, collected, own, signal);
   }
   for (let d = 0; d < D; d++) {
     const row = H.subarray(d * C, (d + 1) * C);
@@ -112,7 +113,12 @@ async function update(
 }
 
 /** H H^T (D, D). */
-function outer(H: Float32Array, D: number, C: number): Float32Array {
+async function outer(
+  H: Float32Array,
+  [D, C]: readonly [number, number],
+  signal?: AbortSignal,
+): Promise<Float32Array> {
+  const rest = pacer(signal);
   const result = new Float32Array(D * D);
   for (let i = 0; i < D; i++) {
     for (let j = 0; j <= i; j++) {
@@ -120,12 +126,18 @@ function outer(H: Float32Array, D: number, C: number): Float32Array {
       for (let c = 0; c < C; c++) sum += (H[i * C + c] ?? 0) * (H[j * C + c] ?? 0);
       result[i * D + j] = result[j * D + i] = sum;
     }
+    await rest();
   }
   return result;
 }
 
 /** G H (D, C) of a square G. */
-function times(G: Float32Array, H: Float32Array, D: number): Float32Array {
+async function times(
+  G: Float32Array,
+  H: Float32Array,
+  { D, signal }: { D: number; signal?: AbortSignal | undefined },
+): Promise<Float32Array> {
+  const rest = pacer(signal);
   const C = H.length / D;
   const result = new Float32Array(H.length);
   for (let i = 0; i < D; i++) {
@@ -135,6 +147,7 @@ function times(G: Float32Array, H: Float32Array, D: number): Float32Array {
         result[i * C + c] = (result[i * C + c] ?? 0) + g * (H[k * C + c] ?? 0);
       }
     }
+    await rest();
   }
   return result;
 }

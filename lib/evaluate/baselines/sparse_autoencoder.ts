@@ -4,7 +4,7 @@ import { adam, hyperParameters } from '../../engine/optimizer/index.js';
 import { binary, conv2d, meanSquare } from '../../engine/ops/index.js';
 import { createSession, type Session } from '../../engine/session.js';
 import { meanRow, rowNorms, rowsIn, shifted } from '../../explainer/vectors.js';
-import { pacer } from '../../pace.js';
+import { inPieces, pacer } from '../../pace.js';
 import { Random } from '../../random.js';
 import type { FitOptions, FittedCode } from './fitted.js';
 
@@ -85,11 +85,13 @@ async function train(session: Session, x: Float32Array, options: FitOptions): Pr
   const rows = x.length / C;
   const random = new Random(seed, 'baselines/sae');
   const rest = pacer(signal);
-  const encoder = Float32Array.from({ length: D * C }, () => random.normal() / Math.sqrt(C));
-  const decoder = Float32Array.from(
-    { length: C * D },
-    (_, i) => encoder[(i % D) * C + Math.floor(i / D)] ?? 0,
-  );
+  const [encoder, decoder] = [new Float32Array(D * C), new Float32Array(C * D)];
+  await inPieces(D * C, (from, to) => {
+    for (let i = from; i < to; i++) encoder[i] = random.normal() / Math.sqrt(C);
+  });
+  await inPieces(C * D, (from, to) => {
+    for (let i = from; i < to; i++) decoder[i] = encoder[(i % D) * C + Math.floor(i / D)] ?? 0;
+  });
   await session.write({ encoder, decoder, bias: new Float32Array(D) });
   const batch = new Float32Array(C * BATCH);
   for (let step = 0; step < STEPS; step++) {

@@ -55,7 +55,7 @@ export async function untrainedExplainer(config: RunConfig, device: Device): Pro
   const { graph, a2 } = buildNetwork(spec, config.options, { batch: BATCH, mode: 'evaluate' });
   graph.output(OUTPUT, a2);
   const session = await sessionOf(graph, device);
-  await session.write(initialWeights(session.persistent(), config.options));
+  await session.write(await initialWeights(session.persistent(), config.options));
   return new ComputedMaps('untrained', spec.filters, session, spec);
 }
 
