@@ -30,6 +30,7 @@ interface TrainFlags extends PerformerFlags, ImageFlags {
   classes?: string[];
   out: string;
   resume?: boolean;
+  lock: boolean;
   report: boolean;
   serve?: boolean;
   landmarks?: string;
@@ -53,6 +54,7 @@ export function trainCommand(): Command {
     .option('--classes <names>', 'only these sub-folders, with commas', names)
     .option('--out <folder>', 'run folder', 'partlens-run')
     .option('--resume', 'go on with the run in --out')
+    .option('--no-lock', 'for file systems that refuse locks: nothing keeps a second training out')
     .option('--landmarks <file.csv>', 'part positions, for the report alone: training sees none')
     .option('--serve', 'show the run on a local page while it goes on; pause and stop it there')
     .option('--no-report', 'write no report.html at the end')
@@ -104,7 +106,7 @@ async function trainWatched(
   options: TrainOptionsInput,
   { performer, line }: { performer: Performer; line: ProgressLine },
 ): Promise<Explainer> {
-  const { images, out, resume = false } = flags;
+  const { images, out, resume = false, lock } = flags;
   const view = flags.serve
     ? await LiveView.open({
         ...{ performer, images },
@@ -118,7 +120,7 @@ async function trainWatched(
         signal.addEventListener('abort', () => view?.stop());
         return trainExplainer({
           ...options,
-          ...{ performer, images, out, resume },
+          ...{ performer, images, out, resume, lock },
           ...(flags.classes ? { classes: flags.classes } : {}),
           ...deviceOptions(flags),
           signal: view?.signal ?? signal,

@@ -47,6 +47,8 @@ export interface TrainExplainerOptions extends TrainOptionsInput, DeviceOptions 
   out?: string;
   /** Go on with the run that is there; without it a folder with a run is refused. */
   resume?: boolean;
+  /** Keep the run folder to one training by a lock, default true; false where a file system refuses locks. */
+  lock?: boolean | undefined;
   /** Stops after the steps under way (two at most) with a checkpoint; the promise rejects: `E_STATE`. */
   signal?: AbortSignal | undefined;
   onProgress?: (progress: TrainProgress) => void;
@@ -78,7 +80,7 @@ export async function trainRun(given: TrainExplainerOptions): Promise<FinishedRu
   await refuseOtherRun(run, given.resume ?? false);
   const list = await listImages(folder);
   const images = chooseImages(list, classes);
-  const giveBack = await holdRun(run);
+  const giveBack = await holdRun(run, given);
   try {
     return await trainHeld(run, { list, images, options, given });
   } finally {
