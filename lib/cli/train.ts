@@ -17,7 +17,8 @@ import {
 import { LiveView } from '../report/live.js';
 import { writeReport } from '../report/report.js';
 import { showReport, showReporting } from './report.js';
-import { ProgressLine, showTraining, withInterrupt } from './progress.js';
+import { endCode, withInterrupt } from './interrupt.js';
+import { ProgressLine, showTraining } from './progress.js';
 import { deviceOptions } from '../engine/session.js';
 import type { RunnerInfo } from '../performer/index.js';
 
@@ -83,20 +84,38 @@ async function train(flags: TrainFlags, options: TrainOptionsInput): Promise<voi
     ...performerOptions(flags),
   });
   try {
-    const explainer = await trainWatched(flags, options, { performer, line });
-    line.clear();
-    try {
-      console.log(showRun(explainer));
-      console.log(computedOn(explainer.info()));
-      const { name } = performer.runtime;
-      if (name !== 'native') console.log(`performer ${computedOn(performer.info())}`);
-      if (flags.report) await report(explainer, flags, line);
-    } finally {
-      explainer.dispose();
-    }
+    await withInterrupt(
+      (signal) => trainAndReport(flags, options, { performer, line, signal }),
+      () => line.note('stopping after this step; press Ctrl-C again to stop at once'),
+    );
   } finally {
     line.clear();
     performer.dispose();
+  }
+}
+
+interface Training {
+  performer: Performer;
+  line: ProgressLine;
+  signal: AbortSignal;
+}
+
+async function trainAndReport(
+  flags: TrainFlags,
+  options: TrainOptionsInput,
+  training: Training,
+): Promise<void> {
+  const { performer, line, signal } = training;
+  const explainer = await trainWatched(flags, options, training);
+  line.clear();
+  try {
+    console.log(showRun(explainer));
+    console.log(computedOn(explainer.info()));
+    const { name } = performer.runtime;
+    if (name !== 'native') console.log(`performer ${computedOn(performer.info())}`);
+    if (flags.report) await report(explainer, flags, { line, signal });
+  } finally {
+    explainer.dispose();
   }
 }
 
@@ -104,7 +123,7 @@ async function train(flags: TrainFlags, options: TrainOptionsInput): Promise<voi
 async function trainWatched(
   flags: TrainFlags,
   options: TrainOptionsInput,
-  { performer, line }: { performer: Performer; line: ProgressLine },
+  { performer, line, signal }: Training,
 ): Promise<Explainer> {
   const { images, out, resume = false, lock } = flags;
   const view = flags.serve
@@ -114,27 +133,23 @@ async function trainWatched(
       })
     : undefined;
   if (view) line.note(`live view: ${view.url}`);
+  if (signal.aborted) view?.stop();
+  signal.addEventListener('abort', () => view?.stop());
   try {
-    return await withInterrupt(
-      (signal) => {
-        signal.addEventListener('abort', () => view?.stop());
-        return trainExplainer({
-          ...options,
-          ...{ performer, images, out, resume, lock },
-          ...(flags.classes ? { classes: flags.classes } : {}),
-          ...deviceOptions(flags),
-          signal: view?.signal ?? signal,
-          watch: view?.watch,
-          onProgress: (progress) => {
-            const text = showTraining(progress);
-            line.show(text);
-            view?.progress(progress, text);
-          },
-          onWarning: (text) => line.note(`warning: ${text}`),
-        });
+    return await trainExplainer({
+      ...options,
+      ...{ performer, images, out, resume, lock },
+      ...(flags.classes ? { classes: flags.classes } : {}),
+      ...deviceOptions(flags),
+      signal: view?.signal ?? signal,
+      watch: view?.watch,
+      onProgress: (progress) => {
+        const text = showTraining(progress);
+        line.show(text);
+        view?.progress(progress, text);
       },
-      () => line.note('stopping after this step; press Ctrl-C again to stop at once'),
-    );
+      onWarning: (text) => line.note(`warning: ${text}`),
+    });
   } finally {
     await view?.close();
   }
@@ -144,21 +159,18 @@ async function trainWatched(
 async function report(
   explainer: Explainer,
   { landmarks }: TrainFlags,
-  line: ProgressLine,
+  { line, signal }: Pick<Training, 'line' | 'signal'>,
 ): Promise<void> {
   try {
-    const written = await withInterrupt(
-      (signal) =>
-        writeReport(explainer, {
-          ...{ landmarks, signal, onWarning: (text) => line.note(`warning: ${text}`) },
-          onProgress: (progress) => line.show(showReporting(progress)),
-        }),
-      () => line.note('stopping'),
-    );
+    const written = await writeReport(explainer, {
+      ...{ landmarks, signal, onWarning: (text) => line.note(`warning: ${text}`) },
+      onProgress: (progress) => line.show(showReporting(progress)),
+    });
     line.clear();
     console.log(showReport(written));
   } catch (error) {
-    if (!(error instanceof PartlensError)) throw error;
+    // The system's end is told by the exit code, though the run is whole.
+    if (!(error instanceof PartlensError) || endCode(signal) !== undefined) throw error;
     line.note(`warning: no report: ${error.message}`);
   }
 }

@@ -100,27 +100,60 @@ describe('partlens: as a process', () => {
     expect(await traces(run('a'))).to.deep.equal(await traces(run('b')));
   });
 
-  it('Ctrl-C twice ends at once with code 130, in the middle of a long step', async () => {
-    const long = ['--filters', '256', '--kernel', '9', '--batch', '34'];
-    const running = start(train('a', ...long));
-    await until(() => existsSync(join(run('a'), 'metrics.jsonl')), running);
-    await new Promise((resolve) => setTimeout(resolve, 200));
-    running.child.kill('SIGINT');
-    let errors = '';
-    running.child.stderr?.on('data', (part: Buffer) => (errors += part.toString()));
-    await until(() => errors.includes('press Ctrl-C again'), running);
-    const second = performance.now();
-    running.child.kill('SIGINT');
-    const { code, stderr } = await running.ended;
-    expect(code, stderr).to.equal(130);
-    expect(performance.now() - second, 'ms until it ended').to.be.below(5000);
-    const checkpoints = join(run('a'), 'checkpoints');
-    if (existsSync(checkpoints)) {
-      expect((await names(checkpoints)).filter((name) => !name.startsWith('step-'))).to.have.length(
-        0,
+  it('SIGTERM and SIGHUP are as good: codes 143 and 129, a free folder, the same bits', async () => {
+    const flags = ['--batch', '2', '--epochs', '40', '--log-every', '5', '--no-report'];
+    const unbroken = start(train('b', ...flags)).ended;
+    let step = 0;
+    for (const [signal, code] of [
+      ['SIGTERM', 143],
+      ['SIGHUP', 129],
+    ] as const) {
+      const running = start(train('a', ...flags, ...(step > 0 ? ['--resume'] : [])));
+      const lines = Math.floor(step / 5) + 4;
+      await until(async () => (await metrics('a')).split('\n').length > lines, running);
+      running.child.kill(signal);
+      const ended = await running.ended;
+      expect(ended.stderr).to.match(
+        /Training was stopped at step \d+ of 680; a checkpoint is kept/,
       );
+      expect(ended).to.include({ code, stdout: '' });
+      const stopped = Number(/at step (\d+)/.exec(ended.stderr)?.[1]);
+      expect(stopped).to.be.above(step);
+      step = stopped;
+      expect((await names(join(run('a'), 'checkpoints'))).at(-1)).to.include(String(step));
+      expect(await names(run('a'))).not.to.include('training.pid');
     }
+    expect(await start(train('a', ...flags, '--resume')).ended).to.include({ code: 0, stderr: '' });
+    expect(await unbroken).to.include({ code: 0, stderr: '' });
+    expect(await traces(run('a'))).to.deep.equal(await traces(run('b')));
   });
+
+  for (const [signal, expected] of [
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const) {
+    it(`${signal} twice ends at once with code ${String(expected)}, in the middle of a long step`, async () => {
+      const long = ['--filters', '256', '--kernel', '9', '--batch', '34'];
+      const running = start(train('a', ...long));
+      await until(() => existsSync(join(run('a'), 'metrics.jsonl')), running);
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      running.child.kill(signal);
+      let errors = '';
+      running.child.stderr?.on('data', (part: Buffer) => (errors += part.toString()));
+      await until(() => errors.includes('press Ctrl-C again'), running);
+      const second = performance.now();
+      running.child.kill(signal);
+      const { code, stderr } = await running.ended;
+      expect(code, stderr).to.equal(expected);
+      expect(performance.now() - second, 'ms until it ended').to.be.below(5000);
+      const checkpoints = join(run('a'), 'checkpoints');
+      if (existsSync(checkpoints)) {
+        expect(
+          (await names(checkpoints)).filter((name) => !name.startsWith('step-')),
+        ).to.have.length(0);
+      }
+    });
+  }
 
   it('Ctrl-C in the demo: one sentence, and the folder can be used again', async () => {
     const running = start(['demo', '--out', run('demo'), '--images', '4000', ...DEVICE]);
