@@ -4,8 +4,6 @@ import { join } from 'node:path';
 import { fileError } from '../data/file_error.js';
 import { loadBinding } from '../engine/binding.js';
 import { PartlensError } from '../errors.js';
-import { listCheckpoints } from './checkpoint.js';
-import { trainOptions, type TrainOptions } from './options.js';
 
 /**
  * Makes a run folder and keeps it to one training, by a lock of the operating system on `training.pid`: it
@@ -53,37 +51,5 @@ async function heldError(run: string, path: string): Promise<PartlensError> {
     'E_STATE',
     `${who} is training in ${run}.\nWait until it ends, or take another --out.`,
     { op: 'train', details: pid === undefined ? {} : { pid: Number(pid) } },
-  );
-}
-
-export const OTHER_DATA = 'another model, layer, targets, preprocessing or photographs';
-
-/** The error of a folder whose run is not the one to go on with. */
-export function otherRun(run: string, what: string): PartlensError {
-  return new PartlensError(
-    'E_STATE',
-    `${run} holds a run with ${what}.\nResume it as its config.json says, or take another --out.`,
-    { op: 'train' },
-  );
-}
-
-/** Throws `E_STATE` naming the options that a run does not have as they are given. */
-export function refuseOtherOptions(run: string, known: TrainOptions, options: TrainOptions): void {
-  const keys = Object.keys(trainOptions.shape) as (keyof TrainOptions)[];
-  const told = (value: unknown): string =>
-    value === undefined ? 'by default' : JSON.stringify(value);
-  const other = keys
-    .filter((key) => told(known[key]) !== told(options[key]))
-    .map((key) => `${key} ${told(known[key])}, not ${told(options[key])}`);
-  if (other.length > 0) throw otherRun(run, `other options: ${other.join('; ')}`);
-}
-
-/** Throws `E_STATE` where a run is that is not to be resumed. */
-export async function refuseOtherRun(run: string, resume: boolean): Promise<void> {
-  if (resume || (await listCheckpoints(run)).length === 0) return;
-  throw new PartlensError(
-    'E_STATE',
-    `${run} holds a run already.\nUse --resume to go on with it, or another --out.`,
-    { op: 'train' },
   );
 }
