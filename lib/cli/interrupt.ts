@@ -1,3 +1,5 @@
+import { isatty } from 'node:tty';
+
 /** What asks a command to end in order, and the exit code of a process that it ended. */
 const EXIT_CODES = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 type EndSignal = keyof typeof EXIT_CODES;
@@ -28,6 +30,16 @@ export function endCode({ reason }: AbortSignal): number | undefined {
   return EXIT_CODES[reason.by];
 }
 
+const terminals = [0, 1, 2].filter((descriptor) => isatty(descriptor));
+
+/**
+ * Ends the process by SIGHUP, which a shell shows as 129, where its terminal is gone: Node aborts where it ends by
+ * itself then, since it cannot set the terminal back. Nobody may listen to SIGHUP any more.
+ */
+export function hangUp(): void {
+  if (!terminals.every((descriptor) => isatty(descriptor))) process.kill(process.pid, 'SIGHUP');
+}
+
 /**
  * Runs a body with a signal that Ctrl-C, SIGTERM and SIGHUP abort: the body can end in order. The second of
  * them ends the process at once; files are replaced atomically, so nothing is torn. Throws `Ended` where a
@@ -38,12 +50,16 @@ export async function withInterrupt<T>(
   onInterrupt: () => void,
 ): Promise<T> {
   const controller = new AbortController();
+  const signals = Object.keys(EXIT_CODES) as EndSignal[];
   const interrupt = (by: NodeJS.Signals): void => {
-    if (controller.signal.aborted) process.exit(EXIT_CODES[by as EndSignal]);
+    if (controller.signal.aborted) {
+      for (const name of signals) process.off(name, interrupt);
+      hangUp();
+      process.exit(EXIT_CODES[by as EndSignal]);
+    }
     controller.abort(new Interruption(by as EndSignal));
     onInterrupt();
   };
-  const signals = Object.keys(EXIT_CODES) as EndSignal[];
   for (const name of signals) process.on(name, interrupt);
   try {
     return await body(controller.signal);

@@ -7,7 +7,7 @@ import { evaluateCommand } from './evaluate.js';
 import { explainCommand } from './explain.js';
 import { exportCommand } from './export.js';
 import { featuresCommand } from './features.js';
-import { Ended } from './interrupt.js';
+import { Ended, hangUp } from './interrupt.js';
 import { inspectCommand } from './inspect.js';
 import { reportCommand } from './report.js';
 import { trainCommand } from './train.js';
@@ -70,4 +70,5 @@ if (process.argv[1]?.endsWith('partlens.js') || process.argv[1]?.endsWith('partl
     });
   }
   process.exitCode = await main(process.argv.slice(2));
+  hangUp();
 }

@@ -1,10 +1,12 @@
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFile, execFileSync, spawnSync } from 'node:child_process';
+import { promisify } from 'node:util';
 import { expect } from 'chai';
 import { names, temporaryFolder } from '../data/temporary.js';
 import { traces, writeTiny, type Tiny } from '../explainer/tiny.js';
+import { LOADER, moduleFile } from '../support/source.js';
 import { start, until } from './run_cli.js';
 
 const DEVICE = ['--backend', 'cpu', '--threads', '1'];
@@ -126,6 +128,33 @@ describe('partlens: as a process', () => {
     expect(await start(train('a', ...flags, '--resume')).ended).to.include({ code: 0, stderr: '' });
     expect(await unbroken).to.include({ code: 0, stderr: '' });
     expect(await traces(run('a'))).to.deep.equal(await traces(run('b')));
+  });
+
+  it('a terminal that is closed: a checkpoint, the folder given back, an end by SIGHUP', async function () {
+    if (spawnSync('python3', ['-c', 'import pty']).status !== 0) {
+      console.log('      skipped: needs python3 with pty');
+      this.skip();
+    }
+    // as bin/partlens.js does: what ends a process is at the end of the module
+    const script = join(folder(), 'partlens.js');
+    await writeFile(script, `import(${JSON.stringify(moduleFile('lib/cli/main'))});`);
+    const args = train('a', '--batch', '2', '--epochs', '4000', '--log-every', '5');
+    const node = [process.execPath, ...LOADER, script, ...args];
+    const terminal = `
+import os, pty, select, sys
+pid, fd = pty.fork()
+if pid == 0: os.execv(sys.argv[2], sys.argv[2:])
+while not (os.path.exists(sys.argv[1]) and os.path.getsize(sys.argv[1]) > 1000):
+    if select.select([fd], [], [], 0.05)[0]: os.read(fd, 65536)
+os.close(fd)
+status = os.waitpid(pid, 0)[1]
+print(os.WTERMSIG(status) if os.WIFSIGNALED(status) else -os.WEXITSTATUS(status))
+`;
+    const log = join(run('a'), 'metrics.jsonl');
+    const { stdout } = await promisify(execFile)('python3', ['-c', terminal, log, ...node]);
+    expect(stdout).to.equal('1\n');
+    expect(await names(join(run('a'), 'checkpoints'))).to.have.length(1);
+    expect(await names(run('a'))).not.to.include('training.pid');
   });
 
   for (const [signal, expected] of [
