@@ -28,12 +28,3 @@ export async function inPieces(
     await pace();
   }
 }
-
-/** True where every number is finite. */
-export async function allFinite(data: Float32Array | Int32Array): Promise<boolean> {
-  let finite = true;
-  await inPieces(data.length, (from, to) => {
-    for (let i = from; i < to && finite; i++) finite = Number.isFinite(data[i]);
-  });
-  return finite;
-}

@@ -1,9 +1,12 @@
-// The addon's functions: describe, devices, bytesOf, createSession.
+// The addon's functions: describe, devices, bytesOf, createSession, lockFile.
 #include <napi.h>
+
+#include <memory>
 
 #include "convert.h"
 #include "cpu_dispatch.h"
 #include "cuda_loader.h"
+#include "file_lock.h"
 #include "program.h"
 #include "session_wrap.h"
 #include "simd/limits.h"
@@ -110,6 +113,18 @@ Napi::Value create_session(const Napi::CallbackInfo& info) {
   return data.session_class.New({info[0], info[1], info[2], info[3], info[4]});
 }
 
+// lockFile(path, told): a function that gives the lock back, or undefined where another has it. The
+// lock lives no longer than that function, and than the environment (a worker_thread) that asked.
+Napi::Value lock_file(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guard(env, [&]() -> Napi::Value {
+    const auto lock = std::make_shared<FileLock>(info[0].ToString(), info[1].ToString());
+    if (!lock->held()) return env.Undefined();
+    return Napi::Function::New(
+        env, [lock](const Napi::CallbackInfo&) { lock->release(); }, "release");
+  });
+}
+
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   auto* data = new AddonData(env);
   env.SetInstanceData(data);
@@ -118,6 +133,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("devices", Napi::Function::New(env, devices));
   exports.Set("bytesOf", Napi::Function::New(env, bytes_of));
   exports.Set("createSession", Napi::Function::New(env, create_session));
+  exports.Set("lockFile", Napi::Function::New(env, lock_file));
   return exports;
 }
 

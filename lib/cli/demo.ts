@@ -3,7 +3,8 @@ import { Command } from 'commander';
 import { clusterVerdict, probeWords } from '../evaluate/score_words.js';
 import { runDemo, type DemoProgress, type DemoResult } from '../demo/demo.js';
 import { addDeviceFlags, positiveInteger, type DeviceFlags } from './flags.js';
-import { clock, ProgressLine, withInterrupt } from './progress.js';
+import { withInterrupt } from './interrupt.js';
+import { clock, ProgressLine } from './progress.js';
 import { deviceOptions } from '../engine/session.js';
 import { print } from './terminal.js';
 

@@ -12,7 +12,8 @@ import {
   positiveInteger,
   type PerformerFlags,
 } from './flags.js';
-import { ProgressLine, withInterrupt } from './progress.js';
+import { withInterrupt } from './interrupt.js';
+import { ProgressLine } from './progress.js';
 import { table } from './table.js';
 import { print, printJson } from './terminal.js';
 

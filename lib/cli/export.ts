@@ -3,7 +3,8 @@ import { expected } from '../errors.js';
 import { exportMaps, exportOnnx, exportSafetensors } from '../export/index.js';
 import { loadExplainer, type Explainer } from '../explainer.js';
 import { addDeviceFlags, addRuntimeFlag, performerOptions, type PerformerFlags } from './flags.js';
-import { ProgressLine, withInterrupt } from './progress.js';
+import { withInterrupt } from './interrupt.js';
+import { ProgressLine } from './progress.js';
 import { print } from './terminal.js';
 
 interface ExportFlags extends PerformerFlags {

@@ -12,7 +12,8 @@ import {
   type PerformerFlags,
   type ImageFlags,
 } from './flags.js';
-import { ProgressLine, withInterrupt } from './progress.js';
+import { withInterrupt } from './interrupt.js';
+import { ProgressLine } from './progress.js';
 import { computedOn } from './train.js';
 import { print } from './terminal.js';
 

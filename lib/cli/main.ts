@@ -7,6 +7,7 @@ import { evaluateCommand } from './evaluate.js';
 import { explainCommand } from './explain.js';
 import { exportCommand } from './export.js';
 import { featuresCommand } from './features.js';
+import { Ended, hangUp } from './interrupt.js';
 import { inspectCommand } from './inspect.js';
 import { reportCommand } from './report.js';
 import { printError, terminalText } from './terminal.js';
@@ -52,7 +53,8 @@ export async function main(args: readonly string[]): Promise<number> {
     return 0;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE;
-    report(error, args.includes('--verbose'));
+    report(error instanceof Ended ? error.cause : error, args.includes('--verbose'));
+    if (error instanceof Ended) return error.exitCode;
     return error instanceof PartlensError && error.code === 'E_ARGUMENT' ? USAGE : FAILURE;
   }
 }
@@ -66,9 +68,13 @@ function report(given: unknown, verbose: boolean): void {
 }
 
 if (process.argv[1]?.endsWith('partlens.js') || process.argv[1]?.endsWith('partlens')) {
-  // A reader that has seen enough, such as `head`, is no error.
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error;
-  });
+  // A reader that has seen enough, such as `head`, is no error; nor a terminal that was closed, which
+  // SIGHUP tells: its run ends with a checkpoint.
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE' && error.code !== 'EIO') throw error;
+    });
+  }
   process.exitCode = await main(process.argv.slice(2));
+  hangUp();
 }

@@ -68,25 +68,3 @@ export function clock(seconds: number): string {
   const [h, m, s] = [Math.floor(total / 3600), Math.floor(total / 60) % 60, total % 60];
   return h > 0 ? `${String(h)}:${two(m)}:${two(s)}` : `${String(m)}:${two(s)}`;
 }
-
-/**
- * Runs a body with a signal that Ctrl-C aborts: the body can end in order. A second Ctrl-C ends the
- * process at once; files are replaced atomically, so nothing is torn.
- */
-export async function withInterrupt<T>(
-  body: (signal: AbortSignal) => Promise<T>,
-  onInterrupt: () => void,
-): Promise<T> {
-  const controller = new AbortController();
-  const interrupt = (): void => {
-    if (controller.signal.aborted) process.exit(130);
-    controller.abort();
-    onInterrupt();
-  };
-  process.on('SIGINT', interrupt);
-  try {
-    return await body(controller.signal);
-  } finally {
-    process.off('SIGINT', interrupt);
-  }
-}

@@ -3,7 +3,8 @@ import { Command } from 'commander';
 import { loadExplainer } from '../explainer.js';
 import { writeReport, type ReportProgress, type WrittenReport } from '../report/report.js';
 import { addDeviceFlags, addRuntimeFlag, performerOptions, type PerformerFlags } from './flags.js';
-import { ProgressLine, withInterrupt } from './progress.js';
+import { withInterrupt } from './interrupt.js';
+import { ProgressLine } from './progress.js';
 import { print } from './terminal.js';
 
 interface ReportFlags extends PerformerFlags {

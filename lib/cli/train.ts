@@ -17,7 +17,8 @@ import {
 import { LiveView } from '../report/live.js';
 import { writeReport } from '../report/report.js';
 import { showReport, showReporting } from './report.js';
-import { ProgressLine, showTraining, withInterrupt } from './progress.js';
+import { endCode, withInterrupt } from './interrupt.js';
+import { ProgressLine, showTraining } from './progress.js';
 import { deviceOptions } from '../engine/session.js';
 import type { RunnerInfo } from '../performer/index.js';
 import { print } from './terminal.js';
@@ -31,6 +32,7 @@ interface TrainFlags extends PerformerFlags, ImageFlags {
   classes?: string[];
   out: string;
   resume?: boolean;
+  lock: boolean;
   report: boolean;
   serve?: boolean;
   landmarks?: string;
@@ -54,6 +56,7 @@ export function trainCommand(): Command {
     .option('--classes <names>', 'only these sub-folders, with commas', names)
     .option('--out <folder>', 'run folder', 'partlens-run')
     .option('--resume', 'go on with the run in --out')
+    .option('--no-lock', 'for file systems that refuse locks: nothing keeps a second training out')
     .option('--landmarks <file.csv>', 'part positions, for the report alone: training sees none')
     .option('--serve', 'show the run on a local page while it goes on; pause and stop it there')
     .option('--no-report', 'write no report.html at the end')
@@ -82,20 +85,38 @@ async function train(flags: TrainFlags, options: TrainOptionsInput): Promise<voi
     ...performerOptions(flags),
   });
   try {
-    const explainer = await trainWatched(flags, options, { performer, line });
-    line.clear();
-    try {
-      print(showRun(explainer));
-      print(computedOn(explainer.info()));
-      const { name } = performer.runtime;
-      if (name !== 'native') print(`performer ${computedOn(performer.info())}`);
-      if (flags.report) await report(explainer, flags, line);
-    } finally {
-      explainer.dispose();
-    }
+    await withInterrupt(
+      (signal) => trainAndReport(flags, options, { performer, line, signal }),
+      () => line.note('stopping after this step; press Ctrl-C again to stop at once'),
+    );
   } finally {
     line.clear();
     performer.dispose();
+  }
+}
+
+interface Training {
+  performer: Performer;
+  line: ProgressLine;
+  signal: AbortSignal;
+}
+
+async function trainAndReport(
+  flags: TrainFlags,
+  options: TrainOptionsInput,
+  training: Training,
+): Promise<void> {
+  const { performer, line, signal } = training;
+  const explainer = await trainWatched(flags, options, training);
+  line.clear();
+  try {
+    print(showRun(explainer));
+    print(computedOn(explainer.info()));
+    const { name } = performer.runtime;
+    if (name !== 'native') print(`performer ${computedOn(performer.info())}`);
+    if (flags.report) await report(explainer, flags, { line, signal });
+  } finally {
+    explainer.dispose();
   }
 }
 
@@ -103,9 +124,9 @@ async function train(flags: TrainFlags, options: TrainOptionsInput): Promise<voi
 async function trainWatched(
   flags: TrainFlags,
   options: TrainOptionsInput,
-  { performer, line }: { performer: Performer; line: ProgressLine },
+  { performer, line, signal }: Training,
 ): Promise<Explainer> {
-  const { images, out, resume = false } = flags;
+  const { images, out, resume = false, lock } = flags;
   const view = flags.serve
     ? await LiveView.open({
         ...{ performer, images },
@@ -113,27 +134,23 @@ async function trainWatched(
       })
     : undefined;
   if (view) line.note(`live view: ${view.url}`);
+  if (signal.aborted) view?.stop();
+  signal.addEventListener('abort', () => view?.stop());
   try {
-    return await withInterrupt(
-      (signal) => {
-        signal.addEventListener('abort', () => view?.stop());
-        return trainExplainer({
-          ...options,
-          ...{ performer, images, out, resume },
-          ...(flags.classes ? { classes: flags.classes } : {}),
-          ...deviceOptions(flags),
-          signal: view?.signal ?? signal,
-          watch: view?.watch,
-          onProgress: (progress) => {
-            const text = showTraining(progress);
-            line.show(text);
-            view?.progress(progress, text);
-          },
-          onWarning: (text) => line.note(`warning: ${text}`),
-        });
+    return await trainExplainer({
+      ...options,
+      ...{ performer, images, out, resume, lock },
+      ...(flags.classes ? { classes: flags.classes } : {}),
+      ...deviceOptions(flags),
+      signal: view?.signal ?? signal,
+      watch: view?.watch,
+      onProgress: (progress) => {
+        const text = showTraining(progress);
+        line.show(text);
+        view?.progress(progress, text);
       },
-      () => line.note('stopping after this step; press Ctrl-C again to stop at once'),
-    );
+      onWarning: (text) => line.note(`warning: ${text}`),
+    });
   } finally {
     await view?.close();
   }
@@ -143,21 +160,18 @@ async function trainWatched(
 async function report(
   explainer: Explainer,
   { landmarks }: TrainFlags,
-  line: ProgressLine,
+  { line, signal }: Pick<Training, 'line' | 'signal'>,
 ): Promise<void> {
   try {
-    const written = await withInterrupt(
-      (signal) =>
-        writeReport(explainer, {
-          ...{ landmarks, signal, onWarning: (text) => line.note(`warning: ${text}`) },
-          onProgress: (progress) => line.show(showReporting(progress)),
-        }),
-      () => line.note('stopping'),
-    );
+    const written = await writeReport(explainer, {
+      ...{ landmarks, signal, onWarning: (text) => line.note(`warning: ${text}`) },
+      onProgress: (progress) => line.show(showReporting(progress)),
+    });
     line.clear();
     print(showReport(written));
   } catch (error) {
-    if (!(error instanceof PartlensError)) throw error;
+    // The system's end is told by the exit code, though the run is whole.
+    if (!(error instanceof PartlensError) || endCode(signal) !== undefined) throw error;
     line.note(`warning: no report: ${error.message}`);
   }
 }

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { expected, PartlensError } from '../errors.js';
 import { sizeOf, type Shape } from '../engine/tensor.js';
 import { removeTemporaries } from './atomic.js';
+import { checkShard, ShardSums } from './feature_check.js';
 import {
   readFeatureIndex,
   writeFeatureIndex,
@@ -49,6 +50,7 @@ export class FeatureStore {
   readonly #shardBytes: number;
   readonly #files = new Map<string, Promise<SafetensorsFile>>();
   #writer: SafetensorsWriter | undefined;
+  #sums = new ShardSums();
   /** Rows of the shard that is being written, and how many it can take. */
   #pending: FeatureRow[] = [];
   #capacity = 0;
@@ -64,14 +66,15 @@ export class FeatureStore {
 
   /**
    * Opens a complete store with this fingerprint, or resolves with undefined when there is none. Throws
-   * `E_FILE` for a damaged index or a shard that is missing, truncated or not as the index says.
+   * `E_FILE` for a damaged index or a shard that is missing, truncated, not as the index says or not as it was
+   * written: all of it is read.
    */
   static async open(folder: string, fingerprint: string): Promise<FeatureStore | undefined> {
     const index = await readFeatureIndex(folder);
     if (index?.fingerprint !== fingerprint || !index.complete) return undefined;
     const store = new FeatureStore(folder, index, 0);
     try {
-      for (const shard of index.shards) await store.#openShard(shard);
+      for (const shard of index.shards) await checkShard(await store.#openShard(shard));
     } catch (error) {
       await store.close();
       throw error;
@@ -148,7 +151,7 @@ export class FeatureStore {
       this.#checkWritable();
       for (const { rows, data } of parts) {
         for (const [name, shape] of Object.entries(this.tensors)) {
-          checkValues(name, data[name], rows.length * sizeOf(shape), this.dtype);
+          checkValues(name, data[name], { rows, size: sizeOf(shape), dtype: this.dtype });
         }
       }
       const count = parts.reduce((sum, { rows }) => sum + rows.length, 0);
@@ -249,11 +252,16 @@ export class FeatureStore {
     const declared = Object.entries(this.tensors).map(
       ([name, shape]) => [name, { dtype, shape: [this.#capacity, ...shape] }] as const,
     );
+    this.#sums = new ShardSums();
     return SafetensorsWriter.create(
       join(this.folder, shardName(this.#index.shards.length)),
       Object.fromEntries(declared),
-      { fingerprint: this.#index.fingerprint },
+      this.#metadata(ShardSums.blank(Object.keys(this.tensors))),
     );
+  }
+
+  #metadata(checksums: string): Record<string, string> {
+    return { fingerprint: this.#index.fingerprint, checksums };
   }
 
   async #write(writer: SafetensorsWriter, { rows, data }: FeaturePart): Promise<void> {
@@ -263,6 +271,7 @@ export class FeatureStore {
         if (!values) continue;
         const stored = this.dtype === 'float16' ? encodeHalf(values) : values;
         await writer.write(name, this.#pending.length, stored);
+        this.#sums.add(name, stored);
       }
     } catch (error) {
       this.#writer = undefined;
@@ -279,7 +288,8 @@ export class FeatureStore {
     this.#writer = undefined;
     this.#pending = [];
     this.#broken = true; // until this is done
-    await writer.finish(rows.length);
+    const sums = this.#sums.text(Object.keys(this.tensors));
+    await writer.finish(rows.length, this.#metadata(sums));
     const shards = [...this.#index.shards];
     shards.push({ file: shardName(shards.length), rows: rows.length });
     const next = { ...this.#index, shards, rows: [...this.#index.rows, ...rows] };
@@ -318,8 +328,13 @@ export class FeatureStore {
   async #dropDamaged(): Promise<void> {
     let rows = 0;
     for (const [i, shard] of this.#index.shards.entries()) {
-      const sound = await this.#openShard(shard).catch(() => undefined);
+      const opened = this.#openShard(shard);
+      const sound = await opened.then(checkShard).then(
+        () => true,
+        () => false,
+      );
       if (!sound) {
+        await opened.then((file) => file.close()).catch(() => undefined);
         for (const { file } of this.#index.shards.splice(i)) this.#files.delete(file);
         this.#index.rows.length = rows;
         return;
@@ -352,9 +367,10 @@ async function removeStrangers(folder: string, keep: ReadonlySet<string>): Promi
 function checkValues(
   name: string,
   values: Float32Array | undefined,
-  length: number,
-  dtype: 'float32' | 'float16',
+  of: { rows: readonly FeatureRow[]; size: number; dtype: 'float32' | 'float16' },
 ): void {
+  const { rows, size, dtype } = of;
+  const length = rows.length * size;
   if (values?.length !== length) {
     const what = `${String(length)} values`;
     throw expected(what, name, values, { code: 'E_SHAPE', op: 'features' });
@@ -363,14 +379,13 @@ function checkValues(
   let at = 0;
   while (at < length && Math.abs(values[at] ?? 0) <= limit) at++;
   if (at === length) return;
-  const wrong = values[at];
-  const remedy = Number.isFinite(wrong) ? '\nStore the features as float32.' : '';
-  throw new PartlensError(
-    'E_STATE',
-    `${name} holds ${String(wrong)}, which ${dtype} cannot.${remedy}`,
-    {
-      op: 'features',
-      details: { name },
-    },
-  );
+  const wrong = values[at] ?? 0;
+  const image = rows[Math.floor(at / size)]?.image ?? '';
+  const why = Number.isFinite(wrong)
+    ? `beyond ${String(HALF_MAX)}, the range of ${dtype}.\nStore the features as float32.`
+    : 'no finite number: the model computes it.';
+  throw new PartlensError('E_STATE', `${name} holds ${String(wrong)} for ${image}, ${why}`, {
+    op: 'features',
+    details: { name, image },
+  });
 }

@@ -71,6 +71,7 @@ interface Addon {
     precision: string,
     accuracy: string,
   ): NativeSession;
+  lockFile(path: string, told: string): (() => void) | undefined;
 }
 
 export type Backend = 'cpu' | 'cuda';
@@ -128,6 +129,15 @@ export class Binding {
     return wrapped(() =>
       this.#addon.createSession(backend, threads, arenaBytes, precision, accuracy),
     );
+  }
+
+  /**
+   * Takes the lock of a file, made where there is none and holding `told`: returns what gives it back,
+   * or undefined where another holds it. Throws `E_FILE`, with `details.refused` 1 where the file system
+   * knows no locks.
+   */
+  lockFile(path: string, told: string): (() => void) | undefined {
+    return wrapped(() => this.#addon.lockFile(path, told));
   }
 
   /** Numbers of the kernels of a backend, checked once against the ops defined in TypeScript. */

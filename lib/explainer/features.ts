@@ -8,7 +8,7 @@ import {
   type ImageList,
   type ImageSummary,
 } from '../data/images.js';
-import { expected } from '../errors.js';
+import { expected, PartlensError } from '../errors.js';
 import type { Performer } from '../performer/index.js';
 import { join } from 'node:path';
 
@@ -53,7 +53,7 @@ export async function extractFeatures(
     dtype,
   });
   const summary = emptySummary();
-  const known = await FeatureStore.open(folder, key).catch(() => undefined);
+  const known = await openStore(folder, key);
   if (known) {
     summary.used = known.rows.filter(({ mirrored }) => !mirrored).length;
     return { store: known, summary };
@@ -73,6 +73,21 @@ export async function extractFeatures(
     throw error;
   }
   return { store, summary };
+}
+
+/** The complete store of these features, if there is one. Throws `E_FILE` with the remedy where it is damaged. */
+async function openStore(folder: string, key: string): Promise<FeatureStore | undefined> {
+  try {
+    return await FeatureStore.open(folder, key);
+  } catch (error) {
+    if (!(error instanceof PartlensError) || error.code !== 'E_FILE') throw error;
+    const remedy = `Remove ${folder} to extract the features again.`;
+    const [what = ''] = error.message.split('\n');
+    throw new PartlensError('E_FILE', `${what}\n${remedy}`, {
+      details: error.details,
+      cause: error,
+    });
+  }
 }
 
 async function fill(

@@ -15,9 +15,16 @@ const poolSchema = z.object({
   ceil: z.boolean(),
 });
 
+/**
+ * Format of run folders: raised when the same folder would no longer go on to the same bits, never with the
+ * version of the package alone. Format 1 came before the decoder `own`.
+ */
+export const RUN_FORMAT = 2;
+
 /** `config.json` of a run folder: all that is needed to repeat, resume or evaluate it. */
 export const runConfig = z.object({
-  format: z.literal(2),
+  format: z.literal(RUN_FORMAT),
+  /** Version of the package that began the run. */
   partlens: z.string(),
   performer: z.object({
     path: z.string(),
@@ -75,16 +82,27 @@ export async function readRunConfig(run: string): Promise<RunConfig> {
     const what = isSystemError(cause) ? `${run} holds no run: ${message}` : damaged(path, message);
     throw new PartlensError('E_FILE', what, { cause });
   }
+  refuseOtherFormat(run, json);
   const parsed = runConfig.safeParse(json);
   if (parsed.success) return parsed.data;
-  const { format, partlens } = (json ?? {}) as { format?: unknown; partlens?: unknown };
-  if (format === 1 && typeof partlens === 'string') {
-    const text = `${run} was written by an older partlens (${partlens}) and cannot be read.\nTrain again in another folder.`;
-    throw new PartlensError('E_FILE', text);
-  }
   const [issue] = parsed.error.issues;
   const why = `${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}`;
   throw new PartlensError('E_FILE', damaged(path, why));
+}
+
+/** Throws `E_FILE` with `details.format` for a run of another format. */
+function refuseOtherFormat(run: string, json: unknown): void {
+  const { format, partlens } = (json ?? {}) as { format?: unknown; partlens?: unknown };
+  if (typeof format !== 'number' || format === RUN_FORMAT) return;
+  const by = typeof partlens === 'string' && /^[\w.+-]{1,40}$/.test(partlens) ? ` ${partlens}` : '';
+  const older = format < RUN_FORMAT;
+  throw new PartlensError(
+    'E_FILE',
+    `${run} was written by ${older ? 'an older' : 'a newer'} partlens${by}, in format ${String(format)} of run ` +
+      `folders; this one reads format ${String(RUN_FORMAT)}.\n` +
+      `Use that version, or train again in another folder.`,
+    { details: { format } },
+  );
 }
 
 function damaged(path: string, why: string): string {

@@ -9,33 +9,30 @@ import { expected, PartlensError, requireNames, requireText } from '../errors.js
 import { Performer } from '../performer/index.js';
 import { deviceOptions, type DeviceOptions } from '../engine/session.js';
 import { VERSION } from '../version.js';
-import { batches, batchRows, readBatch, type BatchOptions, type BatchParts } from './batches.js';
-import { loadCheckpoint, saveCheckpoint } from './checkpoint.js';
+import { batchRows, readBatch, type BatchOptions, type BatchParts } from './batches.js';
+import { loadCheckpoint } from './checkpoint.js';
 import { initialDirections } from './directions.js';
 import { chooseImages, extractFeatures, LAYER, rowsOf, targetName } from './features.js';
-import { holdRun, OTHER_DATA, otherRun, refuseOtherOptions, refuseOtherRun } from './hold_run.js';
+import { holdRun } from './hold_run.js';
+import {
+  goOnWith,
+  knownConfig,
+  OTHER_DATA,
+  otherRun,
+  refuseOtherOptions,
+  refuseOtherRun,
+} from './resume.js';
 import { balancedClasses } from './balance.js';
-import { MetricsLog } from './metrics_log.js';
 import { parseTrainOptions, type TrainOptions, type TrainOptionsInput } from './options.js';
-import { networkSpec, readRunConfig, writeRunConfig, type RunConfig } from './run_folder.js';
+import { networkSpec, RUN_FORMAT, writeRunConfig, type RunConfig } from './run_folder.js';
 import { sitePower } from './site_power.js';
 import { splitImages } from './split.js';
-import { stoppable, stoppedError } from './stop.js';
-import { Trainer, type Batch, type StepReport } from './trainer.js';
+import { trainSteps, type TrainProgress } from './steps.js';
+import { stoppable } from './stop.js';
+import { Trainer, type Batch } from './trainer.js';
 import { watchedImages, Watcher, type TrainWatch } from './watch.js';
 
-/** Where a run is. */
-export type TrainProgress =
-  | { phase: 'features'; done: number; total: number }
-  | {
-      phase: 'train';
-      /** Steps done. */
-      step: number;
-      steps: number;
-      imagesPerSecond: number;
-      secondsLeft: number;
-      report: StepReport;
-    };
+export type { TrainProgress } from './steps.js';
 
 export interface TrainExplainerOptions extends TrainOptionsInput, DeviceOptions {
   performer: Performer;
@@ -47,6 +44,8 @@ export interface TrainExplainerOptions extends TrainOptionsInput, DeviceOptions 
   out?: string;
   /** Go on with the run that is there; without it a folder with a run is refused. */
   resume?: boolean;
+  /** Keep the run folder to one training by a lock, default true; false where a file system refuses locks. */
+  lock?: boolean | undefined;
   /** Stops after the steps under way (two at most) with a checkpoint; the promise rejects: `E_STATE`. */
   signal?: AbortSignal | undefined;
   onProgress?: (progress: TrainProgress) => void;
@@ -78,7 +77,7 @@ export async function trainRun(given: TrainExplainerOptions): Promise<FinishedRu
   await refuseOtherRun(run, given.resume ?? false);
   const list = await listImages(folder);
   const images = chooseImages(list, classes);
-  const giveBack = await holdRun(run);
+  const giveBack = await holdRun(run, given);
   try {
     return await trainHeld(run, { list, images, options, given });
   } finally {
@@ -110,12 +109,11 @@ async function trainHeld(
   }: { list: ImageList; images: ImageFile[]; options: TrainOptions; given: TrainExplainerOptions },
 ): Promise<FinishedRun> {
   for (const folder of [run, join(run, 'checkpoints')]) await removeTemporaries(folder);
-  const known = given.resume ? await readRunConfig(run).catch(() => undefined) : undefined;
+  const known = given.resume ? await knownConfig(run) : undefined;
   if (known) refuseOtherOptions(run, known.options, options);
   const { store, summary } = await extract(run, images, options, given);
   try {
-    const config = await plan(given, options, store, list.root);
-    if (known && known.fingerprint !== config.fingerprint) throw otherRun(run, OTHER_DATA);
+    const config = goOnWith(run, known, await plan(given, options, store, list.root));
     await writeRunConfig(run, config);
     await runSteps(run, config, store, given);
     return { run, summary };
@@ -189,7 +187,7 @@ async function plan(
   const { network, targetPower } = await scales(performer, options, store, rows);
   const batch = Math.min(options.batch, rows.length);
   const config: RunConfig = {
-    format: 2,
+    format: RUN_FORMAT,
     partlens: VERSION,
     performer: describePerformer(performer),
     images: { folder, ...(classes ? { classes: [...classes] } : {}), ...split },
@@ -203,10 +201,11 @@ async function plan(
     options,
     fingerprint: '',
   };
-  // Where the files lie does not matter, what they hold does.
+  // Where the files lie does not matter, what they hold does; nor which version began the run.
   const { layer, targets, output, preprocessing } = config.performer;
   const seen = { model: performer.fingerprint, layer, targets, output, preprocessing };
-  return { ...config, fingerprint: fingerprint({ ...config, performer: seen, images: split }) };
+  const facts = { ...config, partlens: undefined, performer: seen, images: split };
+  return { ...config, fingerprint: fingerprint(facts) };
 }
 
 function describePerformer(performer: Performer): RunConfig['performer'] {
@@ -301,7 +300,10 @@ async function runSteps(
   try {
     const watcher = given.watch && (await Watcher.create(given.watch, { trainer, store, config }));
     const checkpoint = given.resume
-      ? await loadCheckpoint(run, config.fingerprint, given.onWarning)
+      ? await loadCheckpoint(run, config.fingerprint, {
+          needed: trainer.session.persistent(),
+          onWarning: given.onWarning,
+        })
       : undefined;
     if (checkpoint) await trainer.restore(checkpoint.tensors);
     else {
@@ -313,89 +315,9 @@ async function runSteps(
       await trainer.initialise(first, await initialDirections(store, rows, config, device));
     }
     const from = checkpoint?.step ?? 0;
-    await trainSteps(run, config, { trainer, reading, from, given, watcher });
+    const { signal, onProgress } = given;
+    await trainSteps(run, config, { trainer, reading, from, signal, onProgress, watcher });
   } finally {
     trainer.dispose();
-  }
-}
-
-async function trainSteps(
-  run: string,
-  config: RunConfig,
-  at: {
-    trainer: Trainer;
-    reading: BatchOptions;
-    from: number;
-    given: TrainExplainerOptions;
-    watcher: Watcher | undefined;
-  },
-): Promise<void> {
-  const { trainer, reading, from, given, watcher } = at;
-  const { options, steps, fingerprint: key } = config;
-  const { signal, onProgress } = given;
-  const save = async (step: number): Promise<void> => {
-    const tensors = await trainer.state();
-    await saveCheckpoint(run, { step, fingerprint: key, tensors }, trainer.session.persistent());
-  };
-  const log = await MetricsLog.open(run, from);
-  const started = performance.now();
-  const pause = (step: number): boolean =>
-    step % options.checkpointEvery === 0 ||
-    step === steps ||
-    signal?.aborted === true ||
-    watcher?.isDue(step) === true;
-  let step = from;
-  try {
-    for await (const { report, settled } of takeSteps(trainer, reading, { from, steps, pause })) {
-      step++;
-      const last = step === steps;
-      if (step % options.logEvery === 0 || last || step === 1) await log.write(report);
-      const seconds = (performance.now() - started) / 1000;
-      onProgress?.({
-        phase: 'train',
-        step,
-        steps,
-        imagesPerSecond: ((step - from) * config.batch) / seconds,
-        secondsLeft: (seconds / (step - from)) * (steps - step),
-        report,
-      });
-      if (!settled) continue;
-      await watcher?.look(step);
-      if (signal?.aborted && !last) {
-        await save(step);
-        throw stoppedError(
-          `Training was stopped at step ${String(step)} of ${String(steps)}; a checkpoint is kept.\n` +
-            'Go on with --resume.',
-          { op: 'train', step },
-        );
-      }
-      if (step % options.checkpointEvery === 0 || last) await save(step);
-    }
-  } finally {
-    await log.close();
-  }
-}
-
-/**
- * Takes the steps in order. Each is sent before the last one's report is awaited, so that reading and
- * copying the next batch overlap the step; where `pause` asks for it none is under way (`settled`), so
- * that the state of that step can be read.
- */
-async function* takeSteps(
-  trainer: Trainer,
-  reading: BatchOptions,
-  { from, steps, pause }: { from: number; steps: number; pause: (step: number) => boolean },
-): AsyncGenerator<{ report: StepReport; settled: boolean }> {
-  let last: Promise<StepReport> | undefined;
-  let step = from;
-  for await (const batch of batches(reading, from, steps)) {
-    const next = trainer.step(batch, step++);
-    next.catch(() => undefined); // it is awaited below, perhaps after the last one has failed
-    if (last) yield { report: await last, settled: false };
-    last = next;
-    if (pause(step)) {
-      yield { report: await last, settled: true };
-      last = undefined;
-    }
   }
 }

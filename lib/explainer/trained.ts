@@ -16,7 +16,7 @@ import {
   type SessionInfo,
 } from '../engine/session.js';
 import { buildGates, codeChannels } from './appearance.js';
-import { loadCheckpoint } from './checkpoint.js';
+import { listCheckpoints, loadCheckpoint, type Checkpoint } from './checkpoint.js';
 import type { TensorToStore } from '../data/safetensors.js';
 import {
   buildDecoder,
@@ -120,29 +120,29 @@ export class TrainedExplainer {
     requireText(folder, 'run', 'loadExplainer');
     const run = resolve(folder);
     const config = await readRunConfig(run);
-    const checkpoint = await loadCheckpoint(run, config.fingerprint, options.onWarning);
-    if (!checkpoint) {
-      const text = `${run} holds no checkpoint that can be read.\nGo on with it: train --resume.`;
-      throw new PartlensError('E_FILE', text);
-    }
+    if ((await listCheckpoints(run)).length === 0) throw noCheckpoint(run, 'there is none');
     const performer = options.performer ?? (await performerOf(config, options));
-    if (!isPerformerOf(config, performer)) {
+    let session: Session | undefined;
+    try {
+      if (!isPerformerOf(config, performer)) {
+        throw new PartlensError(
+          'E_STATE',
+          `${performer.path} is not the model, or not cut at the layers, that ${run} explains.`,
+        );
+      }
+      session = await createSession({ programs: programsOf(config), ...deviceOptions(options) });
+      const checkpoint = await newest(run, config, session, options.onWarning);
+      const held = session.persistent();
+      const tensors = Object.entries(checkpoint.tensors).filter(([name]) => held.has(name));
+      await session.write(Object.fromEntries(tensors));
+      const p = 1 / (1 + Math.exp(-(checkpoint.tensors['mix.w_p']?.[0] ?? NaN)));
+      const facts = { run, config, performer, step: checkpoint.step, p, summary: options.summary };
+      return new this(session, facts, !options.performer);
+    } catch (error) {
+      session?.dispose();
       if (!options.performer) performer.dispose();
-      throw new PartlensError(
-        'E_STATE',
-        `${performer.path} is not the model, or not cut at the layers, that ${run} explains.`,
-      );
+      throw error;
     }
-    const session = await createSession({
-      programs: programsOf(config),
-      ...deviceOptions(options),
-    });
-    const held = session.persistent();
-    const tensors = Object.entries(checkpoint.tensors).filter(([name]) => held.has(name));
-    await session.write(Object.fromEntries(tensors));
-    const p = 1 / (1 + Math.exp(-(checkpoint.tensors['mix.w_p']?.[0] ?? NaN)));
-    const facts = { run, config, performer, step: checkpoint.step, p, summary: options.summary };
-    return new this(session, facts, !options.performer);
   }
 
   /**
@@ -274,6 +274,32 @@ export class TrainedExplainer {
   #decodedSizes(): Record<`h_${number}`, number> {
     return decodedSizes(networkSpec(this.config));
   }
+}
+
+/** The newest sound checkpoint. Throws `E_FILE` saying what is wrong with the newest of all. */
+async function newest(
+  run: string,
+  { fingerprint }: RunConfig,
+  session: Session,
+  onWarning: ((text: string) => void) | undefined,
+): Promise<Checkpoint> {
+  const reasons: string[] = [];
+  const checkpoint = await loadCheckpoint(run, fingerprint, {
+    needed: session.persistent(),
+    onWarning: (text) => {
+      reasons.push(text);
+      onWarning?.(text);
+    },
+  });
+  if (checkpoint) return checkpoint;
+  throw noCheckpoint(run, reasons[0] ?? 'there is none');
+}
+
+function noCheckpoint(run: string, why: string): PartlensError {
+  return new PartlensError(
+    'E_FILE',
+    `${run} holds no checkpoint that can be read: ${why.replace(/\.$/, '')}.\nGo on with it: train --resume.`,
+  );
 }
 
 /** Whole batches, one image up to the mix of the tracks, and encodings from there on. */

@@ -1,10 +1,12 @@
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFile, execFileSync, spawnSync } from 'node:child_process';
+import { promisify } from 'node:util';
 import { expect } from 'chai';
 import { names, temporaryFolder } from '../data/temporary.js';
 import { traces, writeTiny, type Tiny } from '../explainer/tiny.js';
+import { LOADER, moduleFile } from '../support/source.js';
 import { start, until } from './run_cli.js';
 
 const DEVICE = ['--backend', 'cpu', '--threads', '1'];
@@ -100,27 +102,87 @@ describe('partlens: as a process', () => {
     expect(await traces(run('a'))).to.deep.equal(await traces(run('b')));
   });
 
-  it('Ctrl-C twice ends at once with code 130, in the middle of a long step', async () => {
-    const long = ['--filters', '256', '--kernel', '9', '--batch', '34'];
-    const running = start(train('a', ...long));
-    await until(() => existsSync(join(run('a'), 'metrics.jsonl')), running);
-    await new Promise((resolve) => setTimeout(resolve, 200));
-    running.child.kill('SIGINT');
-    let errors = '';
-    running.child.stderr?.on('data', (part: Buffer) => (errors += part.toString()));
-    await until(() => errors.includes('press Ctrl-C again'), running);
-    const second = performance.now();
-    running.child.kill('SIGINT');
-    const { code, stderr } = await running.ended;
-    expect(code, stderr).to.equal(130);
-    expect(performance.now() - second, 'ms until it ended').to.be.below(5000);
-    const checkpoints = join(run('a'), 'checkpoints');
-    if (existsSync(checkpoints)) {
-      expect((await names(checkpoints)).filter((name) => !name.startsWith('step-'))).to.have.length(
-        0,
+  it('SIGTERM and SIGHUP are as good: codes 143 and 129, a free folder, the same bits', async () => {
+    const flags = ['--batch', '2', '--epochs', '40', '--log-every', '5', '--no-report'];
+    const unbroken = start(train('b', ...flags)).ended;
+    let step = 0;
+    for (const [signal, code] of [
+      ['SIGTERM', 143],
+      ['SIGHUP', 129],
+    ] as const) {
+      const running = start(train('a', ...flags, ...(step > 0 ? ['--resume'] : [])));
+      const lines = Math.floor(step / 5) + 4;
+      await until(async () => (await metrics('a')).split('\n').length > lines, running);
+      running.child.kill(signal);
+      const ended = await running.ended;
+      expect(ended.stderr).to.match(
+        /Training was stopped at step \d+ of 680; a checkpoint is kept/,
       );
+      expect(ended).to.include({ code, stdout: '' });
+      const stopped = Number(/at step (\d+)/.exec(ended.stderr)?.[1]);
+      expect(stopped).to.be.above(step);
+      step = stopped;
+      expect((await names(join(run('a'), 'checkpoints'))).at(-1)).to.include(String(step));
+      expect(await names(run('a'))).not.to.include('training.pid');
     }
+    expect(await start(train('a', ...flags, '--resume')).ended).to.include({ code: 0, stderr: '' });
+    expect(await unbroken).to.include({ code: 0, stderr: '' });
+    expect(await traces(run('a'))).to.deep.equal(await traces(run('b')));
   });
+
+  it('a terminal that is closed: a checkpoint, the folder given back, an end by SIGHUP', async function () {
+    if (spawnSync('python3', ['-c', 'import pty']).status !== 0) {
+      console.log('      skipped: needs python3 with pty');
+      this.skip();
+    }
+    // as bin/partlens.js does: what ends a process is at the end of the module
+    const script = join(folder(), 'partlens.js');
+    await writeFile(script, `import(${JSON.stringify(moduleFile('lib/cli/main'))});`);
+    const args = train('a', '--batch', '2', '--epochs', '4000', '--log-every', '5');
+    const node = [process.execPath, ...LOADER, script, ...args];
+    const terminal = `
+import os, pty, select, sys
+pid, fd = pty.fork()
+if pid == 0: os.execv(sys.argv[2], sys.argv[2:])
+while not (os.path.exists(sys.argv[1]) and os.path.getsize(sys.argv[1]) > 1000):
+    if select.select([fd], [], [], 0.05)[0]: os.read(fd, 65536)
+os.close(fd)
+status = os.waitpid(pid, 0)[1]
+print(os.WTERMSIG(status) if os.WIFSIGNALED(status) else -os.WEXITSTATUS(status))
+`;
+    const log = join(run('a'), 'metrics.jsonl');
+    const { stdout } = await promisify(execFile)('python3', ['-c', terminal, log, ...node]);
+    expect(stdout).to.equal('1\n');
+    expect(await names(join(run('a'), 'checkpoints'))).to.have.length(1);
+    expect(await names(run('a'))).not.to.include('training.pid');
+  });
+
+  for (const [signal, expected] of [
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const) {
+    it(`${signal} twice ends at once with code ${String(expected)}, in the middle of a long step`, async () => {
+      const long = ['--filters', '256', '--kernel', '9', '--batch', '34'];
+      const running = start(train('a', ...long));
+      await until(() => existsSync(join(run('a'), 'metrics.jsonl')), running);
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      running.child.kill(signal);
+      let errors = '';
+      running.child.stderr?.on('data', (part: Buffer) => (errors += part.toString()));
+      await until(() => errors.includes('press Ctrl-C again'), running);
+      const second = performance.now();
+      running.child.kill(signal);
+      const { code, stderr } = await running.ended;
+      expect(code, stderr).to.equal(expected);
+      expect(performance.now() - second, 'ms until it ended').to.be.below(5000);
+      const checkpoints = join(run('a'), 'checkpoints');
+      if (existsSync(checkpoints)) {
+        expect(
+          (await names(checkpoints)).filter((name) => !name.startsWith('step-')),
+        ).to.have.length(0);
+      }
+    });
+  }
 
   it('Ctrl-C in the demo: one sentence, and the folder can be used again', async () => {
     const running = start(['demo', '--out', run('demo'), '--images', '4000', ...DEVICE]);
