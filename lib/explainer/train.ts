@@ -85,8 +85,18 @@ export async function trainRun(given: TrainExplainerOptions): Promise<FinishedRu
   }
 }
 
-/** Throws `E_ARGUMENT` where the performer is not cut as the options need it. */
-function checkCut({ decoder, lambdaRec }: TrainOptions, { learned, targets }: Performer): void {
+/** Throws `E_ARGUMENT` where the performer is not cut as the options need it, or its maps are too small for them. */
+function checkCut(
+  { decoder, lambdaRec, kernel }: TrainOptions,
+  { learned, targets, layer }: Performer,
+): void {
+  const most = 2 * Math.max(layer.height, layer.width) - 1;
+  if (kernel > most) {
+    throw expected(`at most ${String(most)}`, 'kernel', kernel, {
+      op: 'train',
+      remedy: `Maps of ${String(layer.height)} x ${String(layer.width)} cells have no cells further apart.`,
+    });
+  }
   if (decoder === 'learned' && typeof learned === 'string') {
     throw expected('a cut that fully connected layers can follow', 'decoder', decoder, {
       op: 'train',

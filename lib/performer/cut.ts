@@ -2,6 +2,7 @@ import { show } from '../errors.js';
 import {
   ancestors,
   consumers,
+  everySource,
   isMaps,
   type NetValue,
   type Network,
@@ -62,11 +63,13 @@ function isDense(value: NetValue): boolean {
 
 /** True for values that are never negative because a rectifier made them. */
 export function isRectified(value: NetValue): boolean {
-  const { op, inputs = [] } = value.step ?? {};
-  if (op?.kind === 'relu') return true;
-  if (op?.kind === 'clip') return op.lo >= 0;
-  const passes = op?.kind === 'flatten' || op?.kind === 'maxpool' || op?.kind === 'concat';
-  return passes && inputs.every(isRectified);
+  return everySource(value, ({ step }) => {
+    const { op } = step ?? {};
+    if (op?.kind === 'relu') return true;
+    if (op?.kind === 'clip') return op.lo >= 0;
+    const passes = op?.kind === 'flatten' || op?.kind === 'maxpool' || op?.kind === 'concat';
+    return passes ? undefined : false;
+  });
 }
 
 /** Feature vectors that can be rebuilt from `layer`, in the order of the network. */

@@ -12,8 +12,8 @@ interface OpenFile {
 }
 
 /**
- * Reads the external tensors of a model into their `rawData` and returns those tensors. Only
- * regular files inside the model's folder are read, also after links are followed, or inside the
+ * Reads the external tensors of a model into their `rawData` and returns those tensors; initializers that
+ * no node reads stay outside, and bytes that several tensors share are read once. Only regular files inside the model's folder are read, also after links are followed, or inside the
  * folder of the file that the model's path links to: the cache of a model hub keeps links to model
  * and data, which lie side by side elsewhere. A location outside, a missing file, or bytes beyond
  * its end throw `E_ONNX`.
@@ -24,26 +24,76 @@ export async function inlineExternalData(
   modelPath: string,
 ): Promise<TensorProto[]> {
   const external: TensorProto[] = [];
-  collectExternal(graph, external);
+  const read = namesRead(model, graph);
+  const initializer = graph.initializer.filter(({ name }) => read.has(name));
+  collectExternal({ node: graph.node, initializer }, external);
   for (const { node } of model.functions) collectExternal({ node, initializer: [] }, external);
   if (external.length === 0) return external;
   const folders: Folders = {
     named: await realpath(path.dirname(modelPath)),
     real: path.dirname(await realpath(modelPath)),
   };
-  const files = new Map<string, OpenFile>();
-  try {
-    for (const tensor of external) {
-      const { location, offset, length } = placeOf(tensor);
-      const file = files.get(location) ?? (await openInside(folders, location));
-      files.set(location, file);
-      tensor.rawData = await readRange(file, offset, length, location);
-      tensor.dataLocation = 0;
+  const places = new Map<string, Place[]>();
+  for (const tensor of external) {
+    const { location, ...range } = placeOf(tensor);
+    const others = places.get(location) ?? [];
+    others.push({ tensor, ...range });
+    places.set(location, others);
+  }
+  for (const [location, found] of places) {
+    const file = await openInside(folders, location);
+    try {
+      await readPlaces(file, found, location);
+    } finally {
+      await file.handle.close();
     }
-  } finally {
-    await Promise.all([...files.values()].map(({ handle }) => handle.close()));
   }
   return external;
+}
+
+/** Where a tensor lies in a file, bytes. */
+interface Place {
+  tensor: TensorProto;
+  offset: number;
+  length: number;
+}
+
+/** Tensors whose bytes overlap are views of one piece of memory: a small model must not ask for gigabytes. */
+async function readPlaces(file: OpenFile, places: Place[], location: string): Promise<void> {
+  const sorted = places.sort((a, b) => a.offset - b.offset);
+  for (let first = 0; first < sorted.length;) {
+    const begin = sorted[first]?.offset ?? 0;
+    let end = begin + (sorted[first]?.length ?? 0);
+    let next = first + 1;
+    for (; (sorted[next]?.offset ?? Infinity) < end; next++) {
+      const { offset = 0, length = 0 } = sorted[next] ?? {};
+      end = Math.max(end, offset + length);
+    }
+    const bytes = await readRange(file, begin, end - begin, location);
+    for (const { tensor, offset, length } of sorted.slice(first, next)) {
+      tensor.rawData = bytes.subarray(offset - begin, offset - begin + length);
+      tensor.dataLocation = 0;
+    }
+    first = next;
+  }
+}
+
+/** Names that some node reads, in branches and functions too, and the outputs. */
+function namesRead(model: ModelProto, graph: GraphProto): Set<string> {
+  const names = new Set(graph.output.map(({ name }) => name));
+  const walk = (nodes: readonly NodeProto[]): void => {
+    for (const { input, attribute } of nodes) {
+      for (const name of input) names.add(name);
+      for (const { g } of attribute) {
+        if (!g) continue;
+        for (const { name } of g.output) names.add(name);
+        walk(g.node);
+      }
+    }
+  };
+  walk(graph.node);
+  for (const { node } of model.functions) walk(node);
+  return names;
 }
 
 /** Appends the external tensors of a graph, its branches included. */

@@ -269,14 +269,36 @@ export function elements(value: NetValue): number {
 }
 
 /** True where no element can be negative because a rectifier made it. */
-export function isNonNegative({ step }: NetValue): boolean {
-  if (!step) return false;
-  const { op, inputs } = step;
-  if (op.kind === 'relu') return true;
-  if (op.kind === 'clip') return op.lo >= 0;
-  if (op.kind === 'activation') return op.name === 'sigmoid' || op.name === 'hard_sigmoid';
+export function isNonNegative(value: NetValue): boolean {
   const passes = ['flatten', 'as_maps', 'maxpool', 'concat', 'gather', 'slice', 'resize'];
-  return passes.includes(op.kind) && inputs.every(isNonNegative);
+  return everySource(value, ({ step }) => {
+    if (!step) return false;
+    const { op } = step;
+    if (op.kind === 'relu') return true;
+    if (op.kind === 'clip') return op.lo >= 0;
+    if (op.kind === 'activation') return op.name === 'sigmoid' || op.name === 'hard_sigmoid';
+    return passes.includes(op.kind) ? undefined : false;
+  });
+}
+
+/**
+ * True where `decide` is true of a value, or undefined and so on for all that it is computed from. Each value
+ * is seen once, without recursion: values joined with themselves 50 times have 2^50 ways to their source.
+ */
+export function everySource(
+  value: NetValue,
+  decide: (value: NetValue) => boolean | undefined,
+): boolean {
+  const seen = new Set<NetValue>();
+  const open = [value];
+  for (let next = open.pop(); next; next = open.pop()) {
+    if (seen.has(next)) continue;
+    seen.add(next);
+    const decided = decide(next);
+    if (decided === false) return false;
+    if (decided === undefined) open.push(...(next.step?.inputs ?? []));
+  }
+  return true;
 }
 
 /** The values that read `value` directly. */

@@ -103,6 +103,16 @@ describe('partlens: usage', () => {
     ['--rho -1', () => train('--rho', '-1'), /Expected a number >= 0 for rho but received -1\./],
     ['--kernel 4', () => train('--kernel', '4'), /an odd number for kernel but received 4\./],
     [
+      '--kernel 17 on maps of 8 x 8',
+      () => train('--layer', 'conv2_relu', '--kernel', '17'),
+      /at most 15 for kernel but received 17\.\nMaps of 8 x 8 cells/,
+    ],
+    [
+      '--kernel 99',
+      () => train('--layer', 'conv2_relu', '--kernel', '99'),
+      /at most 15 for kernel but received 99\./,
+    ],
+    [
       '--scale big',
       () => train('--scale', 'big'),
       /argument 'big' is invalid\. Allowed choices are peak, paper/,

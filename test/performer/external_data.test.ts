@@ -1,6 +1,6 @@
-import { mkdir, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { toBinary } from '@bufbuild/protobuf';
+import { fromBinary, toBinary } from '@bufbuild/protobuf';
 import { expect } from 'chai';
 import { readOnnx } from '../../lib/performer/onnx_read.js';
 import { EXTERNAL, ModelSchema } from '../../lib/performer/onnx_proto.js';
@@ -40,6 +40,60 @@ describe('performer: external data', () => {
       const stored = model.initializers.get('fc.w');
       if (!stored) throw new Error('fc.w is missing');
       expect(readTensor(stored).data).to.deep.equal(smallNet().initializers['fc.w']?.data);
+    });
+  });
+
+  it('reads nothing for tensors that no node reads, and shared bytes once', async () => {
+    await inFolder(async (folder) => {
+      const file = await writeExternal(folder, GOOD);
+      const { fingerprint } = await readOnnx(file);
+      const model = fromBinary(ModelSchema, await readFile(file));
+      const used = model.graph?.initializer.find(({ name }) => name === 'fc.w');
+      if (!model.graph || !used) throw new Error('fc.w is missing');
+      const place = (location: string, offset: number) =>
+        Object.entries({ location, offset: String(offset) }).map(
+          ([key, value]) => ({ $typeName: 'onnx.StringStringEntryProto', key, value }) as const,
+        );
+      for (let i = 0; i < 8; i++) {
+        model.graph.initializer.push({
+          ...used,
+          name: `unused${i}`,
+          dims: [2n ** 28n],
+          externalData: place('weights/sparse.bin', 0),
+        });
+        // The same floats from i elements on.
+        model.graph.initializer.push({
+          ...used,
+          name: `part${i}`,
+          dims: [384n - BigInt(i)],
+          externalData: place('weights/fc.bin', 64 + 4 * i),
+        });
+        const [first] = model.graph.node;
+        if (!first) throw new Error('no node');
+        model.graph.node.push({
+          ...first,
+          name: `twice${i}`,
+          opType: 'Identity',
+          input: [`part${i}`],
+          output: [`twice${i}`],
+          attribute: [],
+        });
+      }
+      await writeFile(path.join(folder, 'models', 'weights', 'sparse.bin'), '');
+      await truncate(path.join(folder, 'models', 'weights', 'sparse.bin'), 2 ** 30);
+      await writeFile(file, toBinary(ModelSchema, model));
+      const { initializers, ...read } = await readOnnx(file);
+      expect(read.fingerprint).not.to.equal(fingerprint);
+      expect(initializers.get('unused0')?.rawData).to.have.length(0);
+      const wanted = smallNet().initializers['fc.w']?.data;
+      const buffers = new Set<unknown>();
+      for (let i = 0; i < 8; i++) {
+        const part = initializers.get(`part${i}`);
+        if (!part) throw new Error('no part');
+        expect(readTensor(part).data).to.deep.equal(wanted?.slice(i));
+        buffers.add(part.rawData.buffer);
+      }
+      expect(buffers.size).to.equal(1);
     });
   });
 
