@@ -14,10 +14,11 @@ typedef enum { PL_F32 = 0, PL_I32 = 1 } PlDType;
 // What a tensor is for. The bytes behind each layout are the backend's own business; values cross
 // `upload` and `download` in row-major order (NCHW, OIHW, (out, in)).
 typedef enum {
-  PL_ROWS = 0,          // rank 0, 1, 2: (), (F), (N, F): vectors, matrices of activations, labels
-  PL_MAPS = 1,          // rank 4: (N, C, H, W) activations
-  PL_CONV_WEIGHT = 2,   // rank 4: (O, C, R, S)
-  PL_LINEAR_WEIGHT = 3  // rank 2: (O, F)
+  PL_ROWS = 0,           // rank 0, 1, 2: (), (F), (N, F): vectors, matrices of activations, labels
+  PL_MAPS = 1,           // rank 4: (N, C, H, W) activations
+  PL_CONV_WEIGHT = 2,    // rank 4: (O, C, R, S)
+  PL_LINEAR_WEIGHT = 3,  // rank 2: (O, F)
+  PL_PICTURE = 4         // rank 4: maps of a few channels that only a convolution reads; CPU alone
 } PlLayout;
 
 typedef struct {

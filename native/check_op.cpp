@@ -47,7 +47,8 @@ constexpr int32_t BINARIES = 0
     ;
 #undef BINARY
 
-constexpr int32_t MAX_SIDE = 1 << 16;  // of padded maps, in cells: sums of sizes fit an int
+constexpr int32_t MAX_SIDE = 1 << 16;        // of padded maps, in cells: sums of sizes fit an int
+constexpr int32_t MAX_PICTURE_CHANNELS = 8;  // NARROW of simd/conv_core.h
 constexpr int64_t MAX_OFFSET = int64_t{1} << 31;  // kernels keep offsets inside an image as int
 
 std::vector<std::string> split(const std::string& text, const std::string& separator) {
@@ -207,8 +208,10 @@ class OpCheck {
     const PlTensor& t = a.tensor;
     if (!t.data) return optional;
     if (t.dtype != (whole ? PL_I32 : PL_F32)) return false;
-    if (layout == "any") return true;
-    static const char* const LAYOUTS[] = {"rows", "maps", "conv_weight", "linear_weight"};
+    if (layout == "any") return t.layout != PL_PICTURE;
+    static const char* const LAYOUTS[] = {"rows", "maps", "conv_weight", "linear_weight",
+                                          "picture"};
+    if (t.layout == PL_PICTURE && takes_picture(a)) layout = "picture";
     if (layout != LAYOUTS[t.layout] || t.rank != static_cast<int32_t>(words.size()) - 1)
       return false;
     static const int32_t NOT_FLAT[3] = {};
@@ -217,6 +220,13 @@ class OpCheck {
       if (!agrees(words[axis + 1], {t.dims[axis], chw}, axis)) return false;
     }
     return true;
+  }
+
+  // A convolution packs the few channels of its x densely, from blocks or from a picture.
+  bool takes_picture(const Argument& a) const {
+    const bool convolution = !strcmp(op_.kernel->name, "conv2d_forward") && a.name == "x";
+    return convolution && a.tensor.dims[1] <= MAX_PICTURE_CHANNELS &&
+           read<Conv2dAttrs>().dilation_w == 1 && !strcmp(backend_.name, "cpu");
   }
 
   // The first axis of a tensor says nothing about flattening: biases and weights end and begin so.

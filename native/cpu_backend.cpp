@@ -131,6 +131,7 @@ struct Axes {
 
 static Axes axes_of(const PlTensor& t) {
   const bool four = t.layout == PL_MAPS || t.layout == PL_CONV_WEIGHT;
+  if (t.layout == PL_PICTURE) return {t.dims[0], t.dims[1] * t.dims[2] * t.dims[3], 1};
   if (four) return {t.dims[0], t.dims[1], t.dims[2] * t.dims[3]};
   const int rows = t.layout == PL_ROWS ? row_count(t) : t.dims[0];
   if (t.chw[0] > 0) return {rows, t.chw[0], t.chw[1] * t.chw[2]};
@@ -145,7 +146,8 @@ static void convert(Device& device, const PlTensor& t, int32_t* host) {
   int32_t* data = i32(t);
   const bool weight = t.layout == PL_CONV_WEIGHT || t.layout == PL_LINEAR_WEIGHT;
   const bool plain = !weight && a.HW == 1;
-  const long logical = (long)a.C * a.HW, physical = (long)padded(a.C) * a.HW;
+  const long logical = (long)a.C * a.HW;
+  const long physical = t.layout == PL_PICTURE ? logical : (long)padded(a.C) * a.HW;
   const int blocks = weight || plain ? 1 : blocks_of(a.C);
   const auto task = [=](int index, int) {
     const int n = index / blocks, c0 = index % blocks * BLOCK;

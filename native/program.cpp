@@ -94,12 +94,12 @@ int64_t element_count(const PlTensor& tensor) {
 }
 
 void check_tensor(const PlTensor& t) {
-  const bool four = t.layout == PL_MAPS || t.layout == PL_CONV_WEIGHT;
+  const bool four = t.layout == PL_MAPS || t.layout == PL_CONV_WEIGHT || t.layout == PL_PICTURE;
   const bool rank = four                           ? t.rank == 4
                     : t.layout == PL_LINEAR_WEIGHT ? t.rank == 2
                                                    : t.rank >= 0 && t.rank <= 2;
-  const bool kinds = (t.dtype == PL_F32 || t.dtype == PL_I32) && t.layout >= PL_ROWS &&
-                     t.layout <= PL_LINEAR_WEIGHT;
+  const bool kinds =
+      (t.dtype == PL_F32 || t.dtype == PL_I32) && t.layout >= PL_ROWS && t.layout <= PL_PICTURE;
   check(kinds && rank, "E_INTERNAL", "[program] a slot has no known type");
   int64_t count = 1;
   for (int32_t size : t.dims) {

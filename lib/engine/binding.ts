@@ -4,7 +4,7 @@ import { relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expected, PartlensError, type ErrorCode } from '../errors.js';
 import type { OpDefinition } from './graph.js';
-import type { ValueType } from './tensor.js';
+import { LAYOUTS, type ValueType } from './tensor.js';
 import type { KernelIndex } from './plan.js';
 import type { TensorData } from './tensor.js';
 
@@ -112,8 +112,7 @@ export class Binding {
 
   bytesOf(backend: Backend, { dtype, layout, shape, chw }: ValueType): number {
     const dims = [0, 1, 2, 3].map((axis) => shape[axis] ?? 1);
-    const layouts = ['rows', 'maps', 'conv_weight', 'linear_weight'];
-    const words = [dtype === 'f32' ? 0 : 1, layouts.indexOf(layout), shape.length];
+    const words = [dtype === 'f32' ? 0 : 1, LAYOUTS.indexOf(layout), shape.length];
     const type = Int32Array.from([...words, ...dims, ...(chw ?? [0, 0, 0])]);
     return wrapped(() => this.#addon.bytesOf(backend, type));
   }

@@ -13,7 +13,8 @@ import {
   type Slot,
 } from './memory.js';
 import { isOptional } from './signature.js';
-import { sizeOf } from './tensor.js';
+import { pictures } from './pictures.js';
+import { LAYOUTS, sizeOf, type ValueType } from './tensor.js';
 
 /** A kernel's number in the addon's table. */
 export type KernelIndex = (name: string) => number;
@@ -44,14 +45,23 @@ export interface Plan {
   persistentBytes: number;
 }
 
+export interface PlanOptions {
+  /** Whether the backend takes pictures as they come (`pictures.ts`), default false. */
+  pictures?: boolean;
+}
+
 /**
  * Compiles the graphs of one session. Parameters and states of one name share one place in all
  * programs; the rest of the arena is planned by lifetime, for each program anew.
  */
-export function planPrograms(graphs: ReadonlyMap<string, Graph>, bytesOf: BytesOf): Plan {
+export function planPrograms(
+  graphs: ReadonlyMap<string, Graph>,
+  bytesOf: BytesOf,
+  options: PlanOptions = {},
+): Plan {
   const persistent = new PersistentMemory(bytesOf);
   const compiled = [...graphs].map(
-    ([name, graph]) => [name, new Compiler(graph, bytesOf)] as const,
+    ([name, graph]) => [name, new Compiler(graph, bytesOf, options)] as const,
   );
   for (const [, compiler] of compiled) compiler.keepGroups(persistent);
   for (const [, compiler] of compiled) compiler.keepLeaves(persistent);
@@ -69,10 +79,9 @@ export function planPrograms(graphs: ReadonlyMap<string, Graph>, bytesOf: BytesO
 export function encodeProgram(program: Program, kernelIndex: KernelIndex): Int32Array {
   const words: number[] = [0x504c, 1, program.slots.length, program.ops.length];
   const dtypes = ['f32', 'i32'];
-  const layouts = ['rows', 'maps', 'conv_weight', 'linear_weight'];
   for (const { dtype, layout, shape, chw, offset } of program.slots) {
     const dims = [0, 1, 2, 3].map((axis) => shape[axis] ?? 1);
-    words.push(dtypes.indexOf(dtype), layouts.indexOf(layout), shape.length, ...dims);
+    words.push(dtypes.indexOf(dtype), LAYOUTS.indexOf(layout), shape.length, ...dims);
     words.push(...(chw ?? [0, 0, 0]), offset / ALIGN);
   }
   const bits = new DataView(new ArrayBuffer(4));
@@ -94,15 +103,18 @@ class Compiler {
   readonly #buffers = new Map<Value, Buffer>();
   readonly #kept = new Map<Value, Slot>();
   readonly #readers: ReadonlyMap<Value, number>;
+  readonly #pictures: ReadonlySet<Value>;
 
   constructor(
     readonly graph: Graph,
     readonly bytesOf: BytesOf,
+    options: PlanOptions,
   ) {
     const { nodes, groups } = schedule(graph);
     this.#nodes = nodes;
     this.#groups = groups;
     this.#readers = countReaders(this.#nodes, wantedOf(graph));
+    this.#pictures = options.pictures ? pictures(this.#nodes, wantedOf(graph)) : new Set();
     checkOrder(this.#nodes, this.#readers);
   }
 
@@ -187,7 +199,12 @@ class Compiler {
   }
 
   #bytes(value: Value): number {
-    return align(this.bytesOf(typeOf(value)));
+    return align(this.bytesOf(this.#typeOf(value)));
+  }
+
+  #typeOf(value: Value): ValueType {
+    const type = typeOf(value);
+    return this.#pictures.has(value) ? { ...type, layout: 'picture' } : type;
   }
 
   #slotTable(program: Program): (value: Value) => number {
@@ -198,7 +215,7 @@ class Compiler {
       const root = storageOf(value);
       const place = this.#kept.get(root) ?? this.#buffers.get(root);
       if (!place) throw new PartlensError('E_INTERNAL', `${value.node.name} has no memory`);
-      const slot = { ...typeOf(value), offset: place.offset, bytes: place.bytes };
+      const slot = { ...this.#typeOf(value), offset: place.offset, bytes: place.bytes };
       numbers.set(value, program.slots.push(slot) - 1);
       return program.slots.length - 1;
     };

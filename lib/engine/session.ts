@@ -233,8 +233,10 @@ export async function createSession(options: SessionOptions): Promise<Session> {
   };
   const binding = loadBinding();
   const choice = binding.chooseBackend(backend);
-  const plan = planPrograms(new Map(Object.entries(programs)), (type) =>
-    binding.bytesOf(choice.backend, type),
+  const plan = planPrograms(
+    new Map(Object.entries(programs)),
+    (type) => binding.bytesOf(choice.backend, type),
+    { pictures: choice.backend === 'cpu' },
   );
   const native = binding.createSession({
     backend: choice.backend,

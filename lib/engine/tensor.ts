@@ -11,7 +11,10 @@ export type TensorData = Float32Array | Int32Array;
  * What a tensor is for; the bytes behind it are the backend's business. Values cross `write` and
  * `read` in row-major order: maps NCHW, conv_weight OIHW, linear_weight (out, in).
  */
-export type Layout = 'rows' | 'maps' | 'conv_weight' | 'linear_weight';
+export type Layout = (typeof LAYOUTS)[number];
+
+/** In the order of `PlLayout` (native/backend.h). A picture is what a plan makes of some maps. */
+export const LAYOUTS = ['rows', 'maps', 'conv_weight', 'linear_weight', 'picture'] as const;
 
 /** Sizes (C, H, W) behind a flattened feature axis. */
 export type Chw = readonly [number, number, number];

@@ -39,12 +39,13 @@ void conv2d_forward(Device& device, const conv2d_forward_args& t, const Conv2dAt
   }
   const int height = (P - 1) * a.stride_h + reach(R, a.dilation_h);
   const int width = (Q - 1) * a.stride_w + reach(S, a.dilation_w);
-  const Copy copy =
+  Copy copy =
       copy_of(C, t.x.dims[2], t.x.dims[3], height, width, a.pad_top, a.pad_left, a.dilation_w == 1);
+  copy.planes = t.x.layout == PL_PICTURE;
   const Window window = window_of(device, copy, C, R, S, a);
   const float* w = copy.lanes < BLOCK ? pack_picture_weights(device, t.w) : f32(t.w);
-  Outputs out = {P, Q, 0, (long)Q * BLOCK, BLOCK, (long)P * Q * BLOCK, blocks_of(O)};
-  const long image = out.panels * out.map;
+  Outputs out = {P, Q, 0, (long)Q * BLOCK, BLOCK, (long)P * Q * BLOCK, O};
+  const long image = out.panels() * out.map;
   if (copy.in_place && R * S * a.stride_h * a.stride_w == 1 && copy.H == P && copy.W == Q) {
     out.P = 1;  // pointwise: one long row
     out.Q = P * Q;
@@ -112,7 +113,7 @@ static void backward_phases(Device& device, const conv2d_backward_data_args& t,
                            (long)a.stride_h * W * BLOCK,
                            (long)a.stride_w * BLOCK,
                            map,
-                           panels};
+                           t.dx.dims[1]};
       multiply_windows(device, g, copy.image(), count, v, turned, nullptr, false, out,
                        f32(t.dx) + (long)n * panels * map);
     }

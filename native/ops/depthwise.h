@@ -44,7 +44,7 @@ struct Row {
   long pixel;
   int S;
   Vec bias;
-  bool relu;
+  Range range;
 };
 
 // Outputs q.. of a row. STRIDE, TAPS: of the columns, 0 where only the row knows them; with TAPS
@@ -76,10 +76,9 @@ static inline void tile_row(const Row& t, int q) {
       for (int i = 0; i < COUNT; i++) sum[i] += factor * load(cell + i * right);
     }
   }
+  const Vec low = Vec{} + t.range.low, high = Vec{} + t.range.high;
 #pragma GCC unroll 8
-  for (int i = 0; i < COUNT; i++) {
-    store(t.y + (q + i) * t.pixel, t.relu ? positive(sum[i]) : sum[i]);
-  }
+  for (int i = 0; i < COUNT; i++) store(t.y + (q + i) * t.pixel, within(sum[i], low, high));
 }
 
 template <int STRIDE, int TAPS>
@@ -114,6 +113,14 @@ static inline RowKernel row_kernel_for(const Axis& columns) {
   }
   if (columns.stride != 2) return row_kernel<0, 0>;
   return taps == 3 ? row_kernel<2, 3> : taps == 5 ? row_kernel<2, 5> : row_kernel<2, 0>;
+}
+
+// Whether a vector of lanes holds channels; one that does not is `count` zeros, `pixel` floats
+// apart.
+static inline bool holds_channels(int channel, int C, float* y, int count, long pixel) {
+  if (channel < C) return true;
+  for (int q = 0; q < count; q++) store(y + q * pixel, Vec{});
+  return false;
 }
 
 // Filters [C/16][R * S][16 c][16], of which the first c alone is used, to [C/16][R * S][16]: taps

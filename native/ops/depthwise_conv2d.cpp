@@ -23,7 +23,7 @@ struct DepthwiseMaps {
   float* to;
   long from_map, to_map;
   long line, pixel;
-  int images, blocks, R, S;
+  int images, channels, R, S;
   bool relu;
 };
 
@@ -83,7 +83,9 @@ static void convolve_maps(Device& device, const Axis& down, const Axis& across,
                           const DepthwiseMaps& maps, const Epilogue& epilogue = {}) {
   const Axis rows = down;
   const DepthwiseMaps m = maps;
-  const Epilogue e = epilogue;
+  const Epilogue e = epilogue.rest(m.relu);
+  const Range range = epilogue.range(m.relu);
+  const int blocks = blocks_of(m.channels);
   const int strip = (STRIP_CELLS + across.count - 1) / across.count;
   const int strips = (rows.count + strip - 1) / strip;
   // Where windows reach over a side, rows are copied with zeros there: that costs less than outputs
@@ -94,8 +96,8 @@ static void convolve_maps(Device& device, const Axis& down, const Axis& across,
   const long lines = rows.taps > 0 ? (most < rows.size ? most : rows.size) : 0;
   float* copies = device.scratch(COPY_SLOT, device.threads() * lines * stretches.floats + BLOCK);
   const RowKernel kernel = row_kernel_for(across);
-  parallel_for(device, m.images * m.blocks * strips, [=](int task, int worker) {
-    const int map = task / strips, block = map % m.blocks, p0 = task % strips * strip;
+  parallel_for(device, m.images * blocks * strips, [=](int task, int worker) {
+    const int map = task / strips, block = map % blocks, p0 = task % strips * strip;
     const int p1 = p0 + strip < rows.count ? p0 + strip : rows.count;
     float* copy = copies + worker * lines * stretches.floats;
     for (int k = 0; k < stretches.count; k++) {
@@ -117,10 +119,13 @@ static void convolve_maps(Device& device, const Axis& down, const Axis& across,
       }
       for (int p = p0; p < p1; p++) {
         Row row = {down,    columns, p,       0,       0,   0,     columns.taps,
-                   nullptr, nullptr, nullptr, m.pixel, m.S, Vec{}, m.relu};
+                   nullptr, nullptr, nullptr, m.pixel, m.S, Vec{}, range};
         rows.met(p, row.r0, row.r1);
         float* to = m.to + map * m.to_map + p * m.line;
         for (int lane = 0; lane < BLOCK; lane += VL) {
+          const int count = stretch.q1 - stretch.q0;
+          float* first = to + stretch.q0 * m.pixel + lane;
+          if (!holds_channels(block * BLOCK + lane, m.channels, first, count, m.pixel)) continue;
           row.x = from + lane;
           row.w = m.w + (long)block * m.R * m.S * BLOCK + lane;
           row.bias = m.bias ? load(m.bias + block * BLOCK + lane) : Vec{};
@@ -142,7 +147,7 @@ void depthwise_conv2d_forward(Device& device, const depthwise_conv2d_forward_arg
   convolve_maps(device, rows, columns,
                 {f32(t.x), pack_filters(device, t.w), t.b.data ? f32(t.b) : nullptr, f32(t.y),
                  (long)H * W * BLOCK, (long)P * Q * BLOCK, (long)Q * BLOCK, BLOCK, t.x.dims[0],
-                 blocks_of(t.x.dims[1]), R, S, a.relu != 0},
+                 t.x.dims[1], R, S, a.relu != 0},
                 Epilogue::of(t, a));
 }
 
@@ -162,7 +167,7 @@ void depthwise_conv2d_backward_data(Device& device, const depthwise_conv2d_backw
       convolve_maps(device, rows, columns,
                     {f32(t.g), w, nullptr, f32(t.dx) + ((long)y * W + x) * BLOCK,
                      (long)P * Q * BLOCK, (long)H * W * BLOCK, (long)a.stride_h * W * BLOCK,
-                     (long)a.stride_w * BLOCK, t.g.dims[0], blocks_of(t.g.dims[1]), R, S, false});
+                     (long)a.stride_w * BLOCK, t.g.dims[0], t.g.dims[1], R, S, false});
     }
   }
 }

@@ -1,6 +1,6 @@
 // What ends a convolution, on outputs that are still in the cache: y = f(y + residual).
 #pragma once
-#include "../simd/layout.h"
+#include "../simd/vec.h"
 
 namespace partlens {
 namespace PL_ISA {
@@ -18,6 +18,15 @@ struct Epilogue {
   template <class Args, class Attrs>
   static Epilogue of(const Args& t, const Attrs& a) {
     return {f32(t.y), f32(t.residual), a.activation, a.alpha, a.beta};
+  }
+  // What a tile does where it stores its sums, and what is left to do then.
+  Range range(bool relu) const {
+    if (residual || relu) return relu_range(relu);
+    return activation == ENDING_CLIP ? Range{alpha, beta} : relu_range(activation == ENDING_RELU);
+  }
+  Epilogue rest(bool relu) const {
+    const bool done = !residual && !relu && activation <= ENDING_CLIP;
+    return done ? Epilogue{y} : *this;
   }
   bool changes() const { return residual || activation != ENDING_NONE; }
   // The `count` outputs from `begin` on.

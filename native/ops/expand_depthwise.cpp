@@ -88,7 +88,9 @@ void expand_depthwise_forward(Device& device, const expand_depthwise_forward_arg
   for (int b = 0; b < blocks_of(C); b++) offsets[b] = b * H * W * BLOCK;
   const float* w = pack_filters(device, t.w);
   const RowKernel kernel = row_kernel_for(across);
-  const Epilogue end = {f32(t.y), nullptr, a.activation, a.alpha, a.beta};
+  const Epilogue whole = {f32(t.y), nullptr, a.activation, a.alpha, a.beta};
+  const Epilogue end = whole.rest(a.relu != 0);
+  const Range range = whole.range(a.relu != 0);
   Tile tile;
   tile.offsets = offsets;
   tile.full = C / BLOCK;
@@ -96,7 +98,9 @@ void expand_depthwise_forward(Device& device, const expand_depthwise_forward_arg
   tile.tail = tile.tail_lanes ? 1 : 0;
   tile.w_panel = blocks_of(C) * tile.w_block;
   tile.c_panel = lines * line;
-  tile.relu = a.expand_relu != 0;
+  tile.rows_once = true;
+  const Epilogue expanded = {nullptr, nullptr, a.expand_activation, a.expand_alpha, a.expand_beta};
+  tile.range = expanded.range(a.expand_relu != 0);
   parallel_for(device, t.x.dims[0] * parts * groups, [=](int task, int worker) {
     const int panel = task % groups * TILE_PANELS, n = task / groups / parts;
     const int begin = task / groups % parts * part;
@@ -106,7 +110,8 @@ void expand_depthwise_forward(Device& device, const expand_depthwise_forward_arg
     e.wide = panels - panel < TILE_PANELS ? panels - panel : TILE_PANELS;
     e.tile.w = f32(t.w_expand) + panel * tile.w_panel;
     e.tile.bias = t.b_expand.data ? f32(t.b_expand) + panel * BLOCK : nullptr;
-    e.end = {maps, nullptr, a.expand_activation, a.expand_alpha, a.expand_beta};
+    e.end = expanded.rest(a.expand_relu != 0);
+    e.end.y = maps;
     e.clear();
     for (int p0 = begin; p0 < stop; p0 += strip) {
       const int p1 = p0 + strip < stop ? p0 + strip : stop;
@@ -121,10 +126,11 @@ void expand_depthwise_forward(Device& device, const expand_depthwise_forward_arg
         float* y = f32(t.y) + ((long)n * panels + panel + i) * P * Q * BLOCK;
         for (int p = p0; p < p1; p++) {
           Row row = {down,    columns, p,       0,     0, 0,     across.taps,
-                     nullptr, nullptr, nullptr, BLOCK, S, Vec{}, a.relu != 0};
+                     nullptr, nullptr, nullptr, BLOCK, S, Vec{}, range};
           rows.met(p, row.r0, row.r1);
           float* to = y + (long)p * Q * BLOCK;
           for (int lane = 0; lane < BLOCK; lane += VL) {
+            if (!holds_channels((panel + i) * BLOCK + lane, O, to + lane, Q, BLOCK)) continue;
             row.x = maps + i * tile.c_panel + lane;
             row.w = w + (long)(panel + i) * R * S * BLOCK + lane;
             row.bias = t.b.data ? load(f32(t.b) + (panel + i) * BLOCK + lane) : Vec{};

@@ -63,7 +63,8 @@ static void multiply_groups(Device& device, const float* x, const Copy& copy, in
                             const float* bias, bool relu, const Outputs& outputs, float* y,
                             const Epilogue& epilogue = {}) {
   const Outputs o = outputs;
-  const Epilogue e = epilogue;
+  const Epilogue rest = epilogue.rest(relu);
+  const Range range = epilogue.range(relu);
   const Window v = window;
   const GroupBlocks b = blocks;
   const long image = copy.image(), from_map = copy.map();
@@ -79,12 +80,12 @@ static void multiply_groups(Device& device, const float* x, const Copy& copy, in
     tile.w = w + (long)panel * v.full * CELLS;
     tile.c_row = o.pixel;
     tile.bias = bias ? bias + panel * BLOCK : nullptr;
-    tile.relu = relu;
+    tile.range = range;
     for (int p = p0; p < p1; p++) {
       tile.a = x + n * image + b.first[panel] * from_map + p * v.line;
       tile.c = y + ((long)n * b.panels + panel) * o.map + o.start + p * o.line;
       tile_rows(tile, o.Q, 1);
-      e.end(tile.c, (long)o.Q * BLOCK);
+      rest.end(tile.c, (long)o.Q * BLOCK);
     }
   });
 }
@@ -107,7 +108,7 @@ void grouped_conv2d_forward(Device& device, const grouped_conv2d_forward_args& t
     group_cell(w, groups, panel, blocks.first[panel] + k / taps, k % taps,
                packed + (long)task * CELLS);
   });
-  const Outputs out = {P, Q, 0, (long)Q * BLOCK, BLOCK, (long)P * Q * BLOCK, blocks.panels};
+  const Outputs out = {P, Q, 0, (long)Q * BLOCK, BLOCK, (long)P * Q * BLOCK, O};
   const int round = round_of(copy, N);
   for (int n = 0; n < N; n += round) {
     const int count = N - n < round ? N - n : round;
@@ -170,7 +171,7 @@ void grouped_conv2d_backward_data(Device& device, const grouped_conv2d_backward_
                            (long)a.stride_h * W * BLOCK,
                            (long)a.stride_w * BLOCK,
                            map,
-                           blocks.panels};
+                           t.dx.dims[1]};
       multiply_groups(device, g, copy, count, blocks, v, turned, nullptr, false, out,
                       f32(t.dx) + (long)n * blocks.panels * map);
     }

@@ -61,7 +61,7 @@ void linear_forward(Device& device, const linear_forward_args& t, const LinearAt
       tile.w = w + ((long)panel * stride + b * BLOCK) * BLOCK;
       tile.add = b > first;
       tile.bias = end && bias ? bias + panel * BLOCK : nullptr;
-      tile.relu = end && relu;
+      tile.range = relu_range(end && relu);
       tile_rows(tile, N, panels_at(panel, panels));
     }
   });

@@ -19,24 +19,35 @@ struct Copy {
   int height, width, top, left;
   int lanes;  // values of a pixel: 16, or the channels of a picture
   bool in_place;
+  bool planes;  // the maps are a picture: a plane for each channel
 
   long line() const { return (long)width * lanes; }
   long map() const { return height * line(); }
   long image() const { return blocks * map(); }
-  long map_in() const { return (long)H * W * BLOCK; }
+  long map_in() const { return (long)H * W * (planes ? lanes : BLOCK); }
 };
 
 // `dense`: a few channels may be packed.
 static inline Copy copy_of(int C, int H, int W, int height, int width, int top, int left,
                            bool dense) {
   const int lanes = dense && C <= NARROW ? C : BLOCK;
-  Copy c = {blocks_of(C), H, W, height, width, top, left, lanes, false};
+  Copy c = {blocks_of(C), H, W, height, width, top, left, lanes, false, false};
   c.in_place = c.lanes == BLOCK && !top && !left && height <= H && width <= W;
   if (c.in_place) {
     c.height = H;
     c.width = W;
   }
   return c;
+}
+
+// `count` pixels of planes that lie `plane` floats apart, side by side. LANES: 0 where only c
+// knows.
+template <int LANES>
+static inline void copy_pixels(const float* from, long plane, int count, int lanes, float* to) {
+  const int values = LANES ? LANES : lanes;
+  for (int x = 0; x < count; x++) {
+    for (int lane = 0; lane < values; lane++) *to++ = from[lane * plane + x];
+  }
 }
 
 static inline void copy_row(const Copy& c, const float* map, int row, float* to) {
@@ -46,10 +57,16 @@ static inline void copy_row(const Copy& c, const float* map, int row, float* to)
     memset(to, 0, sizeof(float) * c.line());
     return;
   }
-  const float* from = map + ((long)y * c.W + first - c.left) * BLOCK;
+  const long cell = (long)y * c.W + first - c.left;
+  const float* from = map + cell * BLOCK;
   memset(to, 0, sizeof(float) * first * c.lanes);
   memset(to + (long)end * c.lanes, 0, sizeof(float) * (c.width - end) * c.lanes);
   to += (long)first * c.lanes;
+  if (c.planes) {
+    const long plane = (long)c.H * c.W;
+    const auto copy = c.lanes == 3 ? copy_pixels<3> : copy_pixels<0>;
+    return copy(map + cell, plane, end - first, c.lanes, to);
+  }
   if (c.lanes == BLOCK) {
     memcpy(to, from, sizeof(float) * (end - first) * BLOCK);
     return;
@@ -178,7 +195,8 @@ struct Outputs {
   int P, Q;
   long start, line, pixel;
   long map;  // floats of one block of channels of one image
-  int panels;
+  int channels;
+  int panels() const { return blocks_of(channels); }
 };
 
 constexpr long STRIP_FLOATS = 32l << 10;  // of windows that one task reads again for each panel
@@ -214,17 +232,20 @@ static inline void multiply_windows(Device& device, const float* x, long image, 
                                     bool relu, const Outputs& outputs, float* y,
                                     const Epilogue& epilogue = {}) {
   const Outputs o = outputs;
-  const Epilogue last_act = epilogue;
+  const Epilogue last_act = epilogue.rest(relu);
+  const Range range = epilogue.range(relu);
+  const bool pointwise = o.P == 1 && window.pixel == BLOCK;
   const Window v = window;
   const int fit = 576 / v.lanes;  // blocks whose panels stay in L2
   const int step = fit < 1 ? 1 : fit, together = v.blocks() < step ? v.blocks() : step;
   const Strips strips = strips_of(o, together * v.lanes);
-  const int pairs = (o.panels + TILE_PANELS - 1) / TILE_PANELS, here = count * strips.count();
+  const int pairs = (o.panels() + TILE_PANELS - 1) / TILE_PANELS, here = count * strips.count();
   const int wanted = here < TASKS ? (TASKS + here - 1) / here : 1;
   const int own = (pairs + wanted - 1) / wanted * TILE_PANELS;  // panels of one task
-  const int groups = (o.panels + own - 1) / own;
+  const int groups = (o.panels() + own - 1) / own;
   parallel_for(device, here * groups, [=](int task, int) {
-    const int first = task % groups * own, last = first + own < o.panels ? first + own : o.panels;
+    const int first = task % groups * own,
+              last = first + own < o.panels() ? first + own : o.panels();
     const int strip = task / groups % strips.count(), n = task / groups / strips.count();
     const int p0 = strip / strips.across * strips.rows;
     const int q0 = strip % strips.across * strips.columns;
@@ -245,19 +266,21 @@ static inline void multiply_windows(Device& device, const float* x, long image, 
       tile.tail = blocks - tile.full;
       tile.offsets = v.offsets + b;
       tile.add = b > 0;
-      tile.relu = end && relu;
-      for (int panel = first; panel < last; panel += TILE_PANELS) {
-        const int wide = last - panel < TILE_PANELS ? last - panel : TILE_PANELS;
+      tile.range = end ? range : Range{};
+      for (int panel = first, wide = 1; panel < last; panel += wide) {
+        const int stop = last * BLOCK < o.channels ? last * BLOCK : o.channels;
         tile.w = w + panel * tile.w_panel + b * tile.w_block;
+        // Blocks of maps lie far apart, which no prefetcher follows; later panels find them in L2.
+        tile.rows_once = pointwise && panel == first;
         tile.bias = end && bias ? bias + panel * BLOCK : nullptr;
         for (int p = p0; p < p1; p++) {
           tile.a = x + n * image + p * v.line + q0 * v.pixel;
-          tile.c = y + ((long)n * o.panels + panel) * o.map + o.start + p * o.line + q0 * o.pixel;
-          tile_rows(tile, columns, wide);
+          tile.c = y + ((long)n * o.panels() + panel) * o.map + o.start + p * o.line + q0 * o.pixel;
+          wide = tile_columns(tile, columns, stop - panel * BLOCK);
         }
         if (!end) continue;
         for (int i = 0; i < wide; i++) {
-          last_act.end(y + ((long)n * o.panels + panel + i) * o.map + p0 * o.line + q0 * o.pixel,
+          last_act.end(y + ((long)n * o.panels() + panel + i) * o.map + p0 * o.line + q0 * o.pixel,
                        ((p1 - p0 - 1) * (long)o.Q + columns) * BLOCK);
         }
       }

@@ -20,7 +20,8 @@ namespace PL_ISA {
 #endif
 constexpr int TILE_ROWS = PL_TILE_ROWS;
 constexpr int TILE_PANELS = VL == 16 ? 2 : 1;
-constexpr int LOOK = 24;  // rows of w that are asked for before they are used
+constexpr int WIDE_ROWS = 4;  // of a tile of a panel and a half, three vectors of 8
+constexpr int LOOK = 24;      // rows of w that are asked for before they are used
 
 // C[i][16 p + j] (+)= sum_k A[i][k] W_p[k][j] for a few rows i and panels p. The k come in blocks.
 struct Tile {
@@ -35,17 +36,17 @@ struct Tile {
   float* c = nullptr;
   long c_row = BLOCK;
   long c_panel = 0;
-  bool add = false;  // add to what c holds
-  bool relu = false;
+  bool add = false;             // add to what c holds
+  Range range;                  // of what is stored
   bool rows_once = false;       // a comes from memory, w from the cache; a_row is 16
   const float* bias = nullptr;  // 16 floats per panel
 };
 
 // A_ROW: the distance of rows, 0 where only t.a_row knows it. ROWS_ONCE: looks ahead to the next
-// rows of a, not of w.
-template <int ROWS, int PANELS, int A_ROW, bool ROWS_ONCE>
+// rows of a, not of w. ZEROS: vectors at the end of the last panel that are 0.
+template <int ROWS, int PANELS, int A_ROW, bool ROWS_ONCE, int ZEROS = 0>
 static void tile_kernel(const Tile& t) {
-  constexpr int COLUMNS = PANELS * PANEL_VECTORS;
+  constexpr int COLUMNS = PANELS * PANEL_VECTORS - ZEROS;
   const long a_row = A_ROW ? A_ROW : t.a_row;
   Vec acc[ROWS][COLUMNS] = {};
   for (int b = 0; b < t.full + t.tail; b++) {
@@ -70,16 +71,21 @@ static void tile_kernel(const Tile& t) {
       }
     }
   }
+  const Vec low = Vec{} + t.range.low, high = Vec{} + t.range.high;
 #pragma GCC unroll 14
   for (int i = 0; i < ROWS; i++) {
 #pragma GCC unroll 4
-    for (int j = 0; j < COLUMNS; j++) {
+    for (int j = 0; j < COLUMNS + ZEROS; j++) {
       const int lane = j % PANEL_VECTORS * VL;
       float* c = t.c + i * t.c_row + j / PANEL_VECTORS * t.c_panel + lane;
+      if (j >= COLUMNS) {
+        store(c, Vec{});
+        continue;
+      }
       Vec v = acc[i][j];
       if (t.add) v += load(c);
       if (t.bias) v += load(t.bias + j / PANEL_VECTORS * BLOCK + lane);
-      store(c, t.relu ? positive(v) : v);
+      store(c, within(v, low, high));
     }
   }
 }
@@ -119,16 +125,54 @@ static TileKernel tile_kernel_for(const Tile& t, int rows) {
   return t.a_row == BLOCK ? tile_kernel_of<PANELS, BLOCK>(rows) : tile_kernel_of<PANELS, 0>(rows);
 }
 
-// The tile `t` over any number of rows, in near-equal steps.
-static inline void tile_rows(Tile t, int rows, int panels) {
-  const int steps = (rows + TILE_ROWS - 1) / TILE_ROWS;
+// The tile `t` over any number of rows, in near-equal steps of at most `most`.
+template <class KernelOf>
+static inline void tile_steps(Tile t, int rows, int most, KernelOf kernel_of) {
+  const int steps = (rows + most - 1) / most;
   for (int step = 0, done = 0; step < steps; step++) {
     const int count = (rows - done + steps - step - 1) / (steps - step);
-    (panels == 1 ? tile_kernel_for<1>(t, count) : tile_kernel_for<TILE_PANELS>(t, count))(t);
+    kernel_of(count)(t);
     t.a += count * t.a_row;
     t.c += count * t.c_row;
     done += count;
   }
+}
+
+static inline void tile_rows(const Tile& t, int rows, int panels) {
+  tile_steps(t, rows, TILE_ROWS, [&](int count) {
+    return panels == 1 ? tile_kernel_for<1>(t, count) : tile_kernel_for<TILE_PANELS>(t, count);
+  });
+}
+
+#if PL_VL == 8
+template <int A_ROW, bool ROWS_ONCE = false>
+static TileKernel wide_kernel_of(int rows) {
+  static const TileKernel kernels[] = {
+      tile_kernel<1, 2, A_ROW, ROWS_ONCE, 1>,
+      tile_kernel<2, 2, A_ROW, ROWS_ONCE, 1>,
+      tile_kernel<3, 2, A_ROW, ROWS_ONCE, 1>,
+      tile_kernel<4, 2, A_ROW, ROWS_ONCE, 1>,
+  };
+  return kernels[rows - 1];
+}
+#endif
+
+// As many panels of `columns` columns, more than 0, as one tile takes: returns how many. With
+// vectors of 8 a last half panel goes with the whole one before it; alone it would keep the units
+// waiting.
+static inline int tile_columns(const Tile& t, int rows, int columns) {
+#if PL_VL == 8
+  if (columns > BLOCK && columns <= BLOCK + VL) {
+    tile_steps(t, rows, WIDE_ROWS, [&](int count) {
+      if (t.rows_once) return wide_kernel_of<BLOCK, true>(count);
+      return t.a_row == BLOCK ? wide_kernel_of<BLOCK>(count) : wide_kernel_of<0>(count);
+    });
+    return 2;
+  }
+#endif
+  const int panels = blocks_of(columns) < TILE_PANELS ? blocks_of(columns) : TILE_PANELS;
+  tile_rows(t, rows, panels);
+  return panels;
 }
 
 // Sums of outer products: G_p[i][j] (+)= sum_t X[t][i] D_p[t][j], j below 16.

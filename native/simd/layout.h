@@ -4,6 +4,7 @@
 //   rows           (N, F)        [N][Fp]                          Fp = F rounded up to 16
 //   rows flattened (N, C*H*W)    [N][C/16][H][W][16]              one image of maps is one row
 //   maps           (N, C, H, W)  [N][C/16][H][W][16]
+//   picture        (N, C, H, W)  [N][C][H][W], C up to 8: as the host has it, without blocks
 //   conv_weight    (O, C, R, S)  [O/16][C/16][R][S][16 c][16 o]
 //   linear_weight  (O, F)        [O/16][Fp][16 o]                 Fp as in the rows it multiplies
 #pragma once
@@ -35,6 +36,8 @@ static inline long elements(const PlTensor& t) {
   switch (t.layout) {
     case PL_MAPS:
       return (long)t.dims[0] * padded(t.dims[1]) * t.dims[2] * t.dims[3];
+    case PL_PICTURE:
+      return (long)t.dims[0] * t.dims[1] * t.dims[2] * t.dims[3];
     case PL_CONV_WEIGHT:
       return (long)padded(t.dims[0]) * padded(t.dims[1]) * t.dims[2] * t.dims[3];
     case PL_LINEAR_WEIGHT:

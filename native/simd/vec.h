@@ -1,5 +1,7 @@
 // Vectors of PL_VL floats by the compilers' vector extensions: no intrinsics, any instruction set.
 #pragma once
+#include <math.h>
+
 #include "layout.h"
 
 namespace partlens {
@@ -14,6 +16,16 @@ typedef float UnalignedVec __attribute__((vector_size(PL_VL * 4), aligned(4)));
 static inline Vec load(const float* p) { return *reinterpret_cast<const UnalignedVec*>(p); }
 static inline void store(float* p, Vec v) { *reinterpret_cast<UnalignedVec*>(p) = v; }
 static inline Vec positive(Vec v) { return v < 0 ? Vec{} : v; }
+
+// Values outside become the nearer end; NaN stays.
+struct Range {
+  float low = -INFINITY, high = INFINITY;
+};
+static inline Range relu_range(bool relu) { return {relu ? 0 : -INFINITY, INFINITY}; }
+static inline Vec within(Vec v, Vec low, Vec high) {
+  v = v < low ? low : v;
+  return v > high ? high : v;
+}
 
 // Half as many doubles: for sums and logarithms that must not lose digits.
 constexpr int DL = PL_VL > 4 ? PL_VL / 2 : 2;

@@ -2,7 +2,9 @@
 // runs those that it takes, and prints how many it refused. A crash is a crash of this process alone.
 import { loadBinding } from '../../lib/engine/binding.js';
 import { registry } from '../../lib/engine/graph.js';
+import { conv2d } from '../../lib/engine/ops/index.js';
 import { encodeProgram, planPrograms } from '../../lib/engine/plan.js';
+import type { ValueType } from '../../lib/engine/tensor.js';
 import { Random } from '../../lib/random.js';
 import { everyOp } from './every_op.js';
 
@@ -60,7 +62,10 @@ function mutate(words: Int32Array, random: Random): Int32Array {
 export async function fuzz(count: number, seed: number): Promise<FuzzReport> {
   const binding = loadBinding();
   const graph = everyOp();
-  const plan = planPrograms(new Map([['main', graph]]), (type) => binding.bytesOf('cpu', type));
+  const w = graph.constant(0.1, [6, 3, 3, 3], { layout: 'conv_weight' });
+  graph.output('of_picture', conv2d(graph.input('picture', [2, 3, 9, 8]), w, undefined));
+  const bytesOf = (type: ValueType): number => binding.bytesOf('cpu', type);
+  const plan = planPrograms(new Map([['main', graph]]), bytesOf, { pictures: true });
   const program = plan.programs.get('main');
   if (!program) throw new Error('no program');
   const words = encodeProgram(program, binding.kernelIndex('cpu', registry));
