@@ -16,6 +16,15 @@ function isElf(path) {
   return start.toString('latin1') === '\x7fELF';
 }
 
+/** The newest version of glibc that a library asks for; `cross`: prefix of the tools of its architecture. */
+export function glibcOf(path, cross = '') {
+  const header = execFileSync(`${cross}objdump`, ['-p', path], { encoding: 'utf8' });
+  const found = [...header.matchAll(/ GLIBC_(\d+)\.(\d+)/g)].map((match) =>
+    match.slice(1).map(Number),
+  );
+  return (found.sort((a, b) => b[0] - a[0] || b[1] - a[1])[0] ?? []).join('.');
+}
+
 /** What is too new or not allowed in the header of a program or library. */
 function faultsOf(path) {
   const header = execFileSync('objdump', ['-p', path], { encoding: 'utf8', maxBuffer: 2 ** 26 });
