@@ -55,7 +55,7 @@
       'conditions': [
         ['target_arch=="x64"', { 'dependencies': ['kernels_avx512', 'kernels_avx2'] }],
         ['OS=="linux"', {
-          'ldflags': ['-static-libstdc++', '-static-libgcc', '-Wl,--exclude-libs,ALL,--gc-sections,-z,now'],
+          'ldflags': ['-static-libstdc++', '-Wl,--exclude-libs,ALL,--gc-sections,-z,now'],
           'libraries': ['-ldl', '-lpthread'],
         }],
       ],

@@ -4,7 +4,8 @@ import { closeSync, openSync, readdirSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { fail } from './toolchain.mjs';
 
-const GLIBC = [2, 34];
+/** The newest glibc that may be asked for. */
+export const GLIBC = [2, 34];
 // Of glibc, of GCC's runtime, which every server has, and of the bundle itself.
 const SYSTEM = /^(ld-linux-x86-64|lib(c|m|dl|pthread|rt|resolv|stdc\+\+|gcc_s|vips-cpp))\.so\./;
 

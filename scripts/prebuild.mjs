@@ -1,7 +1,7 @@
 // npm run prebuild -- PLATFORM...: builds platform packages (docs/platforms.md) and packs them, with the
 // package itself, to build/packages/*.tgz, ready for npm publish.
 //   host           the platform of this machine
-//   --check        also loads what was built, linux-arm64 in qemu-aarch64
+//   --check        also loads what was built, linux-arm64 in qemu-aarch64, and fails where it needs a newer glibc
 //   --out DIR      another folder than build/packages
 //   --collect DIR  takes platform packages that other machines packed from DIR
 // Without arguments it only says so: npm runs a script of this name before `npm run build`, too.
@@ -13,7 +13,7 @@ import { parseArgs } from 'node:util';
 import { buildCuda } from './build_cuda.mjs';
 import { buildDist } from './build_dist.mjs';
 import { buildNative } from './build_native.mjs';
-import { glibcOf } from './bundle_elf.mjs';
+import { GLIBC, glibcOf } from './bundle_elf.mjs';
 import { crossBuild } from './cross_build.mjs';
 import { hostPlatform, isOptionalDependency, PLATFORMS } from './platforms.mjs';
 import { checkAddon } from './prebuild_check.mjs';
@@ -39,7 +39,7 @@ async function build(name) {
 }
 
 /** A platform package in a folder: the binary, what it is, the licence. */
-function fill(folder, name, binary) {
+function fill(folder, name, { binary, check }) {
   const { os, cpu, libc, file, cross = '' } = PLATFORMS[name];
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
@@ -47,6 +47,9 @@ function fill(folder, name, binary) {
   cpSync(binary, target);
   if (os === 'linux' && run(`${cross}strip`, [target]) !== 0) fail('strip failed.');
   const glibc = libc === undefined || libc[0] === 'musl' ? '' : glibcOf(target, cross);
+  const [major = 0, minor = 0] = glibc.split('.').map(Number);
+  if (check && (major > GLIBC[0] || minor > GLIBC[1]))
+    fail(`${name} needs glibc ${glibc}, more than ${GLIBC.join('.')}: build it on an older system.`);
   const needs = glibc === '' ? '' : `\n\nNeeds glibc ${glibc} or newer.`;
   const what = file.endsWith('.node') ? 'native addon' : 'CUDA library';
   const description = `The ${what} of partlens for ${name}`;
@@ -111,7 +114,7 @@ export async function prebuild(names, { out, check = false }) {
   mkdirSync(out, { recursive: true });
   for (const name of names) {
     const folder = join(out, name);
-    fill(folder, name, await build(name));
+    fill(folder, name, { binary: await build(name), check });
     if (check) await checkAddon(name, join(folder, PLATFORMS[name].file));
     pack(folder, out);
     console.log(`partlens: @partlens/${name}${check ? ', checked' : ''}`);

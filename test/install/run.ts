@@ -1,11 +1,14 @@
 // npm run test:install: installs the packed tarballs with scripts off by each package manager, offline and
 // without compilers, and uses them. Prints a table; ends with code 1 where one fails.
+//   PATTERN        those alone whose name it matches: npm, pnpm, bun, deno
+//   --packed DIR   tarballs that npm run prebuild has made
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { parseArgs } from 'node:util';
 import { dependencies, manifest, packAll } from './package_sets.js';
 import { poorPath, run, writeProject, type Told } from './project.js';
-import { installed, root, startRegistry } from './registry.js';
+import { installed, packedIn, root, startRegistry } from './registry.js';
 import { fetchTools, TOOLS, ways, type Way } from './tools.js';
 
 const MOST_CPU_SECONDS = 10;
@@ -77,15 +80,19 @@ function faultOf({ version, layers, isa, native, onnxruntime }: Told): string {
   return far === false ? '' : `partlens and onnxruntime differ: ${JSON.stringify([a, b])}`;
 }
 
+const {
+  values: { packed },
+  positionals: [pattern = ''],
+} = parseArgs({ allowPositionals: true, options: { packed: { type: 'string' } } });
 fetchTools();
 const scratch = mkdtempSync(path.join(tmpdir(), 'partlens-install-'));
 const cache = path.join(root, 'build/install_cache');
 const registry = await startRegistry([
-  ...(await packAll()),
+  ...(packed === undefined ? await packAll() : packedIn(packed)),
   ...dependencies(cache),
   ...installed(['onnxruntime-node'], TOOLS, cache),
 ]);
-const chosen = ways().filter(({ name }) => new RegExp(process.argv[2] ?? '', 'i').test(name));
+const chosen = ways().filter(({ name }) => new RegExp(pattern, 'i').test(name));
 let failed = 0;
 console.log('| | install, s of CPU | first import, ms (of CPU) | addon |\n|---|---|---|---|');
 try {
