@@ -49,7 +49,9 @@ function fill(folder, name, { binary, check }) {
   const glibc = libc === undefined || libc[0] === 'musl' ? '' : glibcOf(target, cross);
   const [major = 0, minor = 0] = glibc.split('.').map(Number);
   if (check && (major > GLIBC[0] || minor > GLIBC[1]))
-    fail(`${name} needs glibc ${glibc}, more than ${GLIBC.join('.')}: build it on an older system.`);
+    fail(
+      `${name} needs glibc ${glibc}, more than ${GLIBC.join('.')}: build it on an older system.`,
+    );
   const needs = glibc === '' ? '' : `\n\nNeeds glibc ${glibc} or newer.`;
   const what = file.endsWith('.node') ? 'native addon' : 'CUDA library';
   const description = `The ${what} of partlens for ${name}`;

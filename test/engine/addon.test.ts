@@ -55,8 +55,8 @@ describe('where the addon is found', () => {
     expect(old.message)
       .to.match(/of version 0\.0\.1, partlens of/)
       .and.contain('npm install');
-    install('linux-x64', 'partlens.node', { module: 'no library' });
-    const broken = failure({ ...places(), platform: 'linux-x64' });
+    install('linux-arm64', 'partlens.node', { module: 'no library' });
+    const broken = failure({ ...places(), platform: 'linux-arm64' });
     expect(broken.message)
       .to.match(/cannot be loaded: /)
       .and.contain('npm install');
