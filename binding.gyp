@@ -21,7 +21,24 @@
     'xcode_settings': {
       'GCC_ENABLE_CPP_EXCEPTIONS': 'YES',
       'CLANG_CXX_LANGUAGE_STANDARD': 'c++17',
-      'OTHER_CFLAGS': ['-O3', '-fno-math-errno', '-ffp-contract=fast'],
+      'OTHER_CFLAGS': ['-O3', '-fno-math-errno', '-fno-trapping-math', '-ffp-contract=fast'],
+      'GCC_ENABLE_CPP_RTTI': 'YES',
+      'GCC_SYMBOLS_PRIVATE_EXTERN': 'YES',
+      'MACOSX_DEPLOYMENT_TARGET': '11.0',
+    },
+    # The vectors of native/simd/vec.h are an extension of GCC and Clang: on Windows Visual Studio's Clang
+    # compiles them, by the rules and with the libraries of MSVC.
+    'msbuild_toolset': 'ClangCL',
+    'msvs_settings': {
+      'VCCLCompilerTool': {
+        'ExceptionHandling': 1,
+        'RuntimeTypeInfo': 'true',
+        'Optimization': 2,
+        'AdditionalOptions': [
+          '/std:c++17', '/clang:-O3', '/clang:-fno-math-errno', '/clang:-fno-trapping-math',
+          '/clang:-ffp-contract=fast',
+        ],
+      },
     },
   },
   'targets': [
@@ -62,6 +79,12 @@
             '-mavx512f', '-mavx512vl', '-mavx512dq', '-mavx512bw', '-mavx2', '-mfma',
             '-mprefer-vector-width=512',
           ],
+          'xcode_settings': {
+            'OTHER_CPLUSPLUSFLAGS': [
+              '-mavx512f', '-mavx512vl', '-mavx512dq', '-mavx512bw', '-mavx2', '-mfma',
+            ],
+          },
+          'msvs_settings': {'VCCLCompilerTool': {'AdditionalOptions': ['/arch:AVX512']}},
         },
         {
           'target_name': 'kernels_avx2',
@@ -69,6 +92,8 @@
           'sources': ['<@(kernel_sources)'],
           'defines': ['PL_ISA=avx2', 'PL_VL=8'],
           'cflags_cc': ['-mavx2', '-mfma'],
+          'xcode_settings': {'OTHER_CPLUSPLUSFLAGS': ['-mavx2', '-mfma']},
+          'msvs_settings': {'VCCLCompilerTool': {'AdditionalOptions': ['/arch:AVX2']}},
         },
       ],
     }],

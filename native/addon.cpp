@@ -1,4 +1,4 @@
-// The addon's functions: describe, devices, bytesOf, createSession, lockFile.
+// The addon's functions: cudaLibrary, describe, devices, bytesOf, createSession, lockFile.
 #include <napi.h>
 
 #include <memory>
@@ -28,6 +28,14 @@ const PlBackend* find_backend(const std::string& name) {
 }
 
 namespace {
+
+// cudaLibrary(path): where lib/engine/addon.ts found the CUDA library.
+Napi::Value cuda_library(const Napi::CallbackInfo& info) {
+  return guard(info.Env(), [&] {
+    set_cuda_library(info[0].ToString());
+    return info.Env().Undefined();
+  });
+}
 
 // describe(backend): what kernels.def and attrs.def say, for lib/engine/binding.ts to compare.
 Napi::Value describe(const Napi::CallbackInfo& info) {
@@ -129,6 +137,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   auto* data = new AddonData(env);
   env.SetInstanceData(data);
   data->session_class = Napi::Persistent(SessionWrap::define(env));
+  exports.Set("cudaLibrary", Napi::Function::New(env, cuda_library));
   exports.Set("describe", Napi::Function::New(env, describe));
   exports.Set("devices", Napi::Function::New(env, devices));
   exports.Set("bytesOf", Napi::Function::New(env, bytes_of));

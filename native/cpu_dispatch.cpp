@@ -4,6 +4,11 @@
 #include <cstdlib>
 #include <cstring>
 
+#if defined(_WIN32) && defined(__x86_64__)
+#include <immintrin.h>
+#include <intrin.h>
+#endif
+
 #if defined(__x86_64__)
 #define PL_ISAS(X) X(avx512) X(avx2) X(sse2)
 #elif defined(__aarch64__)
@@ -24,8 +29,25 @@ PL_ISAS(X)
 namespace {
 thread_local char last_error[256] = "";
 
+#if defined(__x86_64__) && defined(_WIN32)
+// The compiler's own __builtin_cpu_supports needs a library that the linker of Windows lacks.
+__attribute__((target("xsave"))) bool has(const char* isa) {
+  int leaf1[4], leaf7[4];
+  __cpuidex(leaf1, 1, 0);
+  __cpuidex(leaf7, 7, 0);
+  const auto bit = [](int word, int index) { return (word >> index & 1) != 0; };
+  if (!bit(leaf1[2], 27) || !bit(leaf1[2], 12) || !bit(leaf7[1], 5)) return false;  // xsave fma avx2
+  const int kept = static_cast<int>(_xgetbv(0));  // what the system saves: ymm; zmm and masks
+  if (!strcmp(isa, "avx2")) return (kept & 0x06) == 0x06;
+  const bool foundation = bit(leaf7[1], 16) && bit(leaf7[1], 17);
+  return foundation && bit(leaf7[1], 30) && bit(leaf7[1], 31) && (kept & 0xe6) == 0xe6;
+}
+#endif
+
 bool supported(const char* isa) {
-#if defined(__x86_64__)
+#if defined(__x86_64__) && defined(_WIN32)
+  if (strcmp(isa, "sse2") != 0) return has(isa);
+#elif defined(__x86_64__)
   if (!strcmp(isa, "avx512")) {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&

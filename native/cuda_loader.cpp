@@ -1,7 +1,9 @@
 #include "cuda_loader.h"
 
+#ifndef _WIN32
 #include <dlfcn.h>
 #include <unistd.h>
+#endif
 
 #include <cstdlib>
 #include <mutex>
@@ -10,25 +12,25 @@ namespace partlens {
 
 namespace {
 
-// PARTLENS_CUDA_LIBRARY, or build/cuda/libpartlens_cuda.so seen from this addon in build/Release.
-std::string library_path() {
-  const char* given = getenv("PARTLENS_CUDA_LIBRARY");
-  if (given) return given;
-  Dl_info info;
-  if (!dladdr(reinterpret_cast<void*>(&cuda_backend), &info) || !info.dli_fname) return "";
-  const std::string addon = info.dli_fname;
-  const size_t slash = addon.rfind('/');
-  return slash == std::string::npos ? "" : addon.substr(0, slash) + "/../cuda/libpartlens_cuda.so";
-}
+std::mutex mutex;
+std::string library_path;
 
+#ifdef _WIN32
 const PlBackend* load(std::string* reason) {
-  const std::string path = library_path();
-  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  *reason = "there is no CUDA library for Windows";
+  return nullptr;
+}
+#else
+const PlBackend* load(std::string* reason) {
+  const char* given = getenv("PARTLENS_CUDA_LIBRARY");
+  const std::string path = given ? given : library_path;
+  void* library = path.empty() ? nullptr : dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!library) {
-    const char* text = dlerror();
-    const bool built = access(path.c_str(), F_OK) == 0;
+    const char* text = path.empty() ? nullptr : dlerror();
+    const bool built = !path.empty() && access(path.c_str(), F_OK) == 0;
     *reason = built ? "the CUDA library cannot be opened: " + std::string(text ? text : path)
-                    : "the CUDA library is not built (npm run build:cuda needs nvcc)";
+                    : "the CUDA library is not installed (npm install @partlens/linux-x64-cuda, or "
+                      "npx partlens build --cuda, which needs nvcc)";
     return nullptr;
   }
   typedef const PlBackend* (*Entry)(const char** reason);
@@ -40,14 +42,19 @@ const PlBackend* load(std::string* reason) {
     return nullptr;
   }
   if (backend->version == PL_CONTRACT_VERSION) return backend;
-  *reason = "the CUDA library is of another version of partlens: run npm run build:cuda";
+  *reason = "the CUDA library is of another version of partlens: build or install it anew";
   return nullptr;
 }
+#endif
 
 }  // namespace
 
+void set_cuda_library(const std::string& path) {
+  std::lock_guard<std::mutex> lock(mutex);
+  library_path = path;
+}
+
 const PlBackend* cuda_backend(std::string* reason) {
-  static std::mutex mutex;
   static bool tried = false;
   static const PlBackend* backend = nullptr;
   static std::string why;

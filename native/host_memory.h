@@ -19,7 +19,7 @@ class HostMemory {
     const bool recycled = bytes < size_t{32} << 20;
     void* memory = recycled ? std::malloc(bytes ? bytes : 1) : allocate_pages(bytes);
     if (!memory) throw std::bad_alloc();
-    memory_.reset(static_cast<char*>(memory));
+    memory_ = Pointer(static_cast<char*>(memory), recycled ? std::free : free_pages);
   }
 
   // What a backend copies fastest. Throws std::bad_alloc.

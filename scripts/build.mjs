@@ -5,5 +5,5 @@ import { buildNative } from './build_native.mjs';
 import { fail } from './toolchain.mjs';
 
 const optional = process.argv.includes('--if-possible');
-if (!optional) buildNative();
+if (!optional) await buildNative();
 if (!(await buildDist()) && !optional) fail('TypeScript is not installed: run npm ci first.');

@@ -1,13 +1,13 @@
-// npm run build:cuda: the optional CUDA library, by cmake-js from CMakeLists.txt.
-import { existsSync } from 'node:fs';
+// npm run build:cuda (npx partlens build --cuda): the optional CUDA library, by cmake-js from CMakeLists.txt.
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
-import { hashOf, isStamped, root, run, which, writeStamp } from './toolchain.mjs';
+import { fail, hashOf, isMain, isStamped, root, run, which, writeStamp } from './toolchain.mjs';
 
 const STAMP = 'build/cuda.stamp';
+const CMAKE_JS = 'cmake-js@8.0.0';
 
-/** True when the library is there and up to date. */
+/** True when the library is there and up to date. Asked for, never done because nvcc is there. */
 export function buildCuda() {
   const stamp = hashOf(
     'cuda',
@@ -19,12 +19,14 @@ export function buildCuda() {
   );
   if (isStamped(STAMP, stamp) && existsSync(join(root, 'build/cuda/libpartlens_cuda.so')))
     return true;
-  if (!which('cmake')) {
-    console.warn('partlens: the CUDA library needs cmake.');
+  const missing = ['nvcc', 'cmake'].filter((tool) => !which(tool));
+  const builder = cmakeJs();
+  if (missing.length > 0 || !builder) {
+    const all = [...missing, ...(builder ? [] : [`cmake-js (npm install --no-save ${CMAKE_JS})`])];
+    console.error(`partlens: the CUDA library cannot be built, for want of ${all.join(', ')}.`);
     return false;
   }
-  // beside this package or, installed in another project, above it
-  const builder = createRequire(import.meta.url).resolve('cmake-js/bin/cmake-js');
+  forgetMovedBuild();
   const options = ['--directory', root, '--out', 'build/cuda', '--config', 'Release'];
   if (run(process.execPath, [builder, 'compile', ...options, '--log-level', 'error']) !== 0)
     return false;
@@ -32,10 +34,21 @@ export function buildCuda() {
   return true;
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
-  if (!which('nvcc')) {
-    console.error('partlens: nvcc was not found. Install the CUDA toolkit, then run this again.');
-    process.exit(1);
+/** Beside this package or, installed in another project, above it. */
+function cmakeJs() {
+  try {
+    return createRequire(import.meta.url).resolve('cmake-js/bin/cmake-js');
+  } catch {
+    return undefined;
   }
-  process.exit(buildCuda() ? 0 : 1);
 }
+
+/** A copied folder names the place that it came from: CMake would build there, again and again. */
+function forgetMovedBuild() {
+  const cache = join(root, 'build/cuda/CMakeCache.txt');
+  if (!existsSync(cache)) return;
+  const [, home] = /^CMAKE_HOME_DIRECTORY:INTERNAL=(.*)$/m.exec(readFileSync(cache, 'utf8')) ?? [];
+  if (home !== root) rmSync(join(root, 'build/cuda'), { recursive: true });
+}
+
+if (isMain(import.meta.url) && !buildCuda()) fail('the CUDA library was not built, see above.');

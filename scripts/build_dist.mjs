@@ -1,6 +1,6 @@
 // Compiles lib/ to dist/ with the package's TypeScript, and bundles the pages of reports to dist/page/, unless
 // all is up to date.
-import { existsSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fail, hashOf, isStamped, root, run, writeStamp } from './toolchain.mjs';
 
@@ -10,14 +10,27 @@ const STAMP = 'dist/lib.stamp';
 export async function buildDist() {
   const compiler = join(root, 'node_modules/typescript/bin/tsc');
   if (!existsSync(compiler)) return false;
-  const stamp = hashOf('lib', 'tsconfig.json', 'tsconfig.build.json', 'package.json');
+  const stamp = hashOf(
+    'lib',
+    'tsconfig.json',
+    'tsconfig.build.json',
+    'package.json',
+    'scripts/build_dist.mjs',
+  );
   if (isStamped(STAMP, stamp)) return true;
   if (run(process.execPath, [compiler, '-p', 'tsconfig.build.json']) !== 0) {
     fail('lib/ did not compile, see above.');
   }
   await buildPages();
+  writeCommonJs();
   writeStamp(STAMP, stamp);
   return true;
+}
+
+/** What require() finds, with types of its own: both lead to the one ES module, so that classes are the same. */
+function writeCommonJs() {
+  writeFileSync(join(root, 'dist/index.cjs'), "module.exports = require('./index.js');\n");
+  writeFileSync(join(root, 'dist/index.d.cts'), "export * from './index.js';\n");
 }
 
 /** One script and one style for each page, with the libraries that it uses and their licences. */

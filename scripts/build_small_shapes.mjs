@@ -1,26 +1,18 @@
 // node scripts/build_small_shapes.mjs [x64|arm64]: links what binding.gyp compiles from native/ to
 // build/small_shapes/<arch>/libpartlens_cpu.so, and small_shapes beside it. For arm64 binding.gyp is built
 // with Debian's cross compiler first.
-import { existsSync, mkdirSync, readdirSync, symlinkSync } from 'node:fs';
+import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { buildNative } from './build_native.mjs';
 import { compile } from './compile.mjs';
-import {
-  findNodeGyp,
-  hashOf,
-  isStamped,
-  nodeHeaders,
-  root,
-  which,
-  writeStamp,
-} from './toolchain.mjs';
+import { crossBuild } from './cross_build.mjs';
+import { hashOf, isStamped, root, which, writeStamp } from './toolchain.mjs';
 
 const TARGETS = {
-  x64: { compiler: 'g++', archiver: 'ar', emulator: [] },
+  x64: { cross: '', emulator: [] },
   arm64: {
-    compiler: 'aarch64-linux-gnu-g++',
-    archiver: 'aarch64-linux-gnu-ar',
+    cross: 'aarch64-linux-gnu-',
     emulator: ['qemu-aarch64', '-L', '/usr/aarch64-linux-gnu'],
   },
 };
@@ -32,33 +24,23 @@ const INPUTS = [
   'scripts/build_small_shapes.mjs',
 ];
 
-/** The addon and its kernels for another architecture, beside links to the sources. */
-async function crossBuild(arch, folder) {
-  const { compiler, archiver } = TARGETS[arch];
-  for (const name of ['native', 'scripts', 'node_modules', 'binding.gyp', 'package.json']) {
-    if (!existsSync(join(folder, name))) symlinkSync(join(root, name), join(folder, name));
-  }
-  const args = [findNodeGyp(), 'configure', 'build', `--arch=${arch}`, '--loglevel=error'];
-  const env = { ...process.env, JOBS: 'max', CXX: compiler, AR: archiver, LINK: compiler };
-  await compile(process.execPath, [...args, ...nodeHeaders()], { cwd: folder, env });
-}
-
 /**
  * Builds for an architecture if it is not up to date; resolves with the command that runs its small_shapes on
  * its library.
  */
 export async function buildSmallShapes(arch) {
-  const { compiler, emulator } = TARGETS[arch];
+  const { cross, emulator } = TARGETS[arch];
+  const compiler = `${cross}g++`;
   const folder = join(root, 'build/small_shapes', arch);
   const [runner, library] = ['small_shapes', 'libpartlens_cpu.so'].map((name) =>
     join(folder, name),
   );
   const command = [...emulator, runner, library];
-  const stamp = `${process.version} ${hashOf(...INPUTS)}`;
+  const stamp = hashOf(...INPUTS);
   if (isStamped(`build/small_shapes/${arch}/stamp`, stamp)) return command;
   mkdirSync(folder, { recursive: true });
   const native = arch === process.arch;
-  await (native ? buildNative() : crossBuild(arch, folder));
+  await (native ? buildNative() : crossBuild({ cpu: arch, cross }, folder));
   const release = join(native ? root : folder, 'build/Release');
   const objects = join(release, 'obj.target/partlens/native');
   const parts = [
@@ -83,7 +65,8 @@ export async function buildSmallShapes(arch) {
 /** What is missing to build and run for an architecture; empty where it can be done. */
 export function missingFor(arch) {
   if (process.platform !== 'linux' || process.arch !== 'x64') return 'Linux on x86-64';
-  const { compiler, emulator } = TARGETS[arch];
+  const { cross, emulator } = TARGETS[arch];
+  const compiler = `${cross}g++`;
   return [compiler, ...emulator.slice(0, 1)].filter((tool) => !which(tool)).join(' and ');
 }
 

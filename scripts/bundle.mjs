@@ -14,7 +14,7 @@ import { fail, root, run, which } from './toolchain.mjs';
 import './setup.mjs';
 
 const MOST_BYTES = 40e6;
-const BUILD_ONLY = ['node-addon-api', 'node-api-headers']; // headers of the addon
+const BUILD_ONLY = ['node-addon-api']; // headers of the addon
 const FOR_TESTS = ['mocha', 'chai'];
 const SOURCES = ['package.json', 'LICENSE', 'bin', 'cuda', 'native', 'docs/export.md'];
 // Those of what a bundle lacks: compilers, the emulator, this script.

@@ -4,7 +4,8 @@ import { closeSync, openSync, readdirSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { fail } from './toolchain.mjs';
 
-const GLIBC = [2, 34];
+/** The newest glibc that may be asked for. */
+export const GLIBC = [2, 34];
 // Of glibc, of GCC's runtime, which every server has, and of the bundle itself.
 const SYSTEM = /^(ld-linux-x86-64|lib(c|m|dl|pthread|rt|resolv|stdc\+\+|gcc_s|vips-cpp))\.so\./;
 
@@ -14,6 +15,15 @@ function isElf(path) {
   readSync(file, start);
   closeSync(file);
   return start.toString('latin1') === '\x7fELF';
+}
+
+/** The newest version of glibc that a library asks for; `cross`: prefix of the tools of its architecture. */
+export function glibcOf(path, cross = '') {
+  const header = execFileSync(`${cross}objdump`, ['-p', path], { encoding: 'utf8' });
+  const found = [...header.matchAll(/ GLIBC_(\d+)\.(\d+)/g)].map((match) =>
+    match.slice(1).map(Number),
+  );
+  return (found.sort((a, b) => b[0] - a[0] || b[1] - a[1])[0] ?? []).join('.');
 }
 
 /** What is too new or not allowed in the header of a program or library. */

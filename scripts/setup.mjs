@@ -1,11 +1,14 @@
-// Everything that a fresh clone lacks: packages, addon, dist/. Does nothing when all is up to date.
+// Everything that a fresh clone lacks: packages, addon, dist/, and where a driver of NVIDIA runs the CUDA
+// library (PARTLENS_CUDA=off skips it). Does nothing when all is up to date.
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { buildCuda } from './build_cuda.mjs';
 import { buildDist } from './build_dist.mjs';
 import { buildNative } from './build_native.mjs';
 import {
   checkToolchain,
   fail,
+  hasDriver,
   hashOf,
   isStamped,
   root,
@@ -27,7 +30,9 @@ export async function setUp() {
       fail('npm ci failed, see above.');
     writeStamp(STAMP, stamp);
   }
-  buildNative();
+  await buildNative();
+  if (process.env.PARTLENS_CUDA !== 'off' && hasDriver() && which('nvcc') && !buildCuda())
+    console.warn('partlens: the CUDA library did not build, see above; the CPU backend is ready.');
   await buildDist();
 }
 

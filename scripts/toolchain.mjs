@@ -9,17 +9,18 @@ import {
   realpathSync,
   writeFileSync,
 } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { delimiter, dirname, join, resolve } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 
 /** Folder of the package. */
 export const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 
 /** Path of a command, or undefined. */
 export function which(command) {
-  for (const folder of (process.env.PATH ?? '').split(':')) {
-    const path = join(folder, command);
-    if (folder !== '' && existsSync(path)) return path;
+  const ends = process.platform === 'win32' ? ['.exe', '.cmd'] : [''];
+  for (const folder of (process.env.PATH ?? '').split(delimiter)) {
+    const path = ends.map((end) => join(folder, command + end)).find((file) => existsSync(file));
+    if (folder !== '' && path) return path;
   }
   return undefined;
 }
@@ -45,9 +46,10 @@ const GET = {
 
 /** The compiler to use, as environment variables for node-gyp. Ends the process when a tool is missing. */
 export function checkToolchain() {
-  const major = Number(process.versions.node.split('.')[0]);
-  if (major < 20)
-    fail(`Node.js 20 or newer is needed, this is ${process.versions.node}. See nodejs.org.`);
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+  if (major < 20 || (major === 20 && minor < 19))
+    fail(`Node.js 20.19 or newer is needed, this is ${process.versions.node}. See nodejs.org.`);
+  if (process.platform === 'win32') return {}; // node-gyp finds Visual Studio and Python itself
   const compiler = process.env.CXX ?? ['g++', 'clang++'].find((name) => which(name));
   const missing = Object.keys(GET).filter((tool) =>
     tool === 'g++ or clang++' ? compiler === undefined : which(tool) === undefined,
@@ -78,8 +80,21 @@ export function findNodeGyp() {
       '../lib/node_modules/npm/node_modules/node-gyp/bin/node-gyp.js',
     ),
   ];
+  places.push(
+    join(dirname(process.execPath), 'node_modules/npm/node_modules/node-gyp/bin/node-gyp.js'),
+  );
   const found = places.find((place) => place && existsSync(place));
   return found ?? fail('node-gyp was not found beside npm. Install npm: it comes with Node.js.');
+}
+
+/** True where a driver of NVIDIA runs. */
+export function hasDriver() {
+  return ['/proc/driver/nvidia/version', '/usr/lib/wsl/lib/libcuda.so.1'].some(existsSync);
+}
+
+/** True when this is the script that Node was asked to run. */
+export function isMain(url) {
+  return url === pathToFileURL(process.argv[1] ?? '').href;
 }
 
 /** Node's headers where they are installed with Node, so that node-gyp need not fetch them. */

@@ -125,11 +125,10 @@ describe('native: processes', () => {
   it('a CUDA library that cannot be opened is told with the reason', () => {
     const folder = mkdtempSync(path.join(tmpdir(), 'partlens-'));
     try {
-      for (const name of ['Release', 'cuda']) mkdirSync(path.join(folder, name));
-      const copy = path.join(folder, 'Release', 'partlens.node');
-      copyFileSync(addon, copy);
-      writeFileSync(path.join(folder, 'cuda', 'libpartlens_cuda.so'), 'no library');
-      const script = `console.log(require(${JSON.stringify(copy)}).devices()[1].reason)`;
+      const library = path.join(folder, 'libpartlens_cuda.so');
+      writeFileSync(library, 'no library');
+      const [at, to] = [addon, library].map((file) => JSON.stringify(file));
+      const script = `const a = require(${at}); a.cudaLibrary(${to}); console.log(a.devices()[1].reason)`;
       const { stdout } = spawnSync(process.execPath, ['-e', script]);
       expect(String(stdout)).to.match(/^the CUDA library cannot be opened: .*libpartlens_cuda\.so/);
     } finally {

@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { memoryError, PartlensError } from '../errors.js';
 import { VERSION } from '../version.js';
+import { buildCommand } from './build.js';
 import { demoCommand } from './demo.js';
 import { devicesCommand } from './devices.js';
 import { evaluateCommand } from './evaluate.js';
@@ -34,6 +35,7 @@ export function buildProgram(): Command {
     featuresCommand,
     reportCommand,
     devicesCommand,
+    buildCommand,
   ];
   for (const make of commands) program.addCommand(make());
   for (const command of [program, ...program.commands]) {

@@ -1,8 +1,5 @@
-import { createRequire } from 'node:module';
-import { existsSync } from 'node:fs';
-import { relative } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { expected, PartlensError, type ErrorCode } from '../errors.js';
+import { findCudaLibrary, loadAddon } from './addon.js';
 import type { OpDefinition } from './graph.js';
 import { LAYOUTS, type ValueType } from './tensor.js';
 import type { KernelIndex } from './plan.js';
@@ -56,6 +53,8 @@ interface KernelDescription {
 }
 
 interface Addon {
+  /** Where the CUDA library lies; before the first call of the others. */
+  cudaLibrary(path: string): void;
   describe(backend: string): {
     version: number;
     kernels: KernelDescription[];
@@ -172,7 +171,7 @@ export function checkKernels(
     throw new PartlensError(
       'E_INTERNAL',
       `The addon does not fit lib/: kernel ${op.name} is ${have?.join(' ') ?? 'missing'} there and ` +
-        `${want.join(' ')} here.\nRebuild it: npm run build.`,
+        `${want.join(' ')} here.\nBuild or install it anew.`,
     );
   }
 }
@@ -204,34 +203,14 @@ export function wrapped<T>(body: () => T): T {
 let loaded: Binding | undefined;
 
 /**
- * Loads the addon once. Throws `E_BACKEND` with the remedy when it is not built or does not fit this
- * Node.
+ * Loads the addon once, at the first use of what needs it. Throws `E_BACKEND` with the package to install
+ * where there is none or it does not fit this machine.
  */
 export function loadBinding(): Binding {
   if (loaded) return loaded;
-  const places = ['../../build/Release/partlens.node', '../../../build/Release/partlens.node'].map(
-    (place) => fileURLToPath(new URL(place, import.meta.url)),
-  );
-  const path = places.find((place) => existsSync(place));
-  const install = relative(
-    '.',
-    fileURLToPath(new URL('../../scripts/install.mjs', import.meta.url)),
-  );
-  const remedy = `Build it: node ${install} (needs python3, make and g++ or clang++).`;
-  if (path === undefined) {
-    throw new PartlensError('E_BACKEND', `The native addon is not built.\n${remedy}`);
-  }
-  try {
-    loaded = new Binding(createRequire(import.meta.url)(path) as Addon);
-  } catch (cause) {
-    const { message } = cause as Error;
-    throw new PartlensError(
-      'E_BACKEND',
-      `The native addon ${path} cannot be loaded: ${message}\n${remedy}`,
-      {
-        cause,
-      },
-    );
-  }
+  const addon = loadAddon() as Addon;
+  const library = findCudaLibrary();
+  if (library !== undefined) addon.cudaLibrary(library);
+  loaded = new Binding(addon);
   return loaded;
 }

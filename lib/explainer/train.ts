@@ -87,12 +87,13 @@ export async function trainRun(given: TrainExplainerOptions): Promise<FinishedRu
 
 /** Throws `E_ARGUMENT` where the performer is not cut as the options need it, or its maps are too small for them. */
 function checkCut(
-  { decoder, lambdaRec, kernel }: TrainOptions,
+  { decoder, lambdaRec, kernel, context = kernel }: TrainOptions,
   { learned, targets, layer }: Performer,
 ): void {
   const most = 2 * Math.max(layer.height, layer.width) - 1;
-  if (kernel > most) {
-    throw expected(`at most ${String(most)}`, 'kernel', kernel, {
+  for (const [name, side] of Object.entries({ kernel, context })) {
+    if (side <= most) continue;
+    throw expected(`at most ${String(most)}`, name, side, {
       op: 'train',
       remedy: `Maps of ${String(layer.height)} x ${String(layer.width)} cells have no cells further apart.`,
     });

@@ -1,6 +1,5 @@
 #include "device.h"
 
-#include <cstdlib>
 #include <new>
 
 #include "pages.h"
@@ -13,7 +12,7 @@ Device::Device(int threads, PlAccuracy accuracy)
 
 Device::~Device() {
   delete pool_;
-  for (float* memory : scratch_) std::free(memory);
+  for (float* memory : scratch_) free_pages(memory);
 }
 
 void Device::parallel(int count, Task task, void* context) { pool_->run(count, task, context); }
@@ -22,7 +21,7 @@ int Device::threads() const { return pool_->threads(); }
 
 float* Device::scratch(int slot, size_t floats) {
   if (capacity_[slot] < floats) {
-    std::free(scratch_[slot]);
+    free_pages(scratch_[slot]);
     scratch_[slot] = nullptr;
     set_capacity(slot, 0);
     void* memory = allocate_pages(floats * sizeof(float));

@@ -1,6 +1,11 @@
 #include "limits.h"
 
+#ifdef _WIN32
+#define NOMINMAX
+#include <windows.h>
+#else
 #include <unistd.h>
+#endif
 
 #include <algorithm>
 #include <cmath>
@@ -57,6 +62,16 @@ double cpu_quota() {
   return least;
 }
 
+int64_t physical_memory() {
+#ifdef _WIN32
+  MEMORYSTATUSEX status = {};
+  status.dwLength = sizeof status;
+  return GlobalMemoryStatusEx(&status) ? static_cast<int64_t>(status.ullTotalPhys) : 0;
+#else
+  return int64_t{1} * sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
+#endif
+}
+
 }  // namespace
 
 int allowed_threads() {
@@ -71,7 +86,7 @@ int allowed_threads() {
 }
 
 int64_t memory_limit() {
-  int64_t limit = int64_t{1} * sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
+  int64_t limit = physical_memory();
   const auto bound = [&](double bytes) {
     if (bytes > 0 && bytes < static_cast<double>(limit)) limit = static_cast<int64_t>(bytes);
   };

@@ -1,6 +1,10 @@
 #include "pages.h"
 
+#ifdef _WIN32
+#include <malloc.h>
+#else
 #include <sys/mman.h>
+#endif
 
 #include <cstdint>
 #include <cstdlib>
@@ -18,7 +22,7 @@ size_t page_for(size_t bytes) {
 }
 
 // A wish: the kernel may have none, or know no large pages.
-void advise_large(void* memory, size_t bytes) {
+void advise_large([[maybe_unused]] void* memory, [[maybe_unused]] size_t bytes) {
 #ifdef MADV_HUGEPAGE
   if (page_for(bytes) == LARGE_PAGE)
     madvise(memory, bytes / LARGE_PAGE * LARGE_PAGE, MADV_HUGEPAGE);
@@ -30,9 +34,21 @@ void advise_large(void* memory, size_t bytes) {
 void* allocate_pages(size_t bytes) {
   const size_t page = page_for(bytes), size = round_up(bytes ? bytes : 1, page);
   if (size < bytes) return nullptr;
+#ifdef _WIN32
+  void* memory = _aligned_malloc(size, page);
+#else
   void* memory = std::aligned_alloc(page, size);
+#endif
   if (memory) advise_large(memory, size);
   return memory;
+}
+
+void free_pages(void* memory) {
+#ifdef _WIN32
+  _aligned_free(memory);
+#else
+  std::free(memory);
+#endif
 }
 
 // calloc's own address is kept right before the aligned one.

@@ -5,8 +5,9 @@
 
 namespace partlens {
 
-// Uninitialised memory, at least 64-byte aligned, or nullptr. Give it back with free().
+// Uninitialised memory, at least 64-byte aligned, or nullptr. Give it back with free_pages().
 void* allocate_pages(size_t bytes);
+void free_pages(void* memory);
 
 // Zeroed memory, at least 64-byte aligned, or nullptr. A large block comes fresh from the system
 // and costs no time before it is used. Give it back with free_zeroed_pages().

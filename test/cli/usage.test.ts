@@ -18,6 +18,7 @@ const COMMANDS = [
   'features',
   'report',
   'devices',
+  'build',
 ];
 
 describe('partlens: usage', () => {

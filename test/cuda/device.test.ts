@@ -91,7 +91,7 @@ describe('the CUDA device', function () {
 
   it('no library, or one that is none: the reason is said', async () => {
     for (const [library, reason] of [
-      ['/nonexistent.so', /not built/],
+      ['/nonexistent.so', /not installed/],
       [path.join(root, 'package.json'), /cannot be opened/],
     ] as const) {
       const [line] = await printed(`await attempt(() => run('cuda'));`, {

@@ -37,7 +37,7 @@ describe('nvcc', () => {
       console.log('      skipped: nvcc or cmake is not installed');
       this.skip();
     }
-    this.timeout(1_200_000); // unless npm install has built it
+    this.timeout(1_200_000); // unless it is up to date
     const build = path.join(root, 'scripts/build_cuda.mjs');
     const { code, output } = await finished(process.execPath, [build]);
     expect(code, output).to.equal(0);

@@ -69,10 +69,13 @@ function createSession(
 
 async function readTypes(ort: Runtime, model: Uint8Array): Promise<Replies['types']> {
   const session = await createSession(ort, model, { plain: true });
-  const types = session.outputMetadata.map((one): [string, string | undefined] => [
+  // Before 1.22 it tells no types: one that is no float32 is then refused when it is computed.
+  const { outputMetadata } = session as Partial<Pick<InferenceSession, 'outputMetadata'>>;
+  const known = outputMetadata?.map((one): [string, string | undefined] => [
     one.name,
     one.isTensor ? one.type : undefined,
   ]);
+  const types = known ?? session.outputNames.map((name): [string, string] => [name, 'float32']);
   await session.release();
   return Object.fromEntries(types);
 }

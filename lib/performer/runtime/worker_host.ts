@@ -4,11 +4,11 @@ import { PartlensError } from '../../errors.js';
 import { Busy } from './busy.js';
 import type { Replies, Reply, Request, Task } from './messages.js';
 
-/** The version that the package is tested with. */
+/** Any version from 1.20 on that the project has; looked for when a model first needs it. */
 const MODULE = 'onnxruntime-node';
 /** How to get it, for messages. */
 export const INSTALL =
-  'Install it beside partlens: npm install onnxruntime-node@1.30.0\n' +
+  'Install it beside partlens: npm install onnxruntime-node (any version from 1.20 on)\n' +
   'Its install script downloads a GPU library that partlens does not use; ' +
   'the environment variable ONNXRUNTIME_NODE_INSTALL=skip avoids that.';
 
