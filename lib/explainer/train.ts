@@ -4,7 +4,13 @@ import { removeTemporaries } from '../data/atomic.js';
 import type { FeatureStore } from '../data/feature_store.js';
 import { fileError } from '../data/file_error.js';
 import { fingerprint } from '../data/fingerprint.js';
-import { listImages, type ImageFile, type ImageList, type ImageSummary } from '../data/images.js';
+import {
+  listImages,
+  listNotices,
+  type ImageFile,
+  type ImageList,
+  type ImageSummary,
+} from '../data/images.js';
 import { expected, PartlensError, requireNames, requireText } from '../errors.js';
 import { Performer } from '../performer/index.js';
 import { deviceOptions, type DeviceOptions } from '../engine/session.js';
@@ -78,6 +84,7 @@ export async function trainRun(given: TrainExplainerOptions): Promise<FinishedRu
   await refuseOtherRun(run, given.resume ?? false);
   const list = await listImages(folder);
   const images = chooseImages(list, classes);
+  for (const text of listNotices(list)) given.onWarning?.(text);
   const giveBack = await holdRun(run);
   try {
     return await trainHeld(run, { list, images, options, given });
