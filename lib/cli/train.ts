@@ -53,7 +53,7 @@ export function trainCommand(): Command {
     .option('--classes <names>', 'only these sub-folders, with commas', names)
     .option('--out <folder>', 'run folder', 'partlens-run')
     .option('--resume', 'go on with the run in --out')
-    .option('--landmarks <file.csv>', 'part positions, for the report alone: training sees none')
+    .option('--landmarks <path>', 'part positions, for the report alone: training sees none')
     .option('--serve', 'show the run on a local page while it goes on; pause and stop it there')
     .option('--no-report', 'write no report.html at the end')
     .addHelpText('after', EXAMPLE);
