@@ -8,11 +8,13 @@ import {
   type ImageFlags,
   type PerformerFlags,
 } from './flags.js';
+import { answersFor, showAnswers } from './inspect_images.js';
 import { table } from './table.js';
 
 interface InspectFlags extends ImageFlags {
   output?: string;
   runtime?: PerformerFlags['runtime'];
+  images?: string;
   json?: boolean;
 }
 
@@ -40,6 +42,7 @@ export function inspectCommand(): Command {
       '--output <name>',
       'the output or value that layers lead to (default: the first output)',
     )
+    .option('--images <folder>', "also show the CNN's own answers for some photographs")
     .option('--json', 'print JSON')
     .addHelpText('after', HELP);
   return addImageFlags(addRuntimeFlag(command)).action(
@@ -50,7 +53,10 @@ export function inspectCommand(): Command {
         ...(output === undefined ? {} : { output }),
         runtime,
       });
-      console.log(flags.json ? JSON.stringify(found, null, 2) : describe(found));
+      const answers =
+        flags.images === undefined ? undefined : await answersFor(model, flags.images, flags);
+      if (flags.json) console.log(JSON.stringify({ ...found, answers }, null, 2));
+      else console.log([describe(found), ...(answers ? [showAnswers(answers)] : [])].join('\n\n'));
     },
   );
 }

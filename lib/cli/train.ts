@@ -1,6 +1,7 @@
 import { Command, Option } from 'commander';
 import { z } from 'zod';
 import { PartlensError } from '../errors.js';
+import { accuracySentence } from '../explainer/own_accuracy.js';
 import { trainOptions, type TrainOptionsInput } from '../explainer/options.js';
 import { trainExplainer, type Explainer } from '../explainer.js';
 import { loadPerformer, type Performer } from '../performer/index.js';
@@ -128,6 +129,7 @@ async function trainWatched(
             line.show(text);
             view?.progress(progress, text);
           },
+          onAccuracy: (own) => line.note(accuracySentence(own)),
           onWarning: (text) => line.note(`warning: ${text}`),
         });
       },

@@ -22,6 +22,7 @@ import { chooseImages, extractFeatures, LAYER, rowsOf, targetName } from './feat
 import { holdRun, OTHER_DATA, otherRun, refuseOtherOptions, refuseOtherRun } from './hold_run.js';
 import { balancedClasses } from './balance.js';
 import { MetricsLog } from './metrics_log.js';
+import { tellAccuracy, type AccuracyListener } from './own_accuracy.js';
 import { parseTrainOptions, type TrainOptions, type TrainOptionsInput } from './options.js';
 import { networkSpec, readRunConfig, writeRunConfig, type RunConfig } from './run_folder.js';
 import { sitePower } from './site_power.js';
@@ -32,7 +33,14 @@ import { watchedImages, Watcher, type TrainWatch } from './watch.js';
 
 /** Where a run is. */
 export type TrainProgress =
-  | { phase: 'features'; done: number; total: number }
+  | {
+      phase: 'features';
+      /** Photographs. */
+      done: number;
+      total: number;
+      /** By the speed so far. */
+      secondsLeft?: number;
+    }
   | {
       phase: 'train';
       /** Steps done. */
@@ -43,7 +51,7 @@ export type TrainProgress =
       report: StepReport;
     };
 
-export interface TrainExplainerOptions extends TrainOptionsInput, DeviceOptions {
+export interface TrainExplainerOptions extends TrainOptionsInput, DeviceOptions, AccuracyListener {
   performer: Performer;
   /** Folder of photographs; each sub-folder is a class. */
   images: string;
@@ -58,7 +66,7 @@ export interface TrainExplainerOptions extends TrainOptionsInput, DeviceOptions 
   onProgress?: (progress: TrainProgress) => void;
   /** Part maps while the training goes on. */
   watch?: TrainWatch | undefined;
-  /** Images that are skipped, checkpoints that cannot be read. */
+  /** Images that are skipped, checkpoints that cannot be read, a CNN that knows few of the photographs. */
   onWarning?: (text: string) => void;
 }
 
@@ -119,11 +127,13 @@ async function trainHeld(
   for (const folder of [run, join(run, 'checkpoints')]) await removeTemporaries(folder);
   const known = given.resume ? await readRunConfig(run).catch(() => undefined) : undefined;
   if (known) refuseOtherOptions(run, known.options, options);
+  const { performer } = given;
   const { store, summary } = await extract(run, images, options, given);
   try {
     const config = await plan(given, options, store, list.root);
     if (known && known.fingerprint !== config.fingerprint) throw otherRun(run, OTHER_DATA);
     await writeRunConfig(run, config);
+    await tellAccuracy(performer, store, given);
     await runSteps(run, config, store, given);
     return { run, summary };
   } finally {
@@ -143,9 +153,16 @@ async function extract(
     throw fileError('write', folder, cause);
   });
   const message = 'Training was stopped while it extracted features.\nGo on with --resume.';
+  let first: { at: number; done: number } | undefined; // what an earlier run has done costs no time
   const extraction = {
     ...{ performer, images, folder, mirror, dtype, signal, onWarning },
-    onProgress: (done: number, total: number) => onProgress?.({ phase: 'features', done, total }),
+    onProgress: (done: number, total: number) => {
+      const at = performance.now();
+      first ??= { at, done };
+      const speed = (done - first.done) / (at - first.at); // images a millisecond
+      const left = speed > 0 ? { secondsLeft: (total - done) / speed / 1000 } : {};
+      onProgress?.({ phase: 'features', done, total, ...left });
+    },
     onOtherStore: () => {
       if (resume) throw otherRun(run, OTHER_DATA);
     },
