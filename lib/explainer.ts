@@ -9,7 +9,7 @@ import { withMemoryErrors } from './errors.js';
 /** A trained explainer, ready to be used. */
 export class Explainer extends TrainedExplainer {
   /**
-   * Explains the prediction for one photograph (a path, or the bytes of a JPEG, PNG or WebP file):
+   * Explains the prediction for one photograph (a path, or the bytes of an image file):
    * which parts are in it, and what each gives to the class. Throws `E_FILE`, `E_ARGUMENT`.
    */
   async explain(image: string | Uint8Array, options: ExplainOptions = {}): Promise<Explanation> {

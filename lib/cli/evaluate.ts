@@ -38,7 +38,10 @@ export function evaluateCommand(): Command {
   const command = new Command('evaluate')
     .description('Score a run: location instability with its controls, reconstruction, head.')
     .argument('<run>', 'run folder of train')
-    .option('--landmarks <file.csv>', 'part positions: image,category,part,y,x')
+    .option(
+      '--landmarks <path>',
+      'part positions: CSV, COCO, Labelme, CVAT or CUB (docs/landmarks.md)',
+    )
     .addOption(
       new Option('--split <name>', 'photographs whose landmarks are scored')
         .choices(SPLITS)

@@ -29,7 +29,7 @@ export function explainCommand(): Command {
   const command = new Command('explain')
     .description('Tell which parts are in one photograph, and what each gives to the prediction.')
     .argument('<run>', 'run folder of train')
-    .argument('<image>', 'photograph: JPEG, PNG or WebP')
+    .argument('<image>', 'photograph: JPEG, PNG, WebP, TIFF, AVIF or GIF')
     .option('--class <name>', 'class to explain, name or number (default: the predicted one)')
     .option('--top <count>', 'parts to list', positiveInteger, 10)
     .option('--html <file>', 'write a page that needs nothing else')

@@ -9,12 +9,14 @@ import {
   type ImageFlags,
   type PerformerFlags,
 } from './flags.js';
+import { answersFor, showAnswers } from './inspect_images.js';
 import { table } from './table.js';
 import { print, printJson, shellWord } from './terminal.js';
 
 interface InspectFlags extends ImageFlags {
   output?: string;
   runtime?: PerformerFlags['runtime'];
+  images?: string;
   json?: boolean;
 }
 
@@ -42,6 +44,7 @@ export function inspectCommand(): Command {
       '--output <name>',
       'the output or value that layers lead to (default: the first output)',
     )
+    .option('--images <folder>', "also show the CNN's own answers for some photographs")
     .option('--json', 'print JSON')
     .addHelpText('after', HELP);
   return addImageFlags(addRuntimeFlag(command)).action(
@@ -52,8 +55,10 @@ export function inspectCommand(): Command {
         ...(output === undefined ? {} : { output }),
         runtime,
       });
-      if (flags.json) printJson(found);
-      else print(describe(found));
+      const answers =
+        flags.images === undefined ? undefined : await answersFor(model, flags.images, flags);
+      if (flags.json) printJson({ ...found, answers });
+      else print([describe(found), ...(answers ? [showAnswers(answers)] : [])].join('\n\n'));
     },
   );
 }

@@ -1,24 +1,37 @@
 import type { TrainProgress } from '../explainer/train.js';
 import { printError, terminalText } from './terminal.js';
 
-/** One line on stderr that is written over; on anything but a terminal nothing at all. */
+/** Milliseconds between lines where the stream is no terminal. */
+const LINE_EVERY = 10_000;
+
+/**
+ * One line on stderr that is written over. On anything but a terminal, a log file say, a line of its own every
+ * ten seconds. A terminal that does not tell its width (0 columns) gets whole texts.
+ */
 export class ProgressLine {
   readonly #stream: NodeJS.WriteStream;
+  readonly #now: () => number;
   #shown = 0;
-  #last = 0;
+  #last: number;
 
-  constructor(stream: NodeJS.WriteStream = process.stderr) {
+  constructor(stream: NodeJS.WriteStream = process.stderr, now = () => performance.now()) {
     this.#stream = stream;
+    this.#now = now;
+    this.#last = stream.isTTY ? -Infinity : now();
   }
 
   /** Shows a text, at most ten times a second. */
   show(text: string): void {
-    const now = performance.now();
-    if (!this.#stream.isTTY || now - this.#last < 100) return;
+    const { isTTY, columns } = this.#stream;
+    const now = this.#now();
+    if (now - this.#last < (isTTY ? 100 : LINE_EVERY)) return;
     this.#last = now;
-    const cut = terminalText(text)
-      .replaceAll('\n', ' ')
-      .slice(0, Math.max(1, this.#stream.columns - 1));
+    const line = terminalText(text).replaceAll('\n', ' ');
+    if (!isTTY) {
+      this.#stream.write(`${line}\n`);
+      return;
+    }
+    const cut = columns > 1 ? line.slice(0, columns - 1) : line;
     this.#stream.write(`\r${cut.padEnd(this.#shown)}`);
     this.#shown = cut.length;
   }
@@ -26,8 +39,8 @@ export class ProgressLine {
   /** Removes the line, so that other text can follow. */
   clear(): void {
     if (this.#shown > 0) this.#stream.write(`\r${' '.repeat(this.#shown)}\r`);
+    if (this.#stream.isTTY) this.#last = -Infinity;
     this.#shown = 0;
-    this.#last = 0;
   }
 
   /** Writes a line that stays, above the progress. */
@@ -43,7 +56,9 @@ export class ProgressLine {
  */
 export function showTraining(progress: TrainProgress): string {
   if (progress.phase === 'features') {
-    return `features ${String(progress.done)}/${String(progress.total)} images`;
+    const { done, total, secondsLeft } = progress;
+    const left = secondsLeft === undefined ? '' : `  ${clock(secondsLeft)} left`;
+    return `features ${String(done)}/${String(total)} images${left}`;
   }
   const { step, steps, imagesPerSecond, secondsLeft, report } = progress;
   const list = (values: readonly number[]): string => values.map((v) => v.toPrecision(3)).join(' ');

@@ -18,7 +18,7 @@ export function reportCommand(): Command {
     .argument('<run>', 'run folder of train')
     .option('--out <file.html>', 'file to write (default: report.html in the run folder)')
     .option(
-      '--landmarks <file.csv>',
+      '--landmarks <path>',
       'part positions, for names and stability of filters (default: those of the last evaluate)',
     )
     .addHelpText('after', '\nExample:\n  partlens report run/ --landmarks photos/landmarks.csv');

@@ -1,6 +1,7 @@
 import { Command, Option } from 'commander';
 import { z } from 'zod';
 import { PartlensError } from '../errors.js';
+import { accuracySentence } from '../explainer/own_accuracy.js';
 import { trainOptions, type TrainOptionsInput } from '../explainer/options.js';
 import { trainExplainer, type Explainer } from '../explainer.js';
 import { loadPerformer, type Performer } from '../performer/index.js';
@@ -57,7 +58,7 @@ export function trainCommand(): Command {
     .option('--out <folder>', 'run folder', 'partlens-run')
     .option('--resume', 'go on with the run in --out')
     .option('--no-lock', 'for file systems that refuse locks: nothing keeps a second training out')
-    .option('--landmarks <file.csv>', 'part positions, for the report alone: training sees none')
+    .option('--landmarks <path>', 'part positions, for the report alone: training sees none')
     .option('--serve', 'show the run on a local page while it goes on; pause and stop it there')
     .option('--no-report', 'write no report.html at the end')
     .addHelpText('after', EXAMPLE);
@@ -149,6 +150,7 @@ async function trainWatched(
         line.show(text);
         view?.progress(progress, text);
       },
+      onAccuracy: (own) => line.note(accuracySentence(own)),
       onWarning: (text) => line.note(`warning: ${text}`),
     });
   } finally {

@@ -6,59 +6,100 @@ export interface CsvRow {
   fields: string[];
 }
 
+const QUOTE = 34;
+const LF = 10;
+const CR = 13;
+const SPACE = 32;
+
+/** What fields of a text are divided by. */
+export const SEPARATORS = [',', ';', '\t'] as const;
+
+export type Separator = (typeof SEPARATORS)[number];
+
+/** The separator that stands most often in a line, outside of quotes; a comma where none does. */
+export function separatorOf(line: string): Separator {
+  const bare = line.replaceAll(/"[^"]*"/g, '');
+  const count = (separator: string): number => bare.split(separator).length;
+  return SEPARATORS.reduce((best, one) => (count(one) > count(best) ? one : best), ',');
+}
+
 /**
- * Parses comma-separated values (RFC 4180): fields may be quoted, with `""` for a quote and with commas
- * and line breaks inside; lines end in LF or CRLF. Empty lines and a byte order mark are left out.
- * Throws `E_FILE` with the line for a quote that is not closed or stands within a field.
+ * Parses separated values (RFC 4180): fields may be quoted, with `""` for a quote and with separators and line
+ * breaks inside; spaces around a quoted field are no part of it; lines end in LF, CRLF or CR. Empty lines and a
+ * byte order mark are left out. Throws `E_FILE` with the line for a quote that is not closed or text behind one.
  */
-export function parseCsv(text: string, path: string): CsvRow[] {
+export function parseCsv(text: string, path: string, separator: Separator = ','): CsvRow[] {
   const rows: CsvRow[] = [];
+  const divider = separator.charCodeAt(0);
   let at = text.startsWith('\ufeff') ? 1 : 0;
   let line = 1;
   let row: CsvRow = { line, fields: [] };
   while (at < text.length) {
-    const { value, end, breaks } = readField(text, at, { path, line });
-    row.fields.push(value);
-    line += breaks;
+    const quote = quoteAfterSpaces(text, at);
+    let end: number;
+    if (quote < 0) {
+      end = endOfField(text, at, divider);
+      row.fields.push(text.slice(at, end));
+    } else {
+      const field = readQuoted(text, quote, { path, line, divider });
+      row.fields.push(field.value);
+      ({ end } = field);
+      line += field.breaks;
+    }
     at = end + 1;
-    if (text[end] === ',' && at < text.length) continue;
-    if (text[end] === ',') row.fields.push(''); // the text ends with a comma
-    if (text[end] === '\r') at++;
+    if (text.charCodeAt(end) === divider) {
+      if (at < text.length) continue;
+      row.fields.push(''); // the text ends with a separator
+    }
+    if (text.charCodeAt(end) === CR && text.charCodeAt(at) === LF) at++;
     if (row.fields.length > 1 || row.fields[0] !== '') rows.push(row);
     row = { line: ++line, fields: [] };
   }
   return rows;
 }
 
-interface Field {
-  value: string;
-  /** Position of the comma, line end or end of text behind the field. */
-  end: number;
-  /** Line breaks inside. */
-  breaks: number;
+/** Where the quote of a quoted field stands, -1 for another field. */
+function quoteAfterSpaces(text: string, start: number): number {
+  let at = start;
+  while (text.charCodeAt(at) === SPACE) at++;
+  return text.charCodeAt(at) === QUOTE ? at : -1;
 }
 
-function readField(text: string, start: number, at: { path: string; line: number }): Field {
-  const bad = (what: string): PartlensError =>
-    new PartlensError('E_FILE', `${at.path}, line ${String(at.line)}: ${what}.`);
-  if (text[start] !== '"') {
-    const pattern = /,|\r\n|\n|$/g;
-    pattern.lastIndex = start;
-    const end = pattern.exec(text)?.index ?? text.length;
-    return { value: text.slice(start, end), end, breaks: 0 };
+function endOfField(text: string, start: number, divider: number): number {
+  for (let at = start; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code === divider || code === LF || code === CR) return at;
   }
+  return text.length;
+}
+
+interface Place {
+  path: string;
+  line: number;
+  divider: number;
+}
+
+/** `end`: position of the separator, line end or end of text behind the field. */
+function readQuoted(
+  text: string,
+  start: number,
+  { path, line, divider }: Place,
+): { value: string; end: number; breaks: number } {
+  const bad = (what: string): PartlensError =>
+    new PartlensError('E_FILE', `${path}, line ${String(line)}: ${what}.`);
   let value = '';
   for (let from = start + 1; ;) {
     const quote = text.indexOf('"', from);
     if (quote < 0) throw bad('a quote is not closed');
     value += text.slice(from, quote);
-    if (text[quote + 1] !== '"') {
-      if (!/^(,|\r\n|\n|$)/.test(text.slice(quote + 1, quote + 3))) {
-        throw bad('text follows a closing quote');
-      }
-      return { value, end: quote + 1, breaks: value.split('\n').length - 1 };
+    if (text.charCodeAt(quote + 1) === QUOTE) {
+      value += '"';
+      from = quote + 2;
+      continue;
     }
-    value += '"';
-    from = quote + 2;
+    let end = quote + 1;
+    while (text.charCodeAt(end) === SPACE) end++;
+    if (endOfField(text, end, divider) !== end) throw bad('text follows a closing quote');
+    return { value, end, breaks: value.split('\n').length - 1 };
   }
 }

@@ -3,6 +3,7 @@ import { PartlensError } from '../errors.js';
 import { channelCount, type Channels } from './image_channels.js';
 import { sidesOf, type ImageSize } from './image_size.js';
 import { placedPixels, type Placement } from './placement.js';
+import { FORMATS } from './image_files.js';
 import { secondLook } from './second_look.js';
 
 /** How an image becomes the network's input. */
@@ -57,8 +58,8 @@ export const MAX_PIXELS = 2 ** 27;
 const HARMLESS = 'extraneous bytes before marker';
 
 /**
- * Decodes JPEG, PNG or WebP bytes (by content) outside the main thread. EXIF orientation is applied;
- * grey, palette, CMYK and 16-bit pixels become 8-bit RGB, embedded colour profiles are not applied,
+ * Decodes JPEG, PNG, WebP, TIFF, AVIF or GIF bytes (by content) outside the main thread. EXIF orientation is applied;
+ * grey, palette, CMYK and 16-bit pixels become 8-bit RGB; embedded colour profiles are applied to CMYK alone;
  * transparency is laid on white but for `RGBA`, of an animation the first frame is taken. An image of
  * exactly size * supersample pixels is not resampled; others are with an antialiasing bilinear kernel
  * (colours weighed by alpha). With `place` the image is stretched to that part of the network's input alone,
@@ -69,7 +70,7 @@ export async function decodeImage(
   format: InputFormat,
   { mirror = false, maxPixels = MAX_PIXELS, place }: DecodeOptions = {},
 ): Promise<DecodedImage> {
-  const { width, height } = await imageSize(bytes, maxPixels);
+  const { width, height, cmyk } = await header(bytes, maxPixels);
   const [rows, columns] = sidesOf(format.size);
   const whole = { top: 0, left: 0, height: rows, width: columns };
   const depth = format.channels === 'RGBA' ? 4 : 3;
@@ -79,6 +80,7 @@ export async function decodeImage(
     depth,
     resize: width !== placed.width || height !== placed.height,
     maxPixels,
+    cmyk,
   });
   const averaged = averageBlocks(image, { rows, columns, depth, block: format.supersample });
   const planes = format.channels === 'grey' ? luma(averaged) : averaged;
@@ -95,25 +97,46 @@ export async function imageSize(
   bytes: Uint8Array,
   maxPixels = MAX_PIXELS,
 ): Promise<{ width: number; height: number }> {
+  const { width, height } = await header(bytes, maxPixels);
+  return { width, height };
+}
+
+async function header(
+  bytes: Uint8Array,
+  maxPixels: number,
+): Promise<{ width: number; height: number; cmyk: boolean }> {
   if (bytes.length === 0) throw new UnusableImage('empty file');
-  if (!isSupported(bytes)) throw new UnusableImage('no JPEG, PNG or WebP image');
+  const format = formatOf(bytes);
+  if (!READ.has(format)) throw new UnusableImage(`${format}; ${FORMATS} are read`);
   const sharp = await loadSharp();
   const options = { failOn: 'none', limitInputPixels: false } as const;
-  const { autoOrient } = await unusable(() => sharp(bytes, options).metadata());
+  const { autoOrient, space } = await unusable(() => sharp(bytes, options).metadata());
   const { width, height } = autoOrient;
   const shown = `${String(width)} x ${String(height)} pixels`;
   if (Math.min(width, height) < 2) throw new UnusableImage(`too small, ${shown}`);
   if (width * height > maxPixels) throw new UnusableImage(`too large, ${shown}`);
-  return { width, height };
+  return { width, height, cmyk: space === 'cmyk' };
 }
 
-/** JPEG, PNG or WebP by the first bytes. */
-function isSupported(bytes: Uint8Array): boolean {
-  const head = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, 12)).toString(
-    'latin1',
-  );
-  const webp = head.startsWith('RIFF') && head.slice(8) === 'WEBP';
-  return head.startsWith('\xff\xd8\xff') || head.startsWith('\x89PNG\r\n\x1a\n') || webp;
+const READ = new Set(['JPEG', 'PNG', 'WebP', 'TIFF', 'AVIF', 'GIF']);
+
+/** The format by the first bytes, or what else the file is. */
+function formatOf(bytes: Uint8Array): string {
+  const head = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, 64));
+  const text = head.toString('latin1');
+  if (text.startsWith('\xff\xd8\xff')) return 'JPEG';
+  if (text.startsWith('\x89PNG\r\n\x1a\n')) return 'PNG';
+  if (text.startsWith('RIFF') && text.slice(8, 12) === 'WEBP') return 'WebP';
+  if (/^GIF8[79]a/.test(text)) return 'GIF';
+  if (/^(II[*+]\0|MM\0[*+])/.test(text)) return 'TIFF';
+  if (text.startsWith('BM')) return 'a BMP image';
+  if (text.slice(4, 8) === 'ftyp') {
+    // Brands of the file type box: the major one, then compatible ones.
+    const brands = text.slice(8, Math.min(64, head.readUInt32BE(0)));
+    if (/avi[fs]/.test(brands)) return 'AVIF';
+    return /hei[cxms]|hev[cx]|mif1|msf1/.test(brands) ? 'a HEIC image' : 'a film';
+  }
+  return 'no image of a known format';
 }
 
 interface RawOptions {
@@ -123,12 +146,14 @@ interface RawOptions {
   depth: 3 | 4;
   resize: boolean;
   maxPixels: number;
+  /** Inks have no colours without their profile. */
+  cmyk: boolean;
 }
 
 /** Bytes of the stretched image, row by row, the channels of a pixel together. */
 async function rawPixels(
   bytes: Uint8Array,
-  { placed, depth, resize, maxPixels }: RawOptions,
+  { placed, depth, resize, maxPixels, cmyk }: RawOptions,
 ): Promise<Uint8Array> {
   const sharp = await loadSharp();
   const { top, left, bottom, right, height, width } = placed;
@@ -139,7 +164,7 @@ async function rawPixels(
     const options: SharpOptions = {
       failOn,
       limitInputPixels: maxPixels,
-      ignoreIcc: true,
+      ignoreIcc: !cmyk,
       autoOrient: true,
       animated: false,
     };

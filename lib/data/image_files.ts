@@ -9,7 +9,7 @@ export interface ImageFile {
   path: string;
   /** Real path, absolute, without symbolic links. */
   file: string;
-  /** Name of the folder that holds the image. */
+  /** Name of the folder that holds the image; of the folder above where that is called `images` or the like. */
   className: string;
 }
 
@@ -31,19 +31,34 @@ export interface ImageList {
   skipped: SkippedFile[];
   /** Number of visible files that are no images by their name. */
   others: number;
+  /** Number of image files of formats that are not read, by extension (`.bmp`). */
+  unread: Record<string, number>;
 }
 
-const EXTENSIONS = new Set(['.jpg', '.jpeg', '.png', '.webp']);
+/** Extensions of the formats that are read. */
+const EXTENSIONS = new Set('.jpg .jpeg .jpe .jfif .png .webp .tif .tiff .avif .gif'.split(' '));
+/** Extensions of images that the decoder cannot read. */
+const UNREAD = new Set(
+  (
+    '.bmp .dib .heic .heif .hif .jxl .jp2 .j2k .jpx .svg .ppm .pgm .pbm .pnm .tga .psd .exr .hdr .pcx .ico ' +
+    '.dng .cr2 .cr3 .nef .arw .orf .rw2 .raf .dcm'
+  ).split(' '),
+);
+/** The formats that are read, in words. */
+export const FORMATS = 'JPEG, PNG, WebP, TIFF, AVIF and GIF';
+/** Folders between a class and its images that are no class: `n01443537/images/*.JPEG`. */
+const BETWEEN = /^(images?|imgs?|photos?|pictures?|jpegimages)$/i;
 
 /**
- * Lists the JPEG, PNG and WebP files (by extension) below a folder, sorted, so that the same files give
- * the same list anywhere. The class of an image is the name of the folder that holds it: a folder
- * without sub-folders is one class. Names that begin with a dot are ignored; links are followed, and
+ * Lists the JPEG, PNG, WebP, TIFF, AVIF and GIF files (by extension) below a folder, sorted, so that the same
+ * files give the same list anywhere. The class of an image is the name of the folder that holds it, or of the
+ * folder above that where it is called `images`, `photos` or the like: a folder without sub-folders is one
+ * class. Names that begin with a dot are ignored; links are followed, and
  * each real folder and each real file is taken once. Throws `E_FILE` when the folder cannot be read.
  */
 export async function listImages(folder: string): Promise<ImageList> {
   const root = resolve(folder);
-  const list: ImageList = { root, images: [], classes: [], skipped: [], others: 0 };
+  const list: ImageList = { root, images: [], classes: [], skipped: [], others: 0, unread: {} };
   const seen = new Set<string>();
   let real: string;
   try {
@@ -57,6 +72,19 @@ export async function listImages(folder: string): Promise<ImageList> {
   list.images.sort((a, b) => compare(a.path, b.path));
   list.classes = [...new Set(list.images.map(({ className }) => className))].sort(compare);
   return list;
+}
+
+/** What a listing left out, in sentences: formats that are not read, and files that cannot be taken. */
+export function listNotices({ root, unread, skipped }: ImageList): string[] {
+  const counts = Object.entries(unread).sort(([a], [b]) => compare(a, b));
+  const all = counts.reduce((sum, [, count]) => sum + count, 0);
+  const named = counts.map(([extension, count]) => `${String(count)} ${extension}`).join(', ');
+  const formats =
+    all > 0 ? [`${root}: ${String(all)} image files are not read: ${named}; ${FORMATS} are`] : [];
+  const [first] = skipped;
+  if (!first) return formats;
+  const text = `${root}: ${String(skipped.length)} files are left out, first ${first.file}: ${first.reason}`;
+  return [...formats, text];
 }
 
 /**
@@ -107,9 +135,13 @@ async function walk({ list, seen, real, path, className }: Walk): Promise<void> 
         continue;
       }
     }
+    const extension = extname(entry.name).toLowerCase();
     if (kind === 'folder') {
-      folders.push({ list, seen, real: file, path: child, className: entry.name });
-    } else if (kind === 'other' || !EXTENSIONS.has(extname(entry.name).toLowerCase())) {
+      const name = BETWEEN.test(entry.name) ? className : entry.name;
+      folders.push({ list, seen, real: file, path: child, className: name });
+    } else if (kind === 'file' && UNREAD.has(extension)) {
+      list.unread[extension] = (list.unread[extension] ?? 0) + 1;
+    } else if (kind === 'other' || !EXTENSIONS.has(extension)) {
       list.others++;
     } else if (seen.has(file)) {
       list.skipped.push({ file: child, reason: 'the same file under another name' });

@@ -10,14 +10,16 @@ import {
   type InputFormat,
 } from './decode.js';
 import { fileError } from './file_error.js';
-import type { ImageFile, SkippedFile } from './image_files.js';
+import { FORMATS, type ImageFile, type SkippedFile } from './image_files.js';
 import { mapOrdered } from './ordered.js';
 import type { Placement } from './placement.js';
 
 export type { DecodedImage, InputFormat } from './decode.js';
 export {
+  FORMATS,
   imageFiles,
   listImages,
+  listNotices,
   type ImageFile,
   type ImageList,
   type SkippedFile,
@@ -145,7 +147,7 @@ export function requireUsable({ used, skipped }: ImageSummary): void {
   if (used > 0) return;
   const reasons = skipped.slice(0, 3).map(({ file, reason }) => `${file}: ${reason}`);
   const more = skipped.length > 3 ? [`and ${String(skipped.length - 3)} more`] : [];
-  const message = 'Expected at least one usable JPEG, PNG or WebP image but received none.';
+  const message = `Expected at least one usable image (${FORMATS}) but received none.`;
   throw new PartlensError('E_FILE', [message, ...reasons, ...more].join('\n'), {
     details: { skipped },
   });

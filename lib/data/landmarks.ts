@@ -1,8 +1,7 @@
-import { readFile, realpath } from 'node:fs/promises';
-import { dirname, resolve } from 'node:path';
-import { PartlensError } from '../errors.js';
-import { parseCsv } from './csv.js';
-import { fileError } from './file_error.js';
+import { realpath } from 'node:fs/promises';
+import { basename, resolve } from 'node:path';
+import { readLandmarkFile, type LandmarkFile } from './landmark_files/read.js';
+import { badLandmark, type LandmarkRow } from './landmark_files/row.js';
 import { mapOrdered } from './ordered.js';
 import { sidesOf, type ImageSize } from './image_size.js';
 
@@ -37,7 +36,10 @@ export interface Annotations {
 
 /** What became of the rows of a landmark file. */
 export interface LandmarkReport {
+  /** Landmarks that the file marks. */
   rows: number;
+  /** Entries that say that a part is not there or cannot be seen. */
+  unmarked: number;
   /** Landmarks taken. */
   used: number;
   /** Images with at least one of them. */
@@ -52,41 +54,26 @@ export interface LandmarkReport {
   ambiguous: number;
 }
 
-interface Row {
-  line: number;
-  image: string;
-  category: string;
-  part: string;
-  y: number;
-  x: number;
-}
-
-const COLUMNS = ['image', 'category', 'part', 'y', 'x'] as const;
-
 /**
- * Reads a landmark file: CSV with a header and the columns image, category, part, y, x in any order;
- * others are ignored. `image` is relative to the file's folder and matched by its real path; y and x are
- * 0-based pixels of the upright image as it is stored (EXIF orientation applied, before any resizing) and
- * become pixels of the network's input: y' = (y + 0.5) * input height / height - 0.5, so that pixel centres meet
- * pixel centres. Without a category a row's image has the category of its folder.
- * Throws `E_FILE` with the line for a missing column, a number that is none, or two categories of one
- * image. Rows that cannot be used are counted; `onWarning` is told of each kind.
+ * Reads landmarks in any of the forms of `readLandmarkFile` (docs/landmarks.md). An image is named relative to
+ * the file's folder and matched by its real path, else by the end of its path in the set, if only one image has
+ * it; y and x are 0-based pixels of the upright image as it is stored (EXIF orientation applied, before any
+ * resizing) and become pixels of the network's input: y' = (y + 0.5) * input height / height - 0.5, so that pixel
+ * centres meet pixel centres. Without a category a row's image has the category of its folder.
+ * Throws `E_FILE` with the line for what cannot be read, and for two categories of one image. Rows that cannot be
+ * used are counted; `onWarning` is told of each kind.
  */
 export async function readLandmarks(
   path: string,
   images: readonly LandmarkImage[],
   { size, onWarning = () => undefined }: { size: ImageSize; onWarning?: (text: string) => void },
 ): Promise<{ annotations: Annotations; report: LandmarkReport }> {
-  let text: string;
-  try {
-    text = await readFile(path, 'utf8');
-  } catch (cause) {
-    throw fileError('read', path, cause);
-  }
-  const rows = parseRows(text, path);
-  const found = await matchImages(rows, path, images);
+  const file = await readLandmarkFile(path);
+  const { rows, unmarked } = file;
+  const found = await matchImages(file, images);
   const report: LandmarkReport = {
     rows: rows.length,
+    unmarked,
     used: 0,
     images: 0,
     otherImages: rows.filter(({ image }) => found.get(image) === 'other').length,
@@ -121,53 +108,24 @@ export function annotatedImages({ category, parts, y }: Annotations): Int32Array
   );
 }
 
-function parseRows(text: string, path: string): Row[] {
-  const [header, ...lines] = parseCsv(text, path);
-  const names = header?.fields.map((name) => name.trim().toLowerCase()) ?? [];
-  const missing = COLUMNS.filter((column) => !names.includes(column));
-  if (!header || missing.length > 0) {
-    throw bad(
-      path,
-      header?.line ?? 1,
-      `Expected the columns ${COLUMNS.join(',')}`,
-      header ? `${header.fields.join(',').slice(0, 80)} (no ${missing.join(',')})` : 'nothing',
-    );
-  }
-  const [imageAt = 0, categoryAt = 0, partAt = 0, yAt = 0, xAt = 0] = COLUMNS.map((column) =>
-    names.indexOf(column),
-  );
-  const needed = Math.max(imageAt, categoryAt, partAt, yAt, xAt) + 1;
-  return lines.map(({ line, fields }) => {
-    if (fields.length < needed) {
-      throw bad(path, line, `Expected ${String(needed)} fields`, `only ${String(fields.length)}`);
-    }
-    const field = (at: number): string => (fields[at] ?? '').trim();
-    const number = (at: number): number => {
-      const value = Number(field(at));
-      if (field(at) !== '' && Number.isFinite(value)) return value;
-      throw bad(path, line, `Expected a number for ${names[at] ?? ''}`, JSON.stringify(field(at)));
-    };
-    const [image, part] = [fields[imageAt] ?? '', field(partAt)];
-    if (image === '' || part === '') throw bad(path, line, 'Expected an image and a part', 'none');
-    return { line, image, category: field(categoryAt), part, y: number(yAt), x: number(xAt) };
-  });
-}
-
 /** For each image that rows name: its index in the set, or why there is none. */
 async function matchImages(
-  rows: readonly Row[],
-  path: string,
+  { rows, folder }: LandmarkFile,
   images: readonly LandmarkImage[],
 ): Promise<Map<string, number | 'other' | 'missing'>> {
-  const folder = dirname(resolve(path));
   const indexes = new Map(images.map(({ file }, n) => [file, n]));
+  const byEnd = endsOf(images);
   const names = new Set(rows.map(({ image }) => image));
   const match = async (image: string): Promise<[string, number | 'other' | 'missing']> => {
-    try {
-      return [image, indexes.get(await realpath(resolve(folder, image))) ?? 'other'];
-    } catch {
-      return [image, 'missing'];
+    const slashes = image.replaceAll('\\', '/');
+    for (const name of new Set([image, slashes])) {
+      try {
+        return [image, indexes.get(await realpath(resolve(folder, name))) ?? 'other'];
+      } catch {
+        // not there under this name
+      }
     }
+    return [image, byEnd(slashes) ?? 'missing'];
   };
   const found = new Map<string, number | 'other' | 'missing'>();
   for await (const [image, index] of mapOrdered(names, match, { concurrency: 4, ahead: 64 })) {
@@ -176,8 +134,24 @@ async function matchImages(
   return found;
 }
 
+/** Finds the one image whose path ends with some folders and a name. */
+function endsOf(images: readonly LandmarkImage[]): (name: string) => number | undefined {
+  const byName = new Map<string, number[]>();
+  images.forEach(({ file }, n) => {
+    const name = basename(file);
+    byName.set(name, [...(byName.get(name) ?? []), n]);
+  });
+  return (name) => {
+    const end = `/${name.replace(/^(\.?\/)+/, '')}`;
+    const [first, second] = (byName.get(basename(name)) ?? []).filter((n) =>
+      images[n]?.file.replaceAll('\\', '/').endsWith(end),
+    );
+    return second === undefined ? first : undefined;
+  };
+}
+
 interface Placing {
-  rows: readonly Row[];
+  rows: readonly LandmarkRow[];
   images: readonly LandmarkImage[];
   found: ReadonlyMap<string, number | 'other' | 'missing'>;
   path: string;
@@ -198,7 +172,7 @@ function place({ rows, images, found, path, size, report }: Placing): Annotation
     const n = found.get(row.image);
     if (typeof n !== 'number') continue;
     if (row.category !== '' && row.category !== (named[n] ??= row.category)) {
-      throw bad(path, row.line, `Expected the category ${named[n]} as before`, row.category);
+      throw badLandmark(path, row.at, `Expected the category ${named[n]} as before`, row.category);
     }
     const { width = 1, height = 1 } = images[n] ?? {};
     if (!(row.y >= -0.5 && row.y <= height - 0.5 && row.x >= -0.5 && row.x <= width - 0.5)) {
@@ -233,14 +207,4 @@ function warn(report: LandmarkReport, path: string, onWarning: (text: string) =>
   tell(otherImages, 'landmarks are of images outside the set');
   tell(outside, 'landmarks lie outside of their image and are left out');
   tell(ambiguous, 'parts have several landmarks in one image and are left out');
-}
-
-function bad(path: string, line: number, what: string, received: string): PartlensError {
-  return new PartlensError(
-    'E_FILE',
-    `${path}, line ${String(line)}: ${what} but received ${received}.`,
-    {
-      details: { path, line },
-    },
-  );
 }

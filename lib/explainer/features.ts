@@ -3,6 +3,8 @@ import { FeatureStore, type FeatureRow } from '../data/feature_store.js';
 import { fingerprint, fingerprintImages } from '../data/fingerprint.js';
 import {
   emptySummary,
+  FORMATS,
+  listNotices,
   readImages,
   type ImageFile,
   type ImageList,
@@ -157,13 +159,12 @@ export function rowsOf(
  * The images of some classes, default all. Throws `E_ARGUMENT` for a class that is not there, `E_FILE` for a
  * folder without images.
  */
-export function chooseImages(
-  { root, images, classes }: ImageList,
-  wanted: readonly string[] | undefined,
-): ImageFile[] {
+export function chooseImages(list: ImageList, wanted: readonly string[] | undefined): ImageFile[] {
+  const { root, images, classes } = list;
   if (images.length === 0) {
-    const what = 'at least one usable JPEG, PNG or WebP image';
-    throw expected(what, root, 'none', { code: 'E_FILE', op: 'train' });
+    const what = `at least one usable image (${FORMATS})`;
+    const remedy = listNotices(list).join('\n');
+    throw expected(what, root, 'none', { code: 'E_FILE', op: 'train', remedy });
   }
   if (wanted?.length === 0) throw expected('at least one name', 'classes', 'none', { op: 'train' });
   const unknown = wanted?.find((name) => !classes.includes(name));

@@ -11,7 +11,14 @@ import type { Watcher } from './watch.js';
 
 /** Where a run is. */
 export type TrainProgress =
-  | { phase: 'features'; done: number; total: number }
+  | {
+      phase: 'features';
+      /** Photographs. */
+      done: number;
+      total: number;
+      /** By the speed so far. */
+      secondsLeft?: number;
+    }
   | {
       phase: 'train';
       /** Steps done. */

@@ -4,7 +4,13 @@ import { removeTemporaries } from '../data/atomic.js';
 import type { FeatureStore } from '../data/feature_store.js';
 import { fileError } from '../data/file_error.js';
 import { fingerprint } from '../data/fingerprint.js';
-import { listImages, type ImageFile, type ImageList, type ImageSummary } from '../data/images.js';
+import {
+  listImages,
+  listNotices,
+  type ImageFile,
+  type ImageList,
+  type ImageSummary,
+} from '../data/images.js';
 import { expected, PartlensError, requireNames, requireText } from '../errors.js';
 import { Performer } from '../performer/index.js';
 import { deviceOptions, type DeviceOptions } from '../engine/session.js';
@@ -23,6 +29,7 @@ import {
   refuseOtherRun,
 } from './resume.js';
 import { balancedClasses } from './balance.js';
+import { tellAccuracy, type AccuracyListener } from './own_accuracy.js';
 import { parseTrainOptions, type TrainOptions, type TrainOptionsInput } from './options.js';
 import { networkSpec, RUN_FORMAT, writeRunConfig, type RunConfig } from './run_folder.js';
 import { sitePower } from './site_power.js';
@@ -34,7 +41,7 @@ import { watchedImages, Watcher, type TrainWatch } from './watch.js';
 
 export type { TrainProgress } from './steps.js';
 
-export interface TrainExplainerOptions extends TrainOptionsInput, DeviceOptions {
+export interface TrainExplainerOptions extends TrainOptionsInput, DeviceOptions, AccuracyListener {
   performer: Performer;
   /** Folder of photographs; each sub-folder is a class. */
   images: string;
@@ -51,7 +58,7 @@ export interface TrainExplainerOptions extends TrainOptionsInput, DeviceOptions 
   onProgress?: (progress: TrainProgress) => void;
   /** Part maps while the training goes on. */
   watch?: TrainWatch | undefined;
-  /** Images that are skipped, checkpoints that cannot be read. */
+  /** Images that are skipped, checkpoints that cannot be read, a CNN that knows few of the photographs. */
   onWarning?: (text: string) => void;
 }
 
@@ -77,6 +84,7 @@ export async function trainRun(given: TrainExplainerOptions): Promise<FinishedRu
   await refuseOtherRun(run, given.resume ?? false);
   const list = await listImages(folder);
   const images = chooseImages(list, classes);
+  for (const text of listNotices(list)) given.onWarning?.(text);
   const giveBack = await holdRun(run, given);
   try {
     return await trainHeld(run, { list, images, options, given });
@@ -122,10 +130,12 @@ async function trainHeld(
   for (const folder of [run, join(run, 'checkpoints')]) await removeTemporaries(folder);
   const known = given.resume ? await knownConfig(run) : undefined;
   if (known) refuseOtherOptions(run, known.options, options);
+  const { performer } = given;
   const { store, summary } = await extract(run, images, options, given);
   try {
     const config = goOnWith(run, known, await plan(given, options, store, list.root));
     await writeRunConfig(run, config);
+    await tellAccuracy(performer, store, given);
     await runSteps(run, config, store, given);
     return { run, summary };
   } finally {
@@ -145,9 +155,16 @@ async function extract(
     throw fileError('write', folder, cause);
   });
   const message = 'Training was stopped while it extracted features.\nGo on with --resume.';
+  let first: { at: number; done: number } | undefined; // what an earlier run has done costs no time
   const extraction = {
     ...{ performer, images, folder, mirror, dtype, signal, onWarning },
-    onProgress: (done: number, total: number) => onProgress?.({ phase: 'features', done, total }),
+    onProgress: (done: number, total: number) => {
+      const at = performance.now();
+      first ??= { at, done };
+      const speed = (done - first.done) / (at - first.at); // images a millisecond
+      const left = speed > 0 ? { secondsLeft: (total - done) / speed / 1000 } : {};
+      onProgress?.({ phase: 'features', done, total, ...left });
+    },
     onOtherStore: () => {
       if (resume) throw otherRun(run, OTHER_DATA);
     },

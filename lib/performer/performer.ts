@@ -223,7 +223,6 @@ export class Performer {
         return [input, images === this.batch ? part : padded(part, this.batch * size)] as const;
       });
       const got = await this.#runner.run(program, { inputs: Object.fromEntries(inputs), fetch });
-      if (count === this.batch) return outputs.map(({ name }) => got[name] ?? empty());
       outputs.forEach((output, i) => {
         const data = got[output.name]?.subarray(0, images * output.size);
         if (data) results[i]?.set(data, start * output.size);

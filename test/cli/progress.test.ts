@@ -50,6 +50,9 @@ describe('partlens: progress line', () => {
     expect(showTraining({ phase: 'features', done: 3, total: 20 })).to.equal(
       'features 3/20 images',
     );
+    expect(showTraining({ phase: 'features', done: 3, total: 20, secondsLeft: 65 })).to.equal(
+      'features 3/20 images  1:05 left',
+    );
   });
 
   it('shows how far the whole demo is', () => {
@@ -71,14 +74,24 @@ describe('partlens: progress line', () => {
     expect(text()).to.equal(`\ra text that is much\r${' '.repeat(19)}\ra note\n`);
   });
 
-  it('is silent on anything but a terminal, notes are not', () => {
+  it('writes a line every ten seconds on anything but a terminal, notes at once', () => {
     const { stream: file, text } = stream(false);
-    const line = new ProgressLine(file);
-    line.show('step 1');
+    let now = 0;
+    const line = new ProgressLine(file, () => now);
+    for (; now < 29_999; now += 500) line.show(`a text longer than twenty columns, ${String(now)}`);
     line.clear();
-    expect(text()).to.equal('');
+    now = 29_900;
+    line.show('too soon');
     line.note('warning: x');
-    expect(text()).to.equal('warning: x\n');
+    const at = (time: number): string => `a text longer than twenty columns, ${String(time)}\n`;
+    expect(text()).to.equal(`${at(10_000)}${at(20_000)}warning: x\n`);
+  });
+
+  it('shows whole texts on a terminal of 0 columns', () => {
+    const { stream: tty, text } = stream(true);
+    Object.assign(tty, { columns: 0 });
+    new ProgressLine(tty).show('step 1/9  410 images/s');
+    expect(text()).to.equal('\rstep 1/9  410 images/s');
   });
 
   it('tells times', () => {

@@ -234,6 +234,9 @@ describe('decoding images', () => {
     ['palette PNG', () => encode(corners(64, 64)).png({ palette: true }).toBuffer(), 3],
     ['16-bit PNG', () => encode(corners(64, 64)).toColourspace('rgb16').png().toBuffer(), 1],
     ['progressive JPEG', () => encode(corners(64, 64)).jpeg({ progressive: true }).toBuffer(), 12],
+    ['TIFF', () => encode(corners(64, 64)).tiff({ compression: 'lzw' }).toBuffer(), 0],
+    ['AVIF', () => encode(corners(64, 64)).avif({ quality: 90 }).toBuffer(), 12],
+    ['GIF', () => encode(corners(64, 64)).gif().toBuffer(), 3],
     ['PNG with alpha 1', () => encode(corners(64, 64)).ensureAlpha(1).png().toBuffer(), 0],
   ];
   for (const [what, bytes, tolerance] of formats) {
@@ -256,6 +259,30 @@ describe('decoding images', () => {
         .to.be.above(150)
         .and.above(2 * g);
     }
+  });
+
+  it("takes CMYK by the file's own profile", async () => {
+    // In the profile's table from inks to Lab (A2B0, mft2: big-endian words behind a header of 52 bytes) every
+    // output is set to L = 50 %, a = b = 0: whatever the inks, the colour is one grey.
+    const flat = encode(picture(32, 32, () => [200, 60, 30]));
+    const file = await flat
+      .toColourspace('cmyk')
+      .withIccProfile('cmyk')
+      .tiff({ compression: 'none' })
+      .toBuffer();
+    const usual = await readImage(await put('a.tif', file), plain(32));
+    expectNear(at(usual.pixels, 32, 9, 9), [200, 60, 30], 12);
+    const { icc = Buffer.alloc(0) } = await sharp(file).metadata();
+    const profile = file.subarray(file.indexOf(icc), file.indexOf(icc) + icc.length);
+    const table = profile.readUInt32BE(profile.indexOf('A2B0') + 4);
+    const [inputs, grid] = [4 * profile.readUInt16BE(table + 48), profile[table + 10] ?? 0];
+    const values = table + 52 + 2 * inputs;
+    for (let i = 0; i < grid ** 4; i++) {
+      [0x8000, 0x8000, 0x8000].forEach((v, c) => profile.writeUInt16BE(v, values + 6 * i + 2 * c));
+    }
+    const { pixels } = await readImage(await put('b.tif', file), plain(32));
+    const [r = 0, g = 0, b = 0] = at(pixels, 32, 9, 9);
+    expect(Math.max(r, g, b) - Math.min(r, g, b), [r, g, b].join()).to.be.below(6);
   });
 
   it('reads grey images, 8 and 16 bits, as three equal channels', async () => {

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { mkdir, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { listImages } from '../../lib/data/images.js';
+import { listImages, listNotices } from '../../lib/data/images.js';
 import { corners, encode } from './pictures.js';
 import { failureOf, temporaryFolder } from './temporary.js';
 
@@ -23,7 +23,7 @@ describe('listing images', () => {
       'dog/10.webp',
       'cat/puma/z.jpeg',
       'dog/notes.txt',
-      'dog/x.gif',
+      'dog/x.bmp',
     ];
     for (const name of [...files, '.hidden/a.jpg', 'dog/.b.jpg', 'Zoo/a.jpg']) await put(name, png);
     await mkdir(join(folder(), 'dog', 'folder.jpg'));
@@ -36,8 +36,41 @@ describe('listing images', () => {
       'dog/b.PNG dog',
     ]);
     expect(list.classes).to.deep.equal(['Zoo', 'dog', 'puma']);
-    expect(list.others).to.equal(2);
+    expect(list.others).to.equal(1);
+    expect(list.unread).to.deep.equal({ '.bmp': 1 });
     expect(list.skipped).to.deep.equal([]);
+  });
+
+  it('takes the folder above `images` as the class, at any depth', async () => {
+    for (const name of [
+      'n01443537/images/n01443537_0.JPEG',
+      'cat/Photos/1.tif',
+      'images/dog/1.avif',
+      'owl/img/barn/1.gif',
+    ]) {
+      await put(`set/${name}`, 'x');
+    }
+    const { images, classes } = await listImages(join(folder(), 'set'));
+    expect(images.map(({ className }) => className)).to.deep.equal([
+      'cat',
+      'dog',
+      'n01443537',
+      'barn',
+    ]);
+    expect(classes).to.deep.equal(['barn', 'cat', 'dog', 'n01443537']);
+    const alone = await listImages(join(folder(), 'set', 'n01443537'));
+    expect(alone.classes, 'the same class from nearer').to.deep.equal(['n01443537']);
+  });
+
+  it('names and counts the formats that are not read', async () => {
+    for (const name of ['a/1.heic', 'a/2.HEIC', 'b/3.bmp', 'b/notes.txt']) await put(name, 'x');
+    const list = await listImages(folder());
+    expect(list.unread).to.deep.equal({ '.heic': 2, '.bmp': 1 });
+    expect(listNotices(list)).to.deep.equal([
+      `${folder()}: 3 image files are not read: 1 .bmp, 2 .heic; JPEG, PNG, WebP, TIFF, AVIF and GIF are`,
+    ]);
+    await put('a/1.png', 'x');
+    expect(listNotices(await listImages(join(folder(), 'a')))[0]).to.include('2 .heic');
   });
 
   it('takes a folder without sub-folders as one class', async () => {

@@ -68,12 +68,16 @@ describe('image batches', () => {
     for (let i = 0; i < 200; i++) flipped[700 + i * 7] = (flipped[700 + i * 7] ?? 0) ^ 0x5a;
     const bad: Record<string, [Uint8Array | string, RegExp]> = {
       'empty.jpg': ['', /empty file/],
-      'text.png': ['hello world, this is no image', /no JPEG, PNG or WebP/],
+      'text.png': ['hello world, this is no image', /no image of a known format/],
       'vector.jpg': [
         '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>',
-        /no JPEG, PNG or WebP/,
+        /no image of a known format/,
       ],
-      'gif.png': [await encode(corners(8, 8)).gif().toBuffer(), /no JPEG, PNG or WebP/],
+      'bmp.png': [Buffer.from(`BM${'\0'.repeat(60)}`), /a BMP image; JPEG, PNG, .* are read/],
+      'heic.jpg': [
+        Buffer.from(`\0\0\0\x18ftypheic\0\0\0\0mif1heic${'\0'.repeat(40)}`),
+        /a HEIC image; JPEG/,
+      ],
       'cut.jpg': [jpeg.subarray(0, jpeg.length >> 1), /damaged image \(.*premature end/],
       'cut.png': [png.subarray(0, png.length >> 1), /damaged image/],
       'cut.webp': [webp.subarray(0, webp.length >> 1), /damaged image/],
@@ -102,7 +106,7 @@ describe('image batches', () => {
     for (const { file, reason } of summary.skipped)
       expect(reason).to.match(bad[file]?.[1] ?? /never/, file);
     expect(warnings).to.have.length(Object.keys(bad).length);
-    expect(warnings[0]).to.match(/^cut\.jpg is skipped: damaged image/);
+    expect(warnings[0]).to.match(/^bmp\.png is skipped: a BMP image/);
   });
 
   it('E_FILE when no image can be used, with reasons', async () => {

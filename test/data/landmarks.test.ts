@@ -78,6 +78,7 @@ describe('landmarks', () => {
     expect([...annotations.x]).to.deep.equal([-0.375, NaN, 24.5, 49.375]);
     expect(report).to.deep.equal({
       rows: 3,
+      unmarked: 0,
       used: 3,
       images: 2,
       otherImages: 0,
@@ -144,6 +145,7 @@ describe('landmarks', () => {
     });
     expect(report).to.deep.equal({
       rows: 11,
+      unmarked: 0,
       used: 3,
       images: 3,
       otherImages: 1,
@@ -214,6 +216,7 @@ describe('landmarks', () => {
     });
     expect(report).to.deep.equal({
       rows: 3098,
+      unmarked: 0,
       used: 3098,
       images: report.images,
       otherImages: 0,

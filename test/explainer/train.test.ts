@@ -158,7 +158,8 @@ describe('explainer: what it is trained on', () => {
         'dark/empty.png',
       ]);
     });
-    expect(warnings).to.have.length(2);
+    const skipped = warnings.filter((text) => text.includes('is skipped'));
+    expect(skipped).to.have.length(2);
   });
 
   it('one photograph, none, no folder: clear errors', async () => {
@@ -170,7 +171,7 @@ describe('explainer: what it is trained on', () => {
     );
     const none = join(folder(), 'none');
     await mkdir(none);
-    await failure('E_FILE', /at least one usable .* image for .*none/, () =>
+    await failure('E_FILE', /at least one usable image .* for .*none/, () =>
       start({ images: none }),
     );
     await writeFile(join(none, 'broken.png'), 'no image');
