@@ -15,6 +15,7 @@ import {
   type ImageFlags,
 } from './flags.js';
 import { LiveView } from '../report/live.js';
+import { verdictLines, verdictOf } from '../evaluate/verdict.js';
 import { writeReport } from '../report/report.js';
 import { showReport, showReporting } from './report.js';
 import { ProgressLine, showTraining, withInterrupt } from './progress.js';
@@ -89,6 +90,7 @@ async function train(flags: TrainFlags, options: TrainOptionsInput): Promise<voi
       const { name } = performer.runtime;
       if (name !== 'native') console.log(`performer ${computedOn(performer.info())}`);
       if (flags.report) await report(explainer, flags, line);
+      else await verdict(explainer, line);
     } finally {
       explainer.dispose();
     }
@@ -155,9 +157,30 @@ async function report(
     );
     line.clear();
     console.log(showReport(written));
+    console.log(verdictLines(verdictOf(written.evaluation)).join('\n'));
   } catch (error) {
     if (!(error instanceof PartlensError)) throw error;
     line.note(`warning: no report: ${error.message}`);
+  }
+}
+
+/** What the photographs kept out say, where no report tells it. */
+async function verdict(explainer: Explainer, line: ProgressLine): Promise<void> {
+  try {
+    const evaluation = await withInterrupt(
+      (signal) =>
+        explainer.evaluate({
+          ...{ split: 'validation', occlusion: 0, signal },
+          onWarning: (text) => line.note(`warning: ${text}`),
+          onProgress: (done, total) => line.show(`scoring ${String(done)}/${String(total)} images`),
+        }),
+      () => line.note('stopping'),
+    );
+    line.clear();
+    console.log(verdictLines(verdictOf(evaluation)).join('\n'));
+  } catch (error) {
+    if (!(error instanceof PartlensError)) throw error;
+    line.note(`warning: no verdict: ${error.message}`);
   }
 }
 
