@@ -191,17 +191,18 @@ export function distinctParts({ instability, deadFilters }: Evaluation): Finding
   const { peaks, parts } = instability.layer2;
   const { duplicates, covered, landmarks } = parts;
   const distinct = peaks.filters - duplicates - deadFilters;
+  const named = instability.names.layer2.filter((of) => of.some(({ at }) => at === 'inside'));
   const text =
     `${String(distinct)} of ${count(peaks.filters, 'filter')} are distinct: ${String(duplicates)} repeat another, ` +
     `${String(deadFilters)} never fire; together they are at ${String(covered.length)} of ` +
-    `${count(landmarks.length, 'annotated part')}.`;
+    `${count(landmarks.length, 'annotated part')}, and ${String(named.length)} bear the name of a part.`;
   return {
     topic: 'distinct',
     status: judge(distinct / peaks.filters, 'distinct'),
     text,
     numbers: {
       ...{ filters: peaks.filters, distinct, duplicates, dead: deadFilters },
-      ...{ covered: covered.length, annotated: landmarks.length },
+      ...{ covered: covered.length, annotated: landmarks.length, named: named.length },
     },
   };
 }

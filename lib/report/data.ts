@@ -137,7 +137,7 @@ export interface FilterFacts {
   instability: number | null;
   /** Category on which it is strongest and was scored; empty without landmarks. */
   category: string;
-  /** Its name on that category, where photographs bear one out; `label`: as it is shown. */
+  /** Its name in the category of the photographs that are shown, where one is borne out; `label`: as it is shown. */
   part:
     (Pick<PartName, 'at' | 'purity' | 'photographs'> & { name: string; label: string }) | undefined;
   /** Mean activation in its eight strongest photographs. */

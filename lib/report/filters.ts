@@ -70,19 +70,26 @@ function categoryOf({ scored }: FilterSources, f: number): string {
   return scored?.annotations.categories[scored.scores.category[f] ?? -1] ?? '';
 }
 
-/** Its name there; with the category, unless it is the same in those of all photographs that are shown. */
+/**
+ * Its name in the category of most photographs that are shown, of at least half of them; with that category, unless
+ * the name is the same in those of all.
+ */
 function partOf(sources: FilterSources, f: number): FilterFacts['part'] {
   const { scored, gallery, shown, classOf, classes } = sources;
-  const category = categoryOf(sources, f);
   const names = scored?.names[f] ?? [];
-  const own = names.find((name) => name.category === category);
+  const strongest = (gallery.strongest[f] ?? []).slice(0, shown);
+  const categories = strongest.map(({ image }) => classes[classOf[image] ?? -1] ?? '');
+  const own = names.find(({ category }) => {
+    if (!classes.includes(category)) return category === categoryOf(sources, f); // not those of folders
+    return categories.filter((other) => other === category).length * 2 >= categories.length;
+  });
   if (!own) return undefined;
   const label = labelOfName(own);
-  const everywhere = (gallery.strongest[f] ?? []).slice(0, shown).every(({ image }) => {
-    const there = names.find((name) => name.category === classes[classOf[image] ?? -1]);
+  const everywhere = categories.every((category) => {
+    const there = names.find((name) => name.category === category);
     return there !== undefined && labelOfName(there) === label;
   });
-  const { part: name, at, purity, photographs } = own;
+  const { part: name, at, purity, photographs, category } = own;
   return {
     ...{ name, at, purity: significant(purity), photographs },
     label: everywhere || category === '' ? label : `${label} of ${category}`,

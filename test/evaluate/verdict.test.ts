@@ -22,7 +22,9 @@ function scored(parts: FilterScores, more: Partial<Record<string, FilterScores>>
     ...{ fixedPositionBest: scores(0.1, 0), fixedPositionCentre: scores(0.11, 0) },
     ...more,
   };
-  const sets = { performer: scores(0.1, 0.1), layer1: parts, layer2: parts };
+  const name = { category: 'dog', part: 'head', at: 'inside', purity: 1, photographs: 10 };
+  const names = { performer: [], layer2: [[name], [{ ...name, at: 'near' }], []] };
+  const sets = { performer: scores(0.1, 0.1), layer1: parts, layer2: parts, names };
   return { ...sets, controls, baselines: {}, sources: {} } as unknown as ScoredSets;
 }
 
@@ -59,6 +61,7 @@ describe('evaluate: the verdict', () => {
     );
     const text = verdictLines(verdict).join('\n');
     expect(text).to.match(/^Verdict: The parts/);
+    expect(text).to.include('at 1 of 2 annotated parts, and 1 bear the name of a part.');
     expect(text).to.include('0.050 of the image diagonal').and.include('in 98 %');
     expect(text).to.include(
       "p = 0.90 is the parts' share of the rebuilt features, not of the score",

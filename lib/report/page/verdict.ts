@@ -12,7 +12,7 @@ export function verdict({ status, summary, findings, next }: Verdict): HTMLEleme
       'ul',
       { class: 'findings' },
       ...findings.map(({ status: one, text }) =>
-        h('li', {}, h('span', { class: `status ${one}` }, one), h('span', {}, text)),
+        h('li', {}, h('span', { class: `mark ${one}` }, one), h('span', {}, text)),
       ),
     ),
     next.length > 0 && h('h3', {}, 'What to try next'),
