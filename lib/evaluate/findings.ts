@@ -100,8 +100,9 @@ const COMPARED: Record<Status, string> = {
 
 /** Against every set of maps beside the parts and the CNN's own: two scores, since each can be fooled. */
 function others({ layer2, controls, baselines, sources }: ScoredSets): Finding {
-  const { fixedPositionBest, fixedPositionCentre, ...maps } = controls;
-  const rivals = Object.entries({ ...maps, ...baselines, ...sources });
+  const rivals = Object.entries({ ...controls, ...baselines, ...sources }).filter(
+    ([name]) => !name.startsWith('fixedPosition'), // told by itself
+  );
   const steadier = rivals.filter(([, { value }]) => layer2.value < value);
   const following = rivals.filter(([, { r2 }]) => layer2.r2.mean > r2.mean);
   const both = steadier.filter((rival) => following.includes(rival));
