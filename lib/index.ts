@@ -4,6 +4,9 @@ export { PartlensError, type ErrorCode } from './errors.js';
 export type { CodeScores } from './evaluate/baselines/code_scores.js';
 export type { EvaluateOptions, Evaluation } from './evaluate/evaluate.js';
 export { evaluationJson } from './evaluate/evaluation_json.js';
+export type { Finding } from './evaluate/findings.js';
+export type { NextStep } from './evaluate/next_steps.js';
+export { verdictLines, verdictOf, type Verdict } from './evaluate/verdict.js';
 export type { CodeSource, MapSource } from './evaluate/map_source.js';
 export {
   occlusionCheck,

@@ -77,7 +77,7 @@ function summary({ accuracy, evaluation, report, model }: DemoResult, seconds: n
   return [
     `CNN          right on ${(100 * accuracy).toFixed(1)} % of validation images  (${here(model)})`,
     `instability  performer ${three(performer?.value)} -> explainer ${three(layer2?.value)}  (${fixed})`,
-    `parts        carry ${three(tracks.share)} of the class score (weight p ${three(p)}); ${filters(evaluation)}`,
+    `parts        carry ${three(tracks.share)} of the class score (p, their share of the rebuilt features, ${three(p)}); ${filters(evaluation)}`,
     `rebuilt      agreement ${three(head.agreement)}, relative error ${rebuilt.join(', ')}`,
     `clusters     ${clusters ? clusterVerdict(clusters) : '-'}`,
     `probe        ${clusters ? probeWords(clusters) : '-'}`,

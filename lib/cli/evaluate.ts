@@ -8,6 +8,7 @@ import type { FilterScores, ScoredSets } from '../evaluate/filter_scores.js';
 import { FOOLED_BY, SET_WORDS } from '../evaluate/score_words.js';
 import type { OcclusionFalls, PairedDifference } from '../evaluate/metrics/index.js';
 import { occlusionVerdict, type OcclusionCheck } from '../evaluate/occlusion.js';
+import { verdictLines, verdictOf } from '../evaluate/verdict.js';
 import { loadExplainer } from '../explainer.js';
 import {
   addDeviceFlags,
@@ -108,26 +109,30 @@ export function evaluateCommand(): Command {
   );
 }
 
-/** The evaluation for people. */
-export function showEvaluation({
-  instability,
-  p,
-  tracks,
-  occlusion,
-  deadFilters,
-  reconstruction,
-  head,
-  follow,
-  clusters,
-  codes,
-}: Evaluation): string {
+/** The evaluation for people: the verdict in sentences, then the numbers. */
+export function showEvaluation(evaluation: Evaluation): string {
+  const { instability, occlusion, follow, clusters, codes } = evaluation;
+  const tables = [
+    verdictLines(verdictOf(evaluation)).join('\n'),
+    instability && showFilters(instability),
+    follow && showFollow(follow),
+    clusters && showClusters(clusters),
+    showRebuilt(evaluation),
+    Object.keys(codes).length > 0 ? showBaselines(codes, instability) : undefined,
+    occlusion && showOcclusion(occlusion),
+  ];
+  return tables.filter((text) => text !== undefined).join('\n\n');
+}
+
+/** What goes through the tracks, and how well all is rebuilt. */
+function showRebuilt({ p, tracks, deadFilters, reconstruction, head }: Evaluation): string {
   const rebuilt = Object.entries(reconstruction).map(([name, error]) => [
     `  ${name}`,
     three(error),
   ]);
-  const rest = table([
+  return table([
     ['share of the class score through parts', three(tracks.share)],
-    ["p, weight of the parts' track in the mix", three(p)],
+    ["p, the parts' share of the rebuilt features", three(p)],
     ['class follows swapped parts', three(tracks.swap)],
     ['filters that never fire', String(deadFilters)],
     ['relative error on validation images', ''],
@@ -147,15 +152,6 @@ export function showEvaluation({
     ['  error of explainer', three(head.explainerError)],
     ['  images', String(head.images)],
   ]);
-  const tables = [
-    instability && showFilters(instability),
-    follow && showFollow(follow),
-    clusters && showClusters(clusters),
-    rest,
-    Object.keys(codes).length > 0 ? showBaselines(codes, instability) : undefined,
-    occlusion && showOcclusion(occlusion),
-  ];
-  return tables.filter((text) => text !== undefined).join('\n\n');
 }
 
 /** Baselines: their codes through the performer's own later layers, their maps where there are landmarks. */

@@ -1,10 +1,16 @@
+import { mkdir, stat } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
 import { Command } from 'commander';
 import { writeFileAtomic, writeTextAtomic } from '../data/atomic.js';
-import { explanationJson, type Explanation } from '../explain/explanation.js';
+import { fileError } from '../data/file_error.js';
+import { listImages } from '../data/images.js';
+import { expected, PartlensError } from '../errors.js';
+import { explanationJson } from '../explain/explanation.js';
+import { indexPage, isMistake, type ExplainedPhotograph } from '../explain/index_page.js';
 import { explanationPage } from '../explain/page.js';
 import { printable } from '../explain/markup.js';
 import { drawExplanation } from '../explain/picture.js';
-import { loadExplainer } from '../explainer.js';
+import { loadExplainer, type Explainer } from '../explainer.js';
 import {
   addDeviceFlags,
   addRuntimeFlag,
@@ -14,12 +20,14 @@ import {
 } from './flags.js';
 import { withInterrupt } from './interrupt.js';
 import { ProgressLine } from './progress.js';
-import { table } from './table.js';
+import { showExplanation } from './show_explanation.js';
 import { print, printJson } from './terminal.js';
 
 interface ExplainFlags extends PerformerFlags {
   class?: string;
+  versus?: string;
   top: number;
+  out?: string;
   html?: string;
   png?: string;
   json?: boolean;
@@ -27,40 +35,169 @@ interface ExplainFlags extends PerformerFlags {
 
 export function explainCommand(): Command {
   const command = new Command('explain')
-    .description('Tell which parts are in one photograph, and what each gives to the prediction.')
+    .description('Tell which regions of a photograph mattered for the prediction, and by how much.')
     .argument('<run>', 'run folder of train')
-    .argument('<image>', 'photograph: JPEG, PNG, WebP, TIFF, AVIF or GIF')
+    .argument('<images...>', 'photographs (JPEG, PNG, WebP, TIFF, AVIF, GIF), or folders of them')
     .option('--class <name>', 'class to explain, name or number (default: the predicted one)')
-    .option('--top <count>', 'parts to list', positiveInteger, 10)
-    .option('--html <file>', 'write a page that needs nothing else')
-    .option('--png <file>', 'write a picture')
-    .option('--json', 'print one JSON object')
-    .addHelpText('after', '\nExample:\n  partlens explain run/ photos/dog/1.jpg --html dog.html');
+    .option('--versus <name>', 'class to compare with: what speaks for the one and not the other')
+    .option('--top <count>', 'regions to list', positiveInteger, 10)
+    .option('--out <folder>', 'write a page for each photograph and an index of all')
+    .option('--html <file>', 'write a page that needs nothing else (one photograph)')
+    .option('--png <file>', 'write a picture (one photograph)')
+    .option('--json', 'print one JSON object; of several photographs a list of them')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  partlens explain run/ photos/dog/1.jpg --html dog.html' +
+        '\n  partlens explain run/ photos/ --out pages/',
+    );
   return addDeviceFlags(addRuntimeFlag(command)).action(explain);
 }
 
-async function explain(run: string, image: string, flags: ExplainFlags): Promise<void> {
+/** A photograph that is to be explained. */
+interface Photograph {
+  /** Its name in the index. */
+  name: string;
+  file: string;
+  /** Name of its folder. */
+  folder: string;
+}
+
+async function explain(run: string, images: string[], flags: ExplainFlags): Promise<void> {
   const line = new ProgressLine();
+  const photographs = await photographsOf(images);
+  const one = photographs.length === 1 && flags.out === undefined;
+  if (!one && (flags.html ?? flags.png) !== undefined) {
+    const what = 'one photograph, or --out FOLDER,';
+    throw expected(what, 'images with --html or --png', photographs.length, { op: 'explain' });
+  }
   const onWarning = (text: string): void => line.note(`warning: ${text}`);
   const explainer = await loadExplainer(run, { ...performerOptions(flags), onWarning });
   try {
-    const { classes } = explainer.performer;
-    const explanation = await withInterrupt(
-      (signal) =>
-        explainer.explain(image, { class: classOf(flags.class, classes), signal, onWarning }),
+    const found = await withInterrupt(
+      (signal) => explainAll(explainer, photographs, { flags, line, signal, alone: one }),
       () => line.note('stopping'),
     );
-    if (flags.png !== undefined) {
-      await writeFileAtomic(flags.png, await drawExplanation(explanation, image));
-    }
-    if (flags.html !== undefined) {
-      await writeTextAtomic(flags.html, await explanationPage(explanation, image));
-    }
-    if (flags.json) printJson(explanationJson(explanation));
-    else print(showExplanation(explanation, flags.top));
+    line.clear();
+    const [first] = found;
+    if (one && first) await writeOne(first, flags);
+    else if (flags.out !== undefined) await writePages(found, flags.out);
+    if (flags.json) printJson(asJson(found, flags, one));
+    else print(shown(found, flags, one));
   } finally {
+    line.clear();
     explainer.dispose();
   }
+}
+
+/** Every photograph that is named, and those of every folder. Throws `E_FILE`. */
+async function photographsOf(paths: readonly string[]): Promise<Photograph[]> {
+  const found: Photograph[] = [];
+  for (const path of paths) {
+    const isFolder = await stat(path).then(
+      (entry) => entry.isDirectory(),
+      () => false, // what is gone is told when it is read
+    );
+    if (!isFolder) {
+      found.push({ name: basename(path), file: path, folder: basename(dirname(resolve(path))) });
+      continue;
+    }
+    const { images } = await listImages(path);
+    found.push(
+      ...images.map(({ path: name, file, className }) => ({ name, file, folder: className })),
+    );
+  }
+  if (found.length > 0) return found;
+  throw expected('photographs', 'images', 'none', { code: 'E_FILE', op: 'explain' });
+}
+
+interface Work {
+  flags: ExplainFlags;
+  line: ProgressLine;
+  signal: AbortSignal;
+  /** One photograph: what goes wrong is an error; of several a warning. */
+  alone: boolean;
+}
+
+async function explainAll(
+  explainer: Explainer,
+  photographs: readonly Photograph[],
+  { flags, line, signal, alone }: Work,
+): Promise<ExplainedPhotograph[]> {
+  const { classes } = explainer.performer;
+  const found: ExplainedPhotograph[] = [];
+  const pages = new Set(['index.html']);
+  for (const [n, { name, file, folder }] of photographs.entries()) {
+    line.show(`explaining ${String(n + 1)}/${String(photographs.length)}  ${printable(name)}`);
+    const truth = classes?.includes(folder) ? folder : undefined;
+    try {
+      const explanation = await explainer.explain(file, {
+        class: classOf(flags.class, classes),
+        versus: classOf(flags.versus, classes),
+        ...{ truth, signal },
+        onWarning: (text) => line.note(`warning: ${alone ? '' : `${printable(name)}: `}${text}`),
+      });
+      found.push({ name, image: file, page: pageName(name, pages), truth, explanation });
+    } catch (error) {
+      if (alone || !(error instanceof PartlensError) || error.code !== 'E_FILE') throw error;
+      line.note(`warning: ${error.message}`);
+    }
+  }
+  if (found.length > 0) return found;
+  throw expected('a photograph that can be read', 'images', 'none', { code: 'E_FILE' });
+}
+
+/** A file name of its own for a page. */
+function pageName(name: string, taken: Set<string>): string {
+  const stem = name.replaceAll(/[^\w.-]+/g, '_').replace(/^\.+/, '_');
+  let page = `${stem}.html`;
+  for (let n = 2; taken.has(page.toLowerCase()); n++) page = `${stem}-${String(n)}.html`;
+  taken.add(page.toLowerCase());
+  return page;
+}
+
+async function writeOne(
+  { image, explanation }: ExplainedPhotograph,
+  { html, png }: ExplainFlags,
+): Promise<void> {
+  if (png !== undefined) await writeFileAtomic(png, await drawExplanation(explanation, image));
+  if (html !== undefined) await writeTextAtomic(html, await explanationPage(explanation, image));
+}
+
+async function writePages(found: readonly ExplainedPhotograph[], out: string): Promise<void> {
+  await mkdir(out, { recursive: true }).catch((cause: unknown) => {
+    throw fileError('write', out, cause);
+  });
+  for (const { image, page, explanation } of found) {
+    await writeTextAtomic(join(out, page), await explanationPage(explanation, image));
+  }
+  await writeTextAtomic(join(out, 'index.html'), await indexPage(found));
+}
+
+/** What is printed: one explanation, a list of sentences, or JSON. */
+/** One photograph as an object, several as a list. */
+function asJson(found: readonly ExplainedPhotograph[], flags: ExplainFlags, one: boolean): unknown {
+  const json = ({ truth, page, explanation }: ExplainedPhotograph): Record<string, unknown> => ({
+    ...explanationJson(explanation),
+    ...(one ? {} : { truth: truth ?? null, page: flags.out === undefined ? null : page }),
+  });
+  const [first] = found;
+  return one && first ? json(first) : found.map(json);
+}
+
+function shown(found: readonly ExplainedPhotograph[], flags: ExplainFlags, one: boolean): string {
+  const [first] = found;
+  if (one && first) return showExplanation(first.explanation, flags.top);
+  const wrong = found.filter(isMistake);
+  const sentence = ({ name, explanation }: ExplainedPhotograph): string =>
+    printable(`${name}: ${explanation.sentence}`);
+  return [
+    ...found.filter((other) => !isMistake(other)).map(sentence),
+    ...(wrong.length > 0 ? ['', "The CNN's mistakes, against the class of the folder:"] : []),
+    ...wrong.map(sentence),
+    '',
+    `${String(found.length)} explained, ${String(wrong.length)} mistakes of the CNN` +
+      (flags.out === undefined ? '' : `; index ${join(flags.out, 'index.html')}`),
+  ].join('\n');
 }
 
 /** A class as the library takes it: its name, or its number where no class has this name. */
@@ -70,94 +207,4 @@ function classOf(
 ): string | number | undefined {
   const isNumber = text !== undefined && /^\d+$/.test(text) && !classes?.includes(text);
   return isNumber ? Number(text) : text;
-}
-
-/** The explanation for people: the first `top` parts, tracks, pairs, curves. */
-export function showExplanation(explanation: Explanation, top: number): string {
-  const { prediction, rebuilt, explained, unit, parts, tracks, control } = explanation;
-  const percent = (share: number): string =>
-    Number.isNaN(share) ? '-' : `${(100 * share).toFixed(1)}%`;
-  const listed = parts.slice(0, top);
-  const rest = parts.length > top ? `; the first ${String(top)}` : '';
-  const heads = table([
-    ['', 'class', 'probability', unit],
-    ['performer', prediction.name, percent(prediction.probability), prediction.score.toFixed(2)],
-    ['rebuilt', rebuilt.name, percent(rebuilt.probability), rebuilt.score.toFixed(2)],
-  ]);
-  const rows = listed.map(({ filter, part, place, strength, alone, removed, group }) => [
-    String(filter),
-    String(group + 1),
-    part ? part.name : '-',
-    part ? part.category : '-',
-    part ? percent(part.purity) : '-',
-    place.x.toFixed(0),
-    place.y.toFixed(0),
-    strength.toFixed(2),
-    signed(alone),
-    signed(removed),
-  ]);
-  const whole = table([
-    ['all parts, Shapley value', signed(tracks.interpretable)],
-    ['ordinary track, Shapley value', signed(tracks.ordinary)],
-    ['share of this score through parts', percent(explanation.share)],
-    ["p, weight of the parts' track in the mix", explanation.p.toFixed(3)],
-    ['control: a filter at random, alone', signed(control.random)],
-    ['mean of the best five, alone', signed(control.top)],
-  ]);
-  return [
-    heads,
-    `${String(parts.length)} of ${String(explanation.filters)} part filters answer${rest}.\n` +
-      `alone: ${unit} of ${printable(explained.name)} that the part alone adds to nothing\n` +
-      'around: what is lost when it is removed with all parts within two cells',
-    table([
-      ['filter', 'group', 'part', 'scored on', 'purity', 'x', 'y', 'strength', 'alone', 'around'],
-      ...rows,
-    ]),
-    ...(explanation.groups.length > 0 ? [showGroups(explanation, top)] : []),
-    whole,
-    showCurves(explanation),
-  ].join('\n\n');
-}
-
-/** The first groups with their Shapley values. */
-function showGroups({ groups, shapley }: Explanation, top: number): string {
-  const rows = groups
-    .slice(0, top)
-    .map(({ filters, value, error, removed }, g) => [
-      String(g + 1),
-      filters.slice(0, 4).join(' + ') + (filters.length > 4 ? ' ...' : ''),
-      signed(value),
-      shapley.exact ? 'exact' : `+- ${error.toFixed(3)}`,
-      signed(removed),
-    ]);
-  return table([['group', 'filters', 'Shapley value', '', 'removed'], ...rows]);
-}
-
-/** Both curves at a few shares, with their areas. */
-function showCurves({ unit, explained, deletion, insertion }: Explanation): string {
-  const rows = [
-    ['off: best parts', deletion.share, deletion.parts, deletion.area.parts],
-    ['off: at random', deletion.share, deletion.random, deletion.area.random],
-    ['on: best parts', insertion.share, insertion.parts, insertion.area.parts],
-    ['on: at random', insertion.share, insertion.random, insertion.area.random],
-  ] as const;
-  const shares = [0, 0.1, 0.25, 0.5, 1];
-  const title = [
-    `${unit} of ${explained.name}`,
-    ...shares.map((share) => `${String(100 * share)}%`),
-  ];
-  const body = rows.map(([name, share, values, area]) => {
-    const at = shares.map((wanted) => values[nearest(share, wanted)] ?? NaN);
-    return [name, ...at.map((value) => value.toFixed(2)), area.toFixed(2)];
-  });
-  return table([[...title, 'area'], ...body]);
-}
-
-function nearest(shares: readonly number[], wanted: number): number {
-  const distance = shares.map((share) => Math.abs(share - wanted));
-  return distance.indexOf(Math.min(...distance));
-}
-
-function signed(value: number): string {
-  return `${value < 0 ? '' : '+'}${value.toFixed(3)}`;
 }

@@ -16,6 +16,7 @@ import {
   type ImageFlags,
 } from './flags.js';
 import { LiveView } from '../report/live.js';
+import { verdictLines, verdictOf } from '../evaluate/verdict.js';
 import { writeReport } from '../report/report.js';
 import { showReport, showReporting } from './report.js';
 import { endCode, withInterrupt } from './interrupt.js';
@@ -116,6 +117,7 @@ async function trainAndReport(
     const { name } = performer.runtime;
     if (name !== 'native') print(`performer ${computedOn(performer.info())}`);
     if (flags.report) await report(explainer, flags, { line, signal });
+    else await verdict(explainer, { line, signal });
   } finally {
     explainer.dispose();
   }
@@ -171,10 +173,30 @@ async function report(
     });
     line.clear();
     print(showReport(written));
+    print(verdictLines(verdictOf(written.evaluation)).join('\n'));
   } catch (error) {
     // The system's end is told by the exit code, though the run is whole.
     if (!(error instanceof PartlensError) || endCode(signal) !== undefined) throw error;
     line.note(`warning: no report: ${error.message}`);
+  }
+}
+
+/** What the photographs kept out say, where no report tells it. */
+async function verdict(
+  explainer: Explainer,
+  { line, signal }: Pick<Training, 'line' | 'signal'>,
+): Promise<void> {
+  try {
+    const evaluation = await explainer.evaluate({
+      ...{ split: 'validation', occlusion: 0, signal },
+      onWarning: (text) => line.note(`warning: ${text}`),
+      onProgress: (done, total) => line.show(`scoring ${String(done)}/${String(total)} images`),
+    });
+    line.clear();
+    print(verdictLines(verdictOf(evaluation)).join('\n'));
+  } catch (error) {
+    if (!(error instanceof PartlensError) || endCode(signal) !== undefined) throw error;
+    line.note(`warning: no verdict: ${error.message}`);
   }
 }
 

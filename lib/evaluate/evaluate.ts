@@ -90,7 +90,7 @@ export interface EvaluatedBatch {
 export interface Evaluation extends SetScores {
   /** The performer's own filters and both interpretable layers against landmarks, if there are any. */
   instability: ScoredSets | undefined;
-  /** Weight of the parts' track in the mix; what parts carry is `tracks.share`. */
+  /** The parts' share of the rebuilt features: the weight of their track. What parts carry of a score is `tracks.share`. */
   p: number;
   /** What goes through each track, on the validation photographs. */
   tracks: TrackScores;
@@ -222,10 +222,9 @@ async function evaluateRun(
     };
     const { instability } = evaluation;
     if (instability && landmarks) {
-      const { layer2, annotations } = instability;
       const { fingerprint } = config;
       const source = { fingerprint, step: explainer.step, landmarks: resolve(landmarks) };
-      await writePartNames(run, namesOf(layer2, annotations, source)).catch((error: unknown) => {
+      await writePartNames(run, namesOf(instability, source)).catch((error: unknown) => {
         if (!onWarning) throw error;
         onWarning(`Parts keep no names. ${(error as Error).message}`);
       });

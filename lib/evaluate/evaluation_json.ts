@@ -5,6 +5,7 @@ import { CONTROLS, type FilterScores } from './filter_scores.js';
 import { OWN_SETS } from './peak_sets.js';
 import { setJson } from './set_json.js';
 import { occlusionJson, tracksJson } from './track_json.js';
+import { verdictOf } from './verdict.js';
 
 /** The JSON of `partlens evaluate --json`; what cannot be told is null. */
 export function evaluationJson(evaluation: Evaluation): Record<string, unknown> {
@@ -14,6 +15,7 @@ export function evaluationJson(evaluation: Evaluation): Record<string, unknown> 
     ...setJson(evaluation, name),
   });
   return {
+    verdict: verdictOf(evaluation),
     performer: ofSet('performer', instability?.performer),
     explainer: {
       ...ofSet('layer2', instability?.layer2),

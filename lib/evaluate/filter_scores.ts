@@ -32,6 +32,7 @@ import {
   type R2,
   type VectorInstability,
 } from './metrics/index.js';
+import { namesOfFilters, type PartName } from './part_naming.js';
 import { ofSet, OWN_SETS, type PeakSets } from './peak_sets.js';
 
 /** Scores of one set of filters. */
@@ -65,6 +66,8 @@ export interface ScoredSets extends Record<(typeof OWN_SETS)[number], FilterScor
   sources: Record<string, FilterScores>;
   /** Of the baselines, where they were asked for; by name. */
   baselines: Partial<Record<BaselineName, FilterScores>>;
+  /** Names of filters that photographs bear out, by filter. */
+  names: Record<'performer' | 'layer2', PartName[][]>;
   annotations: Annotations;
   /** Landmark positions that were used. */
   landmarks: number;
@@ -117,6 +120,10 @@ export async function scoreFilters(
     controls: pick(scored, CONTROLS),
     sources: Object.fromEntries(others.filter(([name]) => !isBaseline(name))),
     baselines: Object.fromEntries(others.filter(([name]) => isBaseline(name))),
+    names: {
+      performer: await namesOfFilters({ peaks: peaks.performer, annotations, grid }),
+      layer2: await namesOfFilters({ peaks: peaks.layer2, annotations, grid }),
+    },
     annotations,
     landmarks: annotations.y.filter((y) => !Number.isNaN(y)).length,
   };
@@ -191,17 +198,4 @@ async function tableOf(input: InstabilityInput, top: number): Promise<CategoryTa
     });
   }
   return table;
-}
-
-/** Main part of a filter and the category on which it was scored; undefined where it meets none. */
-export function mainPart(
-  { parts, category }: Pick<FilterScores, 'parts' | 'category'>,
-  { categories }: Annotations,
-  f: number,
-): { name: string; category: string } | undefined {
-  const whole = parts.part[f];
-  const of = categories[category[f] ?? -1] ?? '';
-  return whole === undefined
-    ? undefined
-    : { name: of === '' ? whole : whole.slice(of.length + 1), category: of };
 }

@@ -132,7 +132,11 @@ async function fallsOf(
   const encoding = await explainer.encode(layer);
   const found = answeringFilters(explainer, encoding).filter(({ strength }) => strength > FAINT);
   const image = { encoding, bypass };
-  const { parts } = await measureParts(explainer, image, { found, index, signal });
+  const { parts } = await measureParts(explainer, image, {
+    found,
+    score: (out) => scoreOf(out, index, performer.output.softmax),
+    signal,
+  });
   const [one] = parts;
   if (!one) return undefined;
   const common = {

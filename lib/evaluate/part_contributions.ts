@@ -1,6 +1,6 @@
 import { intervene, NOTHING, type EncodedImage } from '../explainer/interventions.js';
 import type { Encoding, TrainedExplainer } from '../explainer/trained.js';
-import { cellDistance, peaksOf, scoreOf, type TrackValues } from './metrics/index.js';
+import { cellDistance, peaksOf, type TrackValues } from './metrics/index.js';
 
 /** Parts whose peaks are at most that many cells apart are one group. */
 export const REACH = 2;
@@ -20,7 +20,7 @@ export interface AnsweringFilter {
 export interface MeasuredFilter extends AnsweringFilter {
   /** Score with this part alone minus score with nothing: no part, no ordinary track. */
   alone: number;
-  /** Score of all minus score without this part and all parts that peak within two cells. */
+  /** Score of all minus score without this part and all parts that peak within `reach` cells. */
   removed: number;
 }
 
@@ -28,8 +28,8 @@ export interface MeasuredParts {
   parts: MeasuredFilter[];
   /** Scores with both tracks, with one and with neither. */
   tracks: TrackValues;
-  /** The performer's output for what is rebuilt of all. */
-  output: Float32Array;
+  /** The performer's outputs for these. */
+  outputs: TrackValues<Float32Array>;
 }
 
 /** The filters that fire in an image, in their order. */
@@ -53,7 +53,7 @@ export function answeringFilters(
 }
 
 /**
- * What each of the given parts gives to class `index` of an image: alone, added to nothing, and by what is
+ * What each of the given parts gives to the score of an image: alone, added to nothing, and by what is
  * lost with its group. One part alone removed would say less: the next one takes its place. Throws the
  * signal's reason when it aborts.
  */
@@ -62,9 +62,17 @@ export async function measureParts(
   image: EncodedImage,
   {
     found,
-    index,
+    score: scoreOfOutput,
+    reach = REACH,
     signal,
-  }: { found: readonly AnsweringFilter[]; index: number; signal?: AbortSignal | undefined },
+  }: {
+    found: readonly AnsweringFilter[];
+    /** What is watched of the performer's output. */
+    score: (output: Float32Array) => number;
+    /** Cells around a part in which others are removed with it, default 2. */
+    reach?: number;
+    signal?: AbortSignal | undefined;
+  },
 ): Promise<MeasuredParts> {
   const { performer, config } = explainer;
   const { columns } = gridSize(explainer);
@@ -72,9 +80,9 @@ export async function measureParts(
   const places = [...new Set(found.map(({ cell }) => cell))];
   const near = (place: number): number[] =>
     found.flatMap(({ filter, cell }) =>
-      cellDistance(place, cell, columns) <= REACH ? [filter] : [],
+      cellDistance(place, cell, columns) <= reach ? [filter] : [],
     );
-  const outputs = await intervene(
+  const answers = await intervene(
     explainer,
     image,
     [
@@ -90,16 +98,17 @@ export async function measureParts(
     ],
     signal,
   );
-  const { size, softmax } = performer.output;
-  const row = (n: number): Float32Array => outputs.subarray(n * size, (n + 1) * size);
-  const score = (n: number): number => scoreOf(row(n), index, softmax);
+  const { size } = performer.output;
+  const row = (n: number): Float32Array => answers.subarray(n * size, (n + 1) * size);
+  const score = (n: number): number => scoreOfOutput(row(n));
   const tracks = { full: score(0), parts: score(1), ordinary: score(2), none: score(3) };
   const parts = found.map((part, i) => ({
     ...part,
     alone: score(4 + i) - tracks.none,
     removed: tracks.full - score(4 + found.length + places.indexOf(part.cell)),
   }));
-  return { parts, tracks, output: row(0) };
+  const outputs = { full: row(0), parts: row(1), ordinary: row(2), none: row(3) };
+  return { parts, tracks, outputs };
 }
 
 /** Cells of the explained maps. */

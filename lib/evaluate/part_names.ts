@@ -3,17 +3,13 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { writeJsonAtomic } from '../data/atomic.js';
 import { hasSystemCode } from '../data/file_error.js';
-import type { Annotations } from '../data/landmarks.js';
-import { mainPart, type FilterScores } from './filter_scores.js';
+import type { ScoredSets } from './filter_scores.js';
+import { PURITY } from './part_naming.js';
 
 const share = z.number().min(0).max(1);
 
-/**
- * `parts.json` of a run folder: what the filters of conv_interp_2 are, as far as landmarks tell. Written
- * by `evaluate` when it is given landmarks, for one checkpoint; read by `explain` and `report`.
- */
-export const partNames = z.object({
-  format: z.literal(1),
+/** What both forms of the file have of the whole. */
+const source = {
   /** Of the run (`config.json`) and of the checkpoint that was scored. */
   fingerprint: z.string(),
   step: z.int(),
@@ -21,22 +17,42 @@ export const partNames = z.object({
   landmarks: z.string(),
   /** Photographs with landmarks. */
   images: z.int(),
+};
+
+/** What both have of a filter. */
+const facts = {
+  /** Category on which it is strongest and was scored; empty where landmarks have none. */
+  category: z.string(),
+  /** Location instability, fraction of the image diagonal. */
+  instability: z.number(),
+  /** Share of the photographs in which it fires, 0..1. */
+  firing: share,
+  /** The stronger filter that it repeats; null where it repeats none. */
+  duplicateOf: z.int().nullable(),
+};
+
+/**
+ * `parts.json` of a run folder: what the filters of conv_interp_2 are, as far as landmarks tell. Written
+ * by `evaluate` when it is given landmarks, for one checkpoint; read by `explain` and `report`.
+ */
+export const partNames = z.object({
+  format: z.literal(2),
+  ...source,
   /** One entry for each filter; null for those that never fire. */
   filters: z.array(
     z
       .object({
-        /** Most frequent landmark at the filter's peaks; null where none is near. */
-        part: z.string().nullable(),
-        /** Category on which it is strongest and was scored; empty where landmarks have none. */
-        category: z.string(),
-        /** Share of its top images whose peak is at that landmark, 0..1. */
-        purity: share,
-        /** Location instability, fraction of the image diagonal. */
-        instability: z.number(),
-        /** Share of the photographs in which it fires, 0..1. */
-        firing: share,
-        /** The stronger filter that it repeats; null where it repeats none. */
-        duplicateOf: z.int().nullable(),
+        ...facts,
+        /** Its name in each category in which photographs bear one out. */
+        names: z.array(
+          z.object({
+            category: z.string(),
+            part: z.string(),
+            at: z.enum(['inside', 'near']),
+            purity: share,
+            photographs: z.int(),
+          }),
+        ),
       })
       .nullable(),
   ),
@@ -44,27 +60,48 @@ export const partNames = z.object({
 
 export type PartNames = z.output<typeof partNames>;
 
+/** The first form: the most frequent landmark within 0.15 of the diagonal, on one category, never checked. */
+const firstForm = z.object({
+  format: z.literal(1),
+  ...source,
+  filters: z.array(z.object({ ...facts, part: z.string().nullable(), purity: share }).nullable()),
+});
+
+/** Names that were never checked are near their part, where they are pure. */
+function fromFirstForm({ filters, ...rest }: z.output<typeof firstForm>): PartNames {
+  return {
+    ...rest,
+    format: 2,
+    filters: filters.map((filter) => {
+      if (!filter) return null;
+      const { part, purity, ...known } = filter;
+      const { category } = known;
+      const pure = part !== null && purity >= PURITY;
+      const names = pure ? [{ category, part, at: 'near' as const, purity, photographs: 0 }] : [];
+      return { ...known, names };
+    }),
+  };
+}
+
 /** Names and scores of filters from their peaks on photographs with landmarks. */
 export function namesOf(
-  scores: FilterScores,
-  annotations: Annotations,
-  source: Owner & Pick<PartNames, 'landmarks'>,
+  { layer2, names, annotations }: Pick<ScoredSets, 'layer2' | 'names' | 'annotations'>,
+  owner: Owner & Pick<PartNames, 'landmarks'>,
 ): PartNames {
-  const { perFilter, firing, images, category } = scores;
-  const { perFilter: purity, duplicateOf } = scores.parts;
+  const { perFilter, firing, images, category } = layer2;
+  const { duplicateOf } = layer2.parts;
   const filters = Array.from(perFilter, (instability, f) =>
     Number.isNaN(instability)
       ? null
       : {
-          part: mainPart(scores, annotations, f)?.name ?? null,
           category: annotations.categories[category[f] ?? -1] ?? '',
-          purity: purity[f] ?? 0,
           instability,
           firing: firing[f] ?? 0,
           duplicateOf: (duplicateOf[f] ?? -1) < 0 ? null : (duplicateOf[f] ?? null),
+          names: names.layer2[f] ?? [],
         },
   );
-  return { format: 1, ...source, images, filters };
+  return { format: 2, ...owner, images, filters };
 }
 
 /** What identifies a checkpoint. */
@@ -92,12 +129,18 @@ export async function readPartNames(
     if (!hasSystemCode(error, 'ENOENT')) onWarning(`${path} cannot be read: parts have no names.`);
     return undefined;
   }
-  const parsed = partNames.safeParse(json);
+  const old = firstForm.safeParse(json);
+  const parsed = partNames.safeParse(old.success ? fromFirstForm(old.data) : json);
   if (!parsed.success) {
     onWarning(`${path} is damaged: parts have no names. Run evaluate --landmarks again.`);
     return undefined;
   }
-  if (parsed.data.fingerprint === fingerprint && parsed.data.step === step) return parsed.data;
+  if (parsed.data.fingerprint === fingerprint && parsed.data.step === step) {
+    if (old.success) {
+      onWarning(`${path} is of an earlier version: run evaluate --landmarks again to check names.`);
+    }
+    return parsed.data;
+  }
   onWarning(`${path} tells of another checkpoint: run evaluate --landmarks again to name parts.`);
   return undefined;
 }

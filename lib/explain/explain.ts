@@ -11,25 +11,15 @@ import {
   trackShapley,
   type TrackValues,
 } from '../evaluate/metrics/index.js';
-import {
-  answeringFilters,
-  gridSize,
-  measureParts,
-  type MeasuredFilter,
-} from '../evaluate/part_contributions.js';
+import { answeringFilters, measureParts } from '../evaluate/part_contributions.js';
 import type { Performer } from '../performer/index.js';
 import { activePart, knownParts } from './active_parts.js';
 import { planCurves } from './curves.js';
-import type {
-  ActivePart,
-  ClassScore,
-  ExplainOptions,
-  Explanation,
-  PartGroup,
-} from './explanation.js';
-import { groupParts } from './groups.js';
-import { planShapley, type ShapleyValues } from './shapley.js';
-import { hasParts, intervene, type EncodedImage } from '../explainer/interventions.js';
+import type { ActivePart, ClassScore, ExplainOptions, Explanation } from './explanation.js';
+import { measureRegions, scoring, type MeasuredRegions, type Question } from './measure_regions.js';
+import { nameOfRegion, placeInWords, REGION } from './regions.js';
+import { sentenceOf } from './sentence.js';
+import { hasParts, intervene } from '../explainer/interventions.js';
 import { frameOf } from '../performer/place.js';
 
 /** Parts whose mean stands beside that of a filter at random. */
@@ -37,7 +27,7 @@ const TOP = 5;
 
 /**
  * Explains the performer's prediction for one photograph by interventions: each part alone is added to
- * nothing, each group of parts at one place is removed, alone and in company of others; decoder and the
+ * nothing, each region of parts at one place is removed, alone and in company of others; decoder and the
  * performer's own later layers answer. See `Explainer.explain`.
  */
 export async function explainImage(
@@ -60,6 +50,8 @@ async function explain(
     throw expected('an even number >= 2', 'orders', orders, { op: 'explain' });
   }
   const wanted = options.class === undefined ? undefined : classIndex(performer, options.class);
+  const versus =
+    options.versus === undefined ? undefined : classIndex(performer, options.versus, 'versus');
   const warnings: string[] = [];
   const warn = (text: string): void => {
     warnings.push(text);
@@ -69,117 +61,96 @@ async function explain(
   const { layer, bypass, output } = await performer.features(decoded.pixels, 1);
   const own = classScore(performer, output, firstClass(output));
   const index = wanted ?? own.index;
+  if (versus === index) throw expected('another class', 'versus', own.name, { op: 'explain' });
   const encoding = await explainer.encode(layer);
   const found = hasParts(explainer) ? answeringFilters(explainer, encoding) : [];
   const image = { encoding, bypass };
-  const measured = await measureParts(explainer, image, { found, index, signal });
-  const question = { explainer, image, index, orders, signal };
-  const { groups, shapley } = await measureGroups(question, measured);
-  const known = await knownParts(explainer, warn);
+  const score = scoring(explainer, index, versus);
+  const measured = await measureParts(explainer, image, { found, score, reach: REGION, signal });
+  const { full } = measured.outputs;
+  const truth = options.truth === undefined ? index : classIndex(performer, options.truth, 'truth');
+  const rival = versus ?? (truth === index ? nextClass(full, index) : truth);
+  const question = { explainer, image, index, versus, rival, orders, signal };
+  const measuredRegions = await measureRegions(question, measured);
+  const path = typeof source === 'string' ? source : undefined;
+  const known = await knownParts(
+    explainer,
+    { category: options.category, path, prediction: own.name },
+    warn,
+  );
   const frame = frameOf(performer, decoded);
-  const parts = groups.flatMap(({ members }, group) =>
+  const parts = measuredRegions.regions.flatMap(({ members }, region) =>
     [...members]
       .sort((a, b) => b.alone - a.alone || a.filter - b.filter)
-      .map((part) => activePart(explainer, encoding, part, { frame, known, group })),
+      .map((part) => activePart(explainer, encoding, part, { frame, known: known.parts, region })),
   );
-  const rebuilt = classScore(performer, measured.output, firstClass(measured.output));
+  const rebuilt = classScore(performer, full, firstClass(full));
   if (rebuilt.index !== own.index) warn(disagreement(own, rebuilt));
   if (found.length === 0) warn('No part filter answers in this image.');
   const { parts: interpretable, ordinary } = trackShapley(measured.tracks);
   const lifted = interpretable + ordinary;
-  return {
-    path: typeof source === 'string' ? source : undefined,
+  const { shapley, contrast } = measuredRegions;
+  const facts: Omit<Explanation, 'sentence'> = {
+    path,
     frame,
     prediction: own,
     rebuilt,
-    explained: classScore(performer, measured.output, index),
+    explained: classScore(performer, full, index),
+    versus: versus === undefined ? undefined : classScore(performer, full, versus),
+    category: known.category,
     unit: performer.output.softmax ? 'log probability' : 'logit',
     p,
     share: lifted > 0 ? interpretable / lifted : NaN,
     filters: config.network.filters,
     parts,
-    groups: groups.map(({ group }) => group),
+    regions: namedRegions(measuredRegions, parts, frame),
+    contrast:
+      contrast && rival !== undefined
+        ? { ...contrast, than: classScore(performer, full, rival) }
+        : undefined,
     shapley: { exact: shapley.exact, coalitions: shapley.coalitions },
     tracks: { interpretable, ordinary },
     control: controlOf(parts, config.network.filters),
     ...(await measureCurves(question, parts, measured.tracks)),
     warnings,
   };
+  return { sentence: sentenceOf(facts), ...facts };
 }
 
-interface Question {
-  explainer: TrainedExplainer;
-  image: EncodedImage;
-  /** Class whose score is watched. */
-  index: number;
-  /** Random orders of the curves. */
-  orders: number;
-  signal: AbortSignal | undefined;
+/** Regions with their names and where their leading filters peak. */
+function namedRegions(
+  { regions }: MeasuredRegions,
+  parts: readonly ActivePart[],
+  frame: Explanation['frame'],
+): Explanation['regions'] {
+  return regions.map(({ region }, r) => {
+    const members = parts.filter((part) => part.region === r);
+    const lead = members.find(({ filter }) => filter === region.filters[0]);
+    const where = placeInWords(lead?.place ?? { x: 0, y: 0 }, frame);
+    return { ...region, name: nameOfRegion(members), where };
+  });
 }
 
-interface MeasuredGroup {
-  group: PartGroup;
-  members: MeasuredFilter[];
-}
-
-/**
- * Groups of parts with their Shapley values, largest first: of the mean of two games, with the ordinary track
- * and without it, so that groups and ordinary track share the whole score (the value of [Owen 1977]).
- */
-async function measureGroups(
-  { explainer, image, index, orders, signal }: Question,
-  { parts, tracks }: { parts: readonly MeasuredFilter[]; tracks: TrackValues },
-): Promise<{ groups: MeasuredGroup[]; shapley: ShapleyValues }> {
-  const { performer, config } = explainer;
-  const { size, softmax } = performer.output;
-  const members = groupParts(parts, gridSize(explainer).columns);
-  const { seed } = config.options;
-  const plan = planShapley(members.length, { orders: 2 * orders, seed });
-  const off = (gone: (group: number) => boolean): number[] =>
-    members.flatMap((group, g) => (gone(g) ? group.map(({ filter }) => filter) : []));
-  const states = plan.coalitions.map((present) => off((g) => !present.includes(g)));
-  const outputs = await intervene(
-    explainer,
-    image,
-    [
-      ...states.flatMap((gone) => [{ off: gone }, { off: gone, ordinaryOff: true }]),
-      ...members.map((_, group) => ({ off: off((g) => g === group) })),
-    ],
-    signal,
-  );
-  const score = (n: number): number => {
-    return scoreOf(outputs.subarray(n * size, (n + 1) * size), index, softmax);
-  };
-  const shapley = plan.values(states.map((_, i) => (score(2 * i) + score(2 * i + 1)) / 2));
-  const groups = members
-    .map((group, g) => ({
-      members: group,
-      group: {
-        filters: group.map(({ filter }) => filter),
-        value: shapley.values[g] ?? NaN,
-        error: shapley.errors[g] ?? NaN,
-        removed: tracks.full - score(2 * states.length + g),
-      },
-    }))
-    .sort((a, b) => b.group.value - a.group.value);
-  return { groups, shapley };
+/** The class of the largest output but one; undefined for an output of one number. */
+function nextClass(output: Float32Array, index: number): number | undefined {
+  const others = Array.from(output.keys()).filter((k) => k !== index);
+  if (others.length === 0) return undefined;
+  return others.reduce((best, k) => ((output[k] ?? 0) > (output[best] ?? 0) ? k : best));
 }
 
 async function measureCurves(
-  { explainer, image, index, orders, signal }: Question,
+  { explainer, image, index, versus, orders, signal }: Question,
   parts: readonly ActivePart[],
   tracks: TrackValues,
 ): Promise<Pick<Explanation, 'deletion' | 'insertion'>> {
-  const { performer, config } = explainer;
-  const { seed } = config.options;
+  const { seed } = explainer.config.options;
   const plan = planCurves(
     parts.map(({ filter }) => filter),
     { orders, seed },
   );
   const outputs = await intervene(explainer, image, plan.interventions, signal);
-  const scores = rows(outputs, plan.interventions.length).map((output) =>
-    scoreOf(output, index, performer.output.softmax),
-  );
+  const score = scoring(explainer, index, versus);
+  const scores = rows(outputs, plan.interventions.length).map(score);
   return plan.curves(scores, { all: tracks.full, none: tracks.ordinary });
 }
 
@@ -194,18 +165,17 @@ async function decode(image: string | Uint8Array, performer: Performer): Promise
   }
 }
 
-function classIndex({ output, classes }: Performer, wanted: number | string): number {
+function classIndex(
+  { output, classes }: Performer,
+  wanted: number | string,
+  name = 'class',
+): number {
   const index = typeof wanted === 'number' ? wanted : (classes?.indexOf(wanted) ?? -1);
   if (Number.isInteger(index) && index >= 0 && index < output.size) return index;
   const numbers = `a number from 0 to ${String(output.size - 1)}`;
-  throw expected(
-    classes ? `one of ${classes.join(', ')}, or ${numbers}` : numbers,
-    'class',
-    wanted,
-    {
-      op: 'explain',
-    },
-  );
+  throw expected(classes ? `one of ${classes.join(', ')}, or ${numbers}` : numbers, name, wanted, {
+    op: 'explain',
+  });
 }
 
 function classScore(performer: Performer, output: Float32Array, index: number): ClassScore {

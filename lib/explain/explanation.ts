@@ -14,19 +14,25 @@ export interface ClassScore {
   score: number;
 }
 
-/** The landmark that a filter meets most often. */
+/** The name that a filter bears in photographs of this category, as `evaluate` checked it. */
 export interface KnownPart {
   name: string;
-  /** Category on which the filter is strongest; empty where landmarks have none. */
+  /** Category of the photograph; empty where landmarks have none. */
   category: string;
-  /** Share of the filter's top images whose peak is near this landmark, 0..1. */
+  /** Whether its peaks lie inside the part, or nearer to it than to others and no more. */
+  at: 'inside' | 'near';
+  /** Share of the photographs that checked the name in which it holds, 0.7..1. */
   purity: number;
+  /** How many these were; 0: never checked, by an earlier version. */
+  photographs: number;
+  /** `head`, or `near head`: as it is shown everywhere. */
+  label: string;
 }
 
 /** A filter of conv_interp_2 that answers in the image. */
 export interface ActivePart {
   filter: number;
-  /** Undefined where landmarks never met the filter, or were never given. */
+  /** Undefined where no name holds in the photograph's category, or landmarks were never given. */
   part: KnownPart | undefined;
   place: Place;
   /** Largest value of its map, in the filter's own units. */
@@ -35,28 +41,47 @@ export interface ActivePart {
   strength: number;
   /** Class score with this part alone minus class score with nothing: no other part, no ordinary track. */
   alone: number;
-  /** Class score that is lost without this part and all parts that peak within two cells. */
+  /** Class score that is lost without this part and all parts that peak within one cell. */
   removed: number;
-  /** Its group: index into `groups`. */
-  group: number;
+  /** Its region: index into `regions`. */
+  region: number;
   /** Its map behind the mask, (n, n). */
   map: Float32Array;
 }
 
-/** Parts at one place: all that peak within two cells of the first, unless they belong to an earlier group. */
-export interface PartGroup {
-  /** The part that leads it first; the place of the group is that part's. */
+/**
+ * A region: filters that peak at one place, none more than one cell from that of the filter that leads it. What it
+ * gives is measured as a set: all its filters are switched off together.
+ */
+export interface Region {
+  /** The filter that leads it first; the place of the region is that filter's. */
   filters: number[];
+  /** `head`, or `near head`, where names of its filters agree on it; else undefined. */
+  name: string | undefined;
+  /** Where it lies in the photograph: `upper left`. */
+  where: string;
   /**
-   * Its Shapley value among the groups, the ordinary track on and off (mean of both): what it adds to those
-   * before it, mean over all orders. Those of all groups and of the ordinary track sum to the class score minus
-   * that of nothing.
+   * Its Shapley value among the regions, the ordinary track on and off (mean of both): what it adds to those
+   * before it, mean over all orders. Those of all regions and of the ordinary track sum to the score minus that
+   * of nothing.
    */
   value: number;
   /** Standard error of the value: 0 where all coalitions were computed. */
   error: number;
-  /** Class score that is lost without the group, all others present. */
+  /** Score that is lost without the region, all others present. */
   removed: number;
+  /** Its value for the class rather than for `contrast.than`; undefined where there is one class alone. */
+  rather: number | undefined;
+}
+
+/** The class beside another: scores are the difference of both. */
+export interface Contrast {
+  /** The class asked for by `versus`, else the one that rebuilt features call next. */
+  than: ClassScore;
+  /** What regions and ordinary track add to nothing, together. */
+  total: number;
+  /** What of it comes from the ordinary track. */
+  ordinary: number;
 }
 
 /** The class score while filters are switched off or on one after another. */
@@ -78,6 +103,8 @@ export interface Curve {
 
 /** What `Explainer.explain` finds: see there. */
 export interface Explanation {
+  /** Which region mattered, in one sentence. */
+  sentence: string;
   /** Path of the photograph; undefined when bytes were given. */
   path: string | undefined;
   /** Size of the photograph, and where the cells of a map lie on it. */
@@ -88,19 +115,25 @@ export interface Explanation {
   rebuilt: ClassScore;
   /** The class that is explained, with its score on rebuilt features. */
   explained: ClassScore;
+  /** The class whose score is taken off in every number below, if one was asked for. */
+  versus: ClassScore | undefined;
+  /** Category of the photograph from which parts have their names; undefined where landmarks have none for it. */
+  category: string | undefined;
   /** What `score` is. */
   unit: 'logit' | 'log probability';
-  /** Weight of the parts' track in the mix, 0..1: not what parts carry, see `share`. */
+  /** The parts' share of the rebuilt features, 0..1; what they carry of the score is `share`. */
   p: number;
   /** Share of this class score that comes through parts: tracks.interpretable / their sum; NaN if that is not > 0. */
   share: number;
   /** Filters of the layer. */
   filters: number;
-  /** Those that answer in this image, by group, and in it the largest `alone` first. */
+  /** Those that answer in this image, by region, and in it the largest `alone` first. */
   parts: ActivePart[];
   /** Largest Shapley value first. */
-  groups: PartGroup[];
-  /** How the values of the groups were found: of all coalitions up to eight groups, else of random orders. */
+  regions: Region[];
+  /** Undefined for an output of one number. */
+  contrast: Contrast | undefined;
+  /** How the values of the regions were found: of all coalitions up to eight regions, else of random orders. */
   shapley: { exact: boolean; coalitions: number };
   /** Shapley values of the two tracks: their sum is the class score minus that of nothing. */
   tracks: { interpretable: number; ordinary: number };
@@ -120,6 +153,18 @@ export interface Explanation {
 export interface ExplainOptions {
   /** Class to be explained, index or name; default: the performer's prediction. */
   class?: number | string | undefined;
+  /** Class to be taken off, index or name: what speaks for the one rather than the other? Default: none. */
+  versus?: number | string | undefined;
+  /**
+   * Category of the photograph, for the names of parts, which are never lent from another. Default: that of its
+   * folder, if landmarks have it, else the class that the performer predicts.
+   */
+  category?: string | undefined;
+  /**
+   * Class that the photograph is known to be, index or name: where another is explained, the sentence compares with
+   * this one. Default: with the class that rebuilt features call next.
+   */
+  truth?: number | string | undefined;
   /** Random orders of the curves, and half of those of Shapley values, an even number, default 16. */
   orders?: number | undefined;
   signal?: AbortSignal | undefined;

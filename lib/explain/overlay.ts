@@ -1,5 +1,5 @@
 import { contours } from './contour.js';
-import type { ActivePart, Explanation, PartGroup } from './explanation.js';
+import type { ActivePart, Explanation, Region } from './explanation.js';
 import { toPhotograph, type Frame } from '../performer/place.js';
 
 /** Colours that stay apart for most eyes, on dark and on light ground [Okabe, Ito 2008]. */
@@ -10,37 +10,50 @@ export function colourOf(index: number): string {
   return COLOURS[index % COLOURS.length] ?? '#e69f00';
 }
 
-/** `head · filter 12`; with a question mark where fewer than half of its peaks are at that part. */
+/** `head · filter 12`; `near head · filter 12` where its peaks are nearest to this part and no more. */
 export function labelOf({ filter, part }: Pick<ActivePart, 'filter' | 'part'>): string {
-  const name = part ? `${part.name}${part.purity < 0.5 ? '?' : ''} \u00b7 ` : '';
+  const name = part ? `${part.label} \u00b7 ` : '';
   return `${name}filter ${String(filter)}`;
 }
 
-/** A group of parts as it is drawn: the part that leads it, and how many others it has. */
-export interface DrawnGroup extends PartGroup {
-  part: ActivePart;
-  others: number;
+/** `head`, or where it lies: `upper left`; with its filters, `4 filters`. */
+export function labelOfRegion({ name, where, filters }: Region): string {
+  const count = `${String(filters.length)} filter${filters.length === 1 ? '' : 's'}`;
+  return `${name ?? where} \u00b7 ${count}`;
 }
 
-/** The first `count` groups; the parts that lead them are more than two cells apart. */
-export function groupsApart(
-  { parts, groups }: Pick<Explanation, 'parts' | 'groups'>,
-  count: number,
-): DrawnGroup[] {
+/** A region as it is drawn. */
+export interface DrawnRegion extends Region {
+  /** Its place in the list: its colour. */
+  index: number;
+  /** The filter that leads it. */
+  part: ActivePart;
+}
+
+/** Every region with the filter that leads it; no two of these are within one cell of each other. */
+export function regionsApart({
+  parts,
+  regions,
+}: Pick<Explanation, 'parts' | 'regions'>): DrawnRegion[] {
   const byFilter = new Map(parts.map((part) => [part.filter, part]));
-  return groups.slice(0, count).flatMap((group) => {
-    const part = byFilter.get(group.filters[0] ?? -1);
-    return part ? [{ ...group, part, others: group.filters.length - 1 }] : [];
+  return regions.flatMap((region, index) => {
+    const part = byFilter.get(region.filters[0] ?? -1);
+    return part ? [{ ...region, index, part }] : [];
   });
 }
 
-/** Groups that are drawn on the photograph, and the least that they give of what the largest does. */
+/** Regions that are drawn on the photograph, and the least that they give of what the largest does. */
 const [DRAWN, LEAST] = [5, 0.1];
 
-/** The first groups, without those that give next to nothing. */
-export function drawnGroups(explanation: Pick<Explanation, 'parts' | 'groups'>): DrawnGroup[] {
-  const most = Math.max(...explanation.groups.map(({ value }) => Math.abs(value)));
-  return groupsApart(explanation, DRAWN).filter(({ value }) => Math.abs(value) >= LEAST * most);
+/** Those that matter most, for or against the class, in their order. */
+export function drawnRegions(explanation: Pick<Explanation, 'parts' | 'regions'>): DrawnRegion[] {
+  const size = ({ value }: Region): number => Math.abs(value);
+  const sorted = regionsApart(explanation).sort((a, b) => size(b) - size(a) || a.index - b.index);
+  const most = sorted[0] ? size(sorted[0]) : 0;
+  return sorted
+    .slice(0, DRAWN)
+    .filter((region) => size(region) >= LEAST * most)
+    .sort((a, b) => a.index - b.index);
 }
 
 export interface OverlayOptions {

@@ -1,14 +1,15 @@
 import { basename } from 'node:path';
 import { VERSION } from '../version.js';
 import { curveChart } from './chart.js';
-import type { ActivePart, ClassScore, Curve, Explanation, PartGroup } from './explanation.js';
+import type { ClassScore, Curve, Explanation } from './explanation.js';
 import { escapeText } from './markup.js';
-import { colourOf, drawnGroups, groupsApart, labelOf, partOverlay } from './overlay.js';
+import { colourOf, drawnRegions, labelOfRegion } from './overlay.js';
+import { percent, share, signed, signedBar } from './page_parts.js';
 import { overlays, photograph } from './picture.js';
+import { regionList } from './region_list.js';
+import { scoreInWords } from './sentence.js';
 import { STYLE } from './style.js';
 
-/** Places with a picture of their own. */
-const PICTURES = 12;
 /** Longer side of the photograph in the page, pixels. */
 const SIDE = 900;
 
@@ -35,15 +36,14 @@ export async function explanationPage(
     `content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">`,
     `<title>${escapeText(title)}</title><style>${STYLE}</style></head><body>`,
     `<header><p class="kicker">partlens explanation</p><h1>${escapeText(prediction.name)}</h1>`,
-    `<p>${escapeText(name)}</p></header><main>`,
+    `<p>${escapeText(name)}</p><p class="sentence">${escapeText(explanation.sentence)}</p></header><main>`,
     `<section class="top">${picture(explanation, url)}<div>${predictions(explanation)}`,
     `${gifts(explanation)}</div></section>`,
-    pictures(explanation),
-    partTable(explanation),
+    regionList(explanation),
     wholes(explanation),
     curves(explanation),
     `</main><footer>partlens ${VERSION}. Share of this score through parts: ${share(explanation.share)}; p = `,
-    `${explanation.p.toFixed(3)} is the weight of the parts\u2019 track in the mix, not a share. What parts give `,
+    `${explanation.p.toFixed(3)} is the parts\u2019 share of the rebuilt features, not of the score. What parts give `,
     'is measured: parts are switched off, the decoder and the CNN\u2019s own later layers answer again.',
     '</footer></body></html>\n',
   ].join('');
@@ -77,95 +77,41 @@ function picture(explanation: Explanation, url: string): string {
   ].join('');
 }
 
-/** What the drawn parts, the ordinary track and a filter at random give, as bars. */
+/** What the drawn regions, the ordinary track and a filter at random give, as signed bars. */
 function gifts(explanation: Explanation): string {
-  const { tracks, control, explained, unit } = explanation;
-  const drawn = drawnGroups(explanation);
+  const { tracks, control, regions } = explanation;
+  const drawn = drawnRegions(explanation);
+  const rest = regions.filter((_, r) => !drawn.some(({ index }) => index === r));
+  const left = rest.reduce((sum, { value }) => sum + value, 0);
   const rows = [
-    ...drawn.map(({ part, others, value }, i) => ({
-      name: escapeText(labelOf(part)) + more(others),
-      value,
-      colour: colourOf(i),
+    ...drawn.map((region) => ({
+      name: labelOfRegion(region),
+      value: region.value,
+      colour: colourOf(region.index),
     })),
+    ...(rest.length > 0
+      ? [{ name: `${String(rest.length)} more`, value: left, colour: 'var(--soft)' }]
+      : []),
     { name: 'ordinary track', value: tracks.ordinary, colour: 'var(--soft)' },
     { name: 'control: a filter at random, alone', value: control.random, colour: 'var(--soft)' },
   ];
   const most = Math.max(...rows.map(({ value }) => Math.abs(value)), Number.MIN_VALUE);
   return [
-    `<h2>What the parts give to ${escapeText(explained.name)}</h2>`,
-    `<p>Shapley values of the ${unit}: what the parts at a place add to others, mean over all orders. `,
-    `Of this score ${share(explanation.share)} comes through parts.</p><ul class="gifts">`,
+    '<h2>Which region mattered</h2>',
+    `<p>Shapley values of the ${escapeText(scoreInWords(explanation))}: what each region adds to others, `,
+    `mean over all orders; to the right of the line for the class, to the left against it. Of this score `,
+    `${share(explanation.share)} comes through parts.</p><ul class="gifts">`,
     ...rows.map(
       ({ name, value, colour }) =>
-        `<li><span>${name}</span><b>${signed(value)}</b><i style="background:${colour};` +
-        `width:${((100 * Math.abs(value)) / most).toFixed(1)}%"></i></li>`,
+        `<li><span>${escapeText(name)}</span><b>${signed(value)}</b>${signedBar(value, most, colour)}</li>`,
     ),
     '</ul>',
   ].join('');
 }
 
-function more(others: number): string {
-  if (others === 0) return '';
-  return ` <small>and ${String(others)} more at this place</small>`;
-}
-
-/** One small picture for each of the first groups. */
-function pictures(explanation: Explanation): string {
-  const { frame } = explanation;
-  const { width, height } = frame;
-  const line = Math.max(width, height) / 80;
-  const figures = groupsApart(explanation, PICTURES).map(({ part, others, value }, i) => {
-    const overlay = partOverlay(part, frame, { colour: colourOf(i), line, field: true });
-    return (
-      `<figure><svg viewBox="0 0 ${String(width)} ${String(height)}" role="img" ` +
-      `aria-label="${escapeText(labelOf(part))}"><use href="#photograph"/>${overlay}</svg>` +
-      `<figcaption>${escapeText(labelOf(part))} <b>${signed(value)}</b>` +
-      `${more(others)}</figcaption></figure>`
-    );
-  });
-  if (figures.length === 0) return '';
-  return (
-    `<section><h2>Place by place</h2><p>The contour is at half of the map’s maximum; the dashed box is ` +
-    `what the strongest cell of the CNN’s layer sees. Parts that peak within two cells of each other are ` +
-    `one group; the one whose place costs the most is drawn. A question mark: fewer than half of the filter’s peaks are at this part.</p>` +
-    `<div class="figures">${figures.join('')}</div></section>`
-  );
-}
-
-function partTable({ parts, filters, explained, unit }: Explanation): string {
-  const most = Math.max(...parts.map(({ alone }) => Math.abs(alone)), Number.MIN_VALUE);
-  const row = ({ filter, part, place, strength, alone, removed, group }: ActivePart): string => {
-    const width = ((100 * Math.abs(alone)) / most).toFixed(0);
-    const kind = alone < 0 ? 'against' : 'for';
-    return [
-      `<tr><td class="n">${String(filter)}</td><td class="n">${String(group + 1)}</td>`,
-      `<td class="n">${signed(alone)}</td>`,
-      `<td class="bar"><i class="${kind}" style="width:${width}%"></i></td>`,
-      `<td class="n">${signed(removed)}</td>`,
-      `<td>${part ? escapeText(part.name) : '\u2013'}</td>`,
-      `<td class="n">${part ? percent(part.purity) : '\u2013'}</td>`,
-      `<td>${part ? escapeText(part.category) : '\u2013'}</td><td class="n">${strength.toFixed(2)}</td>`,
-      `<td class="n">${place.x.toFixed(0)}, ${place.y.toFixed(0)}</td></tr>`,
-    ].join('');
-  };
-  return [
-    `<section><h2>${String(parts.length)} of ${String(filters)} filters answer</h2>`,
-    `<p>Alone: ${unit} of ${escapeText(explained.name)} that the part alone adds to nothing. Lost around: `,
-    'what is lost when it is removed with all parts that peak within two cells; one part removed alone would ',
-    'say little, since the next takes its place. Strength: 1 is the mean of the training images. ',
-    "Purity: share of the filter's top images ",
-    'whose peak is at this part; scored on: the category on which it is strongest.</p>',
-    '<div class="scroll" tabindex="0"><table><thead><tr><th class="n">filter</th>',
-    '<th class="n">group</th><th class="n">alone</th><th></th><th class="n">lost around</th>',
-    '<th>part</th><th class="n">purity</th>',
-    '<th>scored on</th><th class="n">strength</th><th class="n">x, y</th></tr></thead>',
-    `<tbody>${parts.map(row).join('')}</tbody></table></div></section>`,
-  ].join('');
-}
-
-function wholes({ tracks, control, groups, shapley }: Explanation): string {
+function wholes({ tracks, control, shapley }: Explanation): string {
   const rows = [
-    ['all parts, Shapley value', tracks.interpretable],
+    ['all regions, Shapley value', tracks.interpretable],
     ['ordinary track, Shapley value', tracks.ordinary],
     ['mean of the best five filters, alone', control.top],
     ['control: a filter at random, alone', control.random],
@@ -173,56 +119,29 @@ function wholes({ tracks, control, groups, shapley }: Explanation): string {
   const wholeRows = rows.map(
     ([name, value]) => `<tr><th scope="row">${name}</th><td class="n">${signed(value)}</td></tr>`,
   );
-  const groupRows = groups.map(
-    ({ filters, value, error, removed }: PartGroup, g) =>
-      `<tr><td class="n">${String(g + 1)}</td><td>${shortList(filters)}</td>` +
-      `<td class="n">${signed(value)}</td><td class="n">${shapley.exact ? '0' : error.toFixed(3)}</td>` +
-      `<td class="n">${signed(removed)}</td></tr>`,
-  );
   const how = shapley.exact
     ? 'of all coalitions: exact'
     : 'of random orders, with their standard error';
   return [
-    '<section class="two"><div><h2>As a whole</h2><table>',
-    ...wholeRows,
-    `</table></div><div><h2>Groups</h2><p>Shapley values ${how}. With that of the ordinary track they `,
-    'sum to the score minus that of nothing. Removed: what is lost without the group.</p>',
-    '<table><thead><tr><th class="n">group</th><th>filters</th><th class="n">value</th>',
-    '<th class="n">error</th><th class="n">removed</th></tr></thead>',
-    `<tbody>${groupRows.join('')}</tbody></table></div></section>`,
+    '<section><h2>As a whole</h2>',
+    `<p>Shapley values ${how}. Those of all regions and of the ordinary track sum to the score minus that of `,
+    `nothing.</p><table>${wholeRows.join('')}</table></section>`,
   ].join('');
 }
 
-/** `3, 17, 5 and 4 more`. */
-function shortList(filters: readonly number[]): string {
-  const shown = filters.slice(0, 4).join(', ');
-  return filters.length > 4 ? `${shown} and ${String(filters.length - 4)} more` : shown;
-}
-
-function share(value: number): string {
-  return Number.isFinite(value) ? percent(value) : 'unknown';
-}
-
-function curves({ deletion, insertion, unit, explained }: Explanation): string {
+function curves(explanation: Explanation): string {
+  const { deletion, insertion } = explanation;
   const one = (title: string, curve: Curve, what: string, better: string): string => {
     const { parts, random, deviation } = curve.area;
     const areas = `area ${parts.toFixed(2)}, at random ${random.toFixed(2)} \u00b1 ${deviation.toFixed(2)} (${better})`;
     return `<div><h3>${title}</h3>${curveChart(curve, what)}<p>${areas}</p></div>`;
   };
   return [
-    `<section><h2>Against random filters</h2><p>The ${unit} of ${escapeText(explained.name)} `,
-    'while filters are switched <span class="key parts">group by group, best first</span> or ',
+    `<section><h2>Against random filters</h2><p>The ${escapeText(scoreInWords(explanation))} `,
+    'while filters are switched <span class="key parts">region by region, best first</span> or ',
     '<span class="key random">at random</span>.</p><div class="two">',
     one('Deletion', deletion, 'filters switched off', 'smaller is better'),
     one('Insertion', insertion, 'filters switched on', 'larger is better'),
     '</div></section>',
   ].join('');
-}
-
-function percent(share: number): string {
-  return `${(100 * share).toFixed(1)} %`;
-}
-
-function signed(value: number): string {
-  return `${value < 0 ? '\u2212' : '+'}${Math.abs(value).toFixed(3)}`;
 }

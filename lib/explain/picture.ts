@@ -2,13 +2,14 @@ import { loadSharp } from '../data/decode.js';
 import { fileError } from '../data/file_error.js';
 import type { Explanation } from './explanation.js';
 import { shortText } from './markup.js';
-import { colourOf, drawnGroups, labelOf, partOverlay } from './overlay.js';
+import { colourOf, drawnRegions, labelOfRegion, partOverlay } from './overlay.js';
+import { scoreInWords } from './sentence.js';
 
 /** Longer side of the drawn photograph, and width of the text beside it, pixels. */
 const [PHOTO, PANEL] = [640, 420];
 
 /**
- * A PNG of an explanation: the photograph with the first five groups of parts on it, and beside it the
+ * A PNG of an explanation: the photograph with the first five regions of parts on it, and beside it the
  * prediction and the Shapley value of each. `image` is what was explained. Throws `E_FILE`.
  */
 export async function drawExplanation(
@@ -19,7 +20,7 @@ export async function drawExplanation(
   const scale = PHOTO / Math.max(width, height);
   const side = (length: number): number => Math.max(1, Math.round(length * scale));
   const size = { width: side(width), height: side(height) };
-  const canvas = { width: size.width + PANEL, height: Math.max(size.height, 420) };
+  const canvas = { width: size.width + PANEL, height: Math.max(size.height, 480) };
   const svg = [
     `<svg xmlns="http://www.w3.org/2000/svg" width="${String(canvas.width)}" `,
     `height="${String(canvas.height)}" font-family="sans-serif">`,
@@ -35,10 +36,10 @@ export async function drawExplanation(
   return sharp(Buffer.from(svg)).png().toBuffer();
 }
 
-/** The first groups of parts on the photograph, the largest value on top, in pixels of the photograph. */
+/** The regions that matter most on the photograph, the largest value on top, in pixels of the photograph. */
 export function overlays(explanation: Explanation, line: number): string {
-  const drawn = drawnGroups(explanation).map(({ part }, i) => {
-    return partOverlay(part, explanation.frame, { colour: colourOf(i), line });
+  const drawn = drawnRegions(explanation).map(({ part, index }) => {
+    return partOverlay(part, explanation.frame, { colour: colourOf(index), line });
   });
   return drawn.toReversed().join('');
 }
@@ -63,20 +64,19 @@ export async function photograph(
 
 /** Prediction and contributions as text with bars. */
 function panel(explanation: Explanation): string {
-  const { prediction, rebuilt, explained, unit, tracks, control, share } = explanation;
-  const drawn = drawnGroups(explanation);
+  const { prediction, rebuilt, tracks, control, share, sentence } = explanation;
+  const drawn = drawnRegions(explanation);
   const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
   const rows = [
-    ...drawn.map(({ part, others, value }, i) => ({
-      name: labelOf(part) + (others > 0 ? ` (+${String(others)} there)` : ''),
-      value,
-      colour: colourOf(i),
+    ...drawn.map((region) => ({
+      name: labelOfRegion(region),
+      value: region.value,
+      colour: colourOf(region.index),
     })),
     { name: 'ordinary track', value: tracks.ordinary, colour: '#888' },
     { name: 'a filter at random, alone', value: control.random, colour: '#bbb' },
   ];
   const most = Math.max(...rows.map(({ value }) => Math.abs(value)), Number.MIN_VALUE);
-  const zero = rows.some(({ value }) => value < 0) ? 0.5 : 0;
   const differs = prediction.index !== rebuilt.index;
   return [
     text(
@@ -89,30 +89,44 @@ function panel(explanation: Explanation): string {
       `from rebuilt features: ${shortText(rebuilt.name, 18)} ${percent(rebuilt.probability)}`,
       `font-size="15" fill="${differs ? '#b00020' : '#444'}"`,
     ),
+    ...wrapped(sentence, 52)
+      .slice(0, 3)
+      .map((part, i) => text(90 + 18 * i, shortText(part, 56), 'font-size="14" fill="#222"')),
     text(
-      96,
-      `Shapley values of the ${unit} of ${shortText(explained.name, 16)}, by place`,
+      150,
+      shortText(`Shapley values of the ${scoreInWords(explanation)}`, 60),
       'font-size="13" fill="#444"',
     ),
     ...(Number.isNaN(share)
       ? []
-      : [text(113, `${percent(share)} of it through parts`, 'font-size="13" fill="#444"')]),
-    ...rows.map((row, i) => bar(row, 140 + 38 * i, { most, zero })),
+      : [text(167, `${percent(share)} of it through parts`, 'font-size="13" fill="#444"')]),
+    ...rows.map((row, i) => bar(row, 194 + 38 * i, most)),
   ].join('');
+}
+
+/** Words on lines of so many characters. */
+function wrapped(sentence: string, length: number): string[] {
+  const lines = [''];
+  for (const word of sentence.split(' ')) {
+    const last = lines.at(-1) ?? '';
+    if (last !== '' && last.length + word.length + 1 > length) lines.push(word);
+    else lines[lines.length - 1] = last === '' ? word : `${last} ${word}`;
+  }
+  return lines;
 }
 
 function text(y: number, content: string, attributes: string): string {
   return `<text y="${String(y)}" ${attributes}>${content}</text>`;
 }
 
-/** A labelled bar; `zero`: where its axis stands, as a share of its width; `most`: the longest value. */
+/** A labelled bar, from the middle to the right, or to the left below 0; `most`: the longest value. */
 function bar(
   { name, value, colour }: { name: string; value: number; colour: string },
   y: number,
-  { most, zero }: { most: number; zero: number },
+  most: number,
 ): string {
   const width = 240;
-  const [middle, length] = [zero * width, (Math.abs(value) / most) * (1 - zero) * width];
+  const [middle, length] = [width / 2, ((Math.abs(value) / most) * width) / 2];
   const from = value < 0 ? middle - length : middle;
   return [
     text(y, shortText(name, 46), 'font-size="13" fill="#222"'),

@@ -88,7 +88,7 @@ export class TrainedExplainer {
   readonly performer: Performer;
   /** Steps that its parameters have seen. */
   readonly step: number;
-  /** Weight of the parts' track in the mix, 0..1; what parts carry is `share` of `evaluate`. */
+  /** The parts' share of the rebuilt features, 0..1; what they carry of a score is `share` of `evaluate`. */
   readonly p: number;
   /** Images of the training run that were used and skipped; undefined for a loaded one. */
   readonly summary: ImageSummary | undefined;

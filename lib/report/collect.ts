@@ -16,6 +16,7 @@ import { occlusionHolds } from '../evaluate/metrics/index.js';
 import { occlusionVerdict } from '../evaluate/occlusion.js';
 import { readMetrics } from '../explainer/metrics_log.js';
 import { readPartNames } from '../evaluate/part_names.js';
+import { verdictOf } from '../evaluate/verdict.js';
 import { VERSION } from '../version.js';
 import { comparisonOf } from './comparison.js';
 import { configurationOf } from './configuration.js';
@@ -44,7 +45,10 @@ export interface CollectOptions {
   masks?: string | undefined;
   /** Baselines to be scored beside the filters, as `evaluate` takes them. */
   baselines?: EvaluateOptions['baselines'];
-  /** Photographs on which contributions are measured, default 96; fewer for large networks. */
+  /**
+   * Photographs on which contributions are measured, default 96, at least 12 of each class; fewer for large
+   * networks.
+   */
   sample?: number | undefined;
   /** Folder of the report: paths are relative to it. */
   folder: string;
@@ -54,6 +58,8 @@ export interface CollectOptions {
   onWarning?: ((text: string) => void) | undefined;
 }
 
+/** Photographs of a class that are enough to say what gives most to it, with a few to spare. */
+const PER_CLASS = 12;
 /** Multiply-adds of all interventions: a minute or less on two cores. */
 const INTERVENTION_COST = 2e12;
 
@@ -97,6 +103,7 @@ export async function collectReport(
       validation: config.images.validation.length,
       steps: explainer.step,
     },
+    verdict: verdictOf(evaluation),
     scores: { ...scoresOf(evaluation), parts: sets.parts },
     comparison: comparisonOf(evaluation.instability),
     frame: { height: input.height, width: input.width, field: layer.geometry.size },
@@ -134,7 +141,7 @@ class Observed {
   /** What the performer makes of some photographs of each class. */
   readonly sample: ClassSample<SampledFeatures>;
 
-  constructor(explainer: TrainedExplainer, { sample = 96 }: CollectOptions) {
+  constructor(explainer: TrainedExplainer, { sample }: CollectOptions) {
     const { config, cells } = explainer;
     const { channels, filters } = config.network;
     const { train, validation } = config.images;
@@ -142,7 +149,8 @@ class Observed {
     this.explainer = new Gallery(count, { filters, cells });
     this.performer = new Gallery(count, { filters: channels, cells });
     const folders = new Set([...train, ...validation].map((path) => path.replace(/[^/]*$/, '')));
-    const most = Math.min(sample, INTERVENTION_COST / (filters * interventionCost(explainer)));
+    const wanted = sample ?? Math.max(96, PER_CLASS * folders.size);
+    const most = Math.min(wanted, INTERVENTION_COST / (filters * interventionCost(explainer)));
     this.sample = new ClassSample(
       Math.max(1, Math.floor(most / folders.size)),
       config.options.seed,
@@ -190,7 +198,8 @@ async function filterSets(
   const grid = gridOf(performer);
   const scored = (of: 'layer2' | 'performer') => {
     if (!instability) return undefined;
-    return { scores: instability[of], annotations: instability.annotations };
+    const { [of]: scores, names, annotations } = instability;
+    return { scores, names: names[of], annotations };
   };
   const { images, shown } = shownImages([seen.explainer, seen.performer]);
   const places = new Map(images.map((image, i) => [image, i]));
@@ -198,7 +207,7 @@ async function filterSets(
     grid,
     size: [performer.input.height, performer.input.width] as const,
     classOf: Int32Array.from(seen.classOf),
-    classes: seen.classes.length,
+    classes: seen.classes,
     pictureOf: (image: number) => places.get(image) ?? 0,
     shown,
   };

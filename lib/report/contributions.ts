@@ -1,8 +1,8 @@
 import { NOTHING, type Intervention } from '../explainer/interventions.js';
-import { firstClass, scoreOf } from '../evaluate/metrics/index.js';
+import { deviation, firstClass, mean, scoreOf } from '../evaluate/metrics/index.js';
 import type { Performer } from '../performer/index.js';
-import { PURE, type ContributionRow, type Contributions, type FilterFacts } from './data.js';
-import { significant } from './filters.js';
+import type { ContributionRow, Contributions, FilterFacts } from './data.js';
+import { finite, significant } from './filters.js';
 
 /** The performer's maps of one photograph, (C, n, m), and what bypasses them. */
 export interface SampledFeatures {
@@ -21,6 +21,14 @@ export type SwitchOff = (
 
 /** Columns of the matrix: the classes with the most photographs. */
 const MAX_CLASSES = 40;
+/** What was found on the photographs of one class; `drops`: by row, then by photograph. */
+interface Measured {
+  drops: number[][];
+  photographs: number;
+  /** Those that keep the class on the parts alone. */
+  carried: number;
+}
+
 /** A row of the matrix before it is measured. */
 type Row = Pick<ContributionRow, 'kind' | 'name' | 'filters'> & Intervention;
 
@@ -33,8 +41,9 @@ type Row = Pick<ContributionRow, 'kind' | 'name' | 'filters'> & Intervention;
  *   of a filter    output_k(the filter alone) - output_k(no part, no ordinary track)
  *
  * The class of a photograph is the one that the performer's head says of the rebuilt features; the output
- * is the logit, or the logarithm of the probability where the performer ends in a softmax. `features` are
- * the performer's maps of each photograph.
+ * is the logit, or the logarithm of the probability where the performer ends in a softmax. A class is carried
+ * by the parts in so many of its photographs as keep it on the parts alone. `features` are the performer's maps
+ * of each photograph.
  */
 export async function measureContributions(
   features: readonly SampledFeatures[],
@@ -52,41 +61,45 @@ export async function measureContributions(
   },
 ): Promise<Contributions> {
   const rows = rowsOf(filters);
-  const sums = new Map<number, { drops: Float64Array; photographs: number }>();
+  const found = new Map<number, Measured>();
   const K = performer.output.size;
   for (const [n, maps] of features.entries()) {
     signal?.throwIfAborted();
-    const outputs = await switchOff(maps, [{}, NOTHING, ...rows]);
+    const outputs = await switchOff(maps, [{}, NOTHING, { ordinaryOff: true }, ...rows]);
     const k = firstClass(outputs.subarray(0, K));
     const score = (row: number): number =>
       scoreOf(outputs.subarray(row * K, (row + 1) * K), k, performer.output.softmax);
     const [all, nothing] = [score(0), score(1)];
-    const sum = sums.get(k) ?? { drops: new Float64Array(rows.length), photographs: 0 };
-    sum.photographs++;
+    const of = found.get(k) ?? { drops: rows.map(() => []), photographs: 0, carried: 0 };
+    found.set(k, of);
+    of.photographs++;
+    if (firstClass(outputs.subarray(2 * K, 3 * K)) === k) of.carried++;
     rows.forEach(({ kind }, r) => {
-      const found = score(r + 2);
-      sum.drops[r] = (sum.drops[r] ?? 0) + (kind === 'filter' ? found - nothing : all - found);
+      const without = score(r + 3);
+      of.drops[r]?.push(kind === 'filter' ? without - nothing : all - without);
     });
-    sums.set(k, sum);
     onProgress?.(n + 1, features.length);
   }
-  const columns = [...sums]
+  const columns = [...found]
     .sort((a, b) => b[1].photographs - a[1].photographs || a[0] - b[0])
     .slice(0, MAX_CLASSES)
     .sort((a, b) => a[0] - b[0]);
   return {
     unit: performer.output.softmax ? 'log probability' : 'logit',
-    classes: columns.map(([k, { photographs }]) => ({
+    classes: columns.map(([k, { photographs, carried }]) => ({
       name: performer.classes?.[k] ?? `class ${String(k)}`,
       photographs,
+      carried: significant(carried / photographs),
     })),
     rows: rows.map(({ kind, name, filters: own }, r) => ({
       kind,
       name,
       filters: own,
-      drops: columns.map(([, { drops, photographs }]) =>
-        significant((drops[r] ?? 0) / photographs),
-      ),
+      drops: columns.map(([, { drops }]) => significant(mean(drops[r] ?? []))),
+      spread: columns.map(([, { drops }]) => {
+        const spread = finite(deviation(drops[r] ?? []));
+        return spread === null ? null : significant(spread);
+      }),
     })),
   };
 }
@@ -100,7 +113,7 @@ function rowsOf(filters: readonly FilterFacts[]): Row[] {
   const all = alive.map(({ filter }) => filter);
   const parts = new Map<string, number[]>();
   for (const { filter, part } of alive) {
-    if (part && part.purity >= PURE) {
+    if (part?.at === 'inside') {
       parts.set(part.name, [...(parts.get(part.name) ?? []), filter]);
     }
   }

@@ -4,7 +4,7 @@ import type { Curve } from './data.js';
 /** Points of a line that a screen can show. */
 const POINTS = 2000;
 
-/** Charts of a training log: every term of the loss, the weight p of the parts' track. Long logs are thinned evenly. */
+/** Charts of a training log: every term of the loss, p, the parts' share of the rebuilt features. Long logs are thinned evenly. */
 export function trainingCurves(log: readonly StepReport[], targets: readonly string[]): Curve[] {
   const every = Math.max(1, Math.ceil(log.length / POINTS));
   const kept = log.filter((_, i) => i % every === 0 || i === log.length - 1);
@@ -30,7 +30,11 @@ export function trainingCurves(log: readonly StepReport[], targets: readonly str
       steps,
       lines: [line('-eta log p', ({ contribution }) => contribution)],
     },
-    { title: 'weight p of the parts’ track', steps, lines: [line('p', ({ p }) => p)] },
+    {
+      title: 'p, the parts’ share of the rebuilt features',
+      steps,
+      lines: [line('p', ({ p }) => p)],
+    },
   ];
   return curves.filter(({ lines }) => lines.length > 0 && kept.length > 0);
 }

@@ -1,9 +1,11 @@
-/** A filter stands for a part if at least this share of its peaks is there. */
-export const PURE = 0.5;
+import type { PartName } from '../evaluate/part_naming.js';
+import type { Verdict } from '../evaluate/verdict.js';
 
 /** What a report shows: plain data, the only thing that passes from `lib/` to the page. */
 export interface ReportData {
   run: RunFacts;
+  /** What the numbers say in sentences. */
+  verdict: Verdict;
   scores: Scores;
   /** The same scores of the run's sets and of every control; undefined without landmarks. */
   comparison: { sets: ComparedSet[]; fooledBy: readonly (readonly string[])[] } | undefined;
@@ -46,7 +48,7 @@ export interface Scores {
         landmarks: number;
       }
     | undefined;
-  /** Weight of the parts' track in the mix. */
+  /** The parts' share of the rebuilt features. */
   p: number;
   /** What goes through each track: `metrics.TrackScores`. */
   tracks: {
@@ -133,8 +135,11 @@ export interface FilterFacts {
   filter: number;
   /** Location instability, fraction of the image diagonal; null without landmarks, or if it is dead. */
   instability: number | null;
-  /** Most frequent part at its peaks, its category, and the share of peaks there. */
-  part: { name: string; category: string; purity: number } | undefined;
+  /** Category on which it is strongest and was scored; empty without landmarks. */
+  category: string;
+  /** Its name in the category of the photographs that are shown, where one is borne out; `label`: as it is shown. */
+  part:
+    (Pick<PartName, 'at' | 'purity' | 'photographs'> & { name: string; label: string }) | undefined;
   /** Mean activation in its eight strongest photographs. */
   strength: number;
   /** Share of photographs with an activation of at least half of `strength`. */
@@ -170,7 +175,8 @@ export interface Spot {
 export interface Contributions {
   /** `logit` or `log probability`. */
   unit: string;
-  classes: { name: string; photographs: number }[];
+  /** `carried`: share of its photographs that keep their class on the parts alone. */
+  classes: { name: string; photographs: number; carried: number }[];
   rows: ContributionRow[];
 }
 
@@ -181,6 +187,8 @@ export interface ContributionRow {
   filters: number[];
   /** Drop of the class's output for each class; of kind `filter` its rise above nothing. */
   drops: number[];
+  /** Standard deviation of each between photographs (n - 1); null for fewer than two. */
+  spread: (number | null)[];
 }
 
 /** Curves of one chart over training steps. */

@@ -7,7 +7,8 @@ import {
   type Peaks,
 } from '../evaluate/metrics/index.js';
 import type { Annotations } from '../data/landmarks.js';
-import { mainPart, type FilterScores } from '../evaluate/filter_scores.js';
+import type { FilterScores } from '../evaluate/filter_scores.js';
+import { labelOfName, type PartName } from '../evaluate/part_naming.js';
 import { sidesOf, type ImageSize } from '../data/image_size.js';
 import { contourPath, thousandths } from './contour.js';
 import type { FilterFacts, Spot } from './data.js';
@@ -21,9 +22,11 @@ export interface FilterSources {
   size: ImageSize;
   /** Class of each photograph of the gallery. */
   classOf: Int32Array;
-  classes: number;
+  /** Their names. */
+  classes: readonly string[];
   /** On the annotated photographs. */
-  scored?: { scores: FilterScores; annotations: Annotations } | undefined;
+  scored?:
+    { scores: FilterScores; names: readonly PartName[][]; annotations: Annotations } | undefined;
   /** The performer's filters, where they are another set. */
   performer?: Gallery;
   /** Index in the page of a photograph of the gallery. */
@@ -49,7 +52,8 @@ export function filterFacts(sources: FilterSources): FilterFacts[] {
     return {
       filter: f,
       instability: finite(scored?.scores.perFilter[f]),
-      part: scored && partOf(scored, f),
+      category: categoryOf(sources, f),
+      part: partOf(sources, f),
       strength: significant(strength),
       share: significant(shareAbove(peaks, f, strength / 2)),
       classes: strongestClasses(sources, f),
@@ -61,12 +65,35 @@ export function filterFacts(sources: FilterSources): FilterFacts[] {
   });
 }
 
-function partOf(
-  { scores, annotations }: NonNullable<FilterSources['scored']>,
-  f: number,
-): FilterFacts['part'] {
-  const part = mainPart(scores, annotations, f);
-  return part && { ...part, purity: significant(scores.parts.perFilter[f] ?? 0) };
+/** Category on which a filter is scored. */
+function categoryOf({ scored }: FilterSources, f: number): string {
+  return scored?.annotations.categories[scored.scores.category[f] ?? -1] ?? '';
+}
+
+/**
+ * Its name in the category of most photographs that are shown, of at least half of them; with that category, unless
+ * the name is the same in those of all.
+ */
+function partOf(sources: FilterSources, f: number): FilterFacts['part'] {
+  const { scored, gallery, shown, classOf, classes } = sources;
+  const names = scored?.names[f] ?? [];
+  const strongest = (gallery.strongest[f] ?? []).slice(0, shown);
+  const categories = strongest.map(({ image }) => classes[classOf[image] ?? -1] ?? '');
+  const own = names.find(({ category }) => {
+    if (!classes.includes(category)) return category === categoryOf(sources, f); // not those of folders
+    return categories.filter((other) => other === category).length * 2 >= categories.length;
+  });
+  if (!own) return undefined;
+  const label = labelOfName(own);
+  const everywhere = categories.every((category) => {
+    const there = names.find((name) => name.category === category);
+    return there !== undefined && labelOfName(there) === label;
+  });
+  const { part: name, at, purity, photographs, category } = own;
+  return {
+    ...{ name, at, purity: significant(purity), photographs },
+    label: everywhere || category === '' ? label : `${label} of ${category}`,
+  };
 }
 
 /** Where filter `f` fires in one of its strongest photographs. */
@@ -101,8 +128,8 @@ function strongestClasses(
   f: number,
 ): FilterFacts['classes'] {
   const { images, filters, value } = gallery.peaks;
-  const sums = new Float64Array(classes);
-  const counts = new Float64Array(classes);
+  const sums = new Float64Array(classes.length);
+  const counts = new Float64Array(classes.length);
   for (let n = 0; n < images; n++) {
     const c = classOf[n] ?? 0;
     sums[c] = (sums[c] ?? 0) + Math.max(0, value[n * filters + f] ?? 0);

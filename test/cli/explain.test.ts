@@ -1,4 +1,4 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import sharp from 'sharp';
@@ -23,20 +23,23 @@ describe('partlens: explain', () => {
     performer.dispose();
   });
 
-  it('prints predictions, parts, groups, tracks, curves with their areas', async () => {
+  it('prints the sentence, predictions, regions with their filters, tracks, curves', async () => {
     const evaluated = await here('evaluate', run, '--landmarks', tiny.landmarks, ...DEVICE);
     expect(evaluated.code).to.equal(0);
     const { code, stdout } = await here('explain', run, photo, '--top', '2', ...DEVICE);
     expect(code).to.equal(0);
     expect(stdout).to.match(/^performer +(bright|dark) +\d+\.\d% +-?\d+\.\d\d$/m);
     expect(stdout).to.match(/^rebuilt +(bright|dark) +\d+\.\d% +-?\d+\.\d\d$/m);
-    expect(stdout).to.match(/^\d of 6 part filters answer/m);
-    expect(
-      stdout.match(/^ +\d +\d +(blob|edge) +(bright|dark) .+( +[+-]\d\.\d{3}){2}$/gm),
-    ).to.have.length(2);
+    expect(stdout).to.match(/^((bright|dark) rather than (bright|dark) |Nothing in the rebuilt)/);
+    expect(stdout).to.match(/^\d of 6 part filters answer, in \d regions?/m);
+    const region =
+      /^\d [a-z ]+ +(-|(near )?(blob|edge)) +\d+ +\d+ +[+-]\d+\.\d{3} +exact +[ #]+\|[ #]+[+-]\d+\.\d{3}$/gm;
+    expect(stdout.match(region)?.length, stdout).to.be.within(1, 2);
+    const filter =
+      /^ {2}filter \d +(-|(near )?(blob|edge)) +\d+ +\d+ +[+-]\d+\.\d{3} +alone +[+-]\d+\.\d{3}$/gm;
+    expect(stdout.match(filter)?.length, stdout).to.be.within(1, 6);
     expect(stdout).to.match(/^ordinary track, Shapley value +[+-]\d+\.\d{3}$/m);
     expect(stdout).to.match(/^control: a filter at random, alone +[+-]\d+\.\d{3}$/m);
-    expect(stdout).to.match(/^ +1 +\d( \+ \d)*( \.\.\.)? +[+-]\d+\.\d{3} +exact +[+-]\d+\.\d{3}$/m);
     expect(stdout).to.match(/^share of this score through parts +(-?\d+\.\d%|-)$/m);
     expect(stdout.match(/^(off|on): (best parts|at random)( +-?\d+\.\d\d){6}$/gm)).to.have.length(
       4,
@@ -49,6 +52,7 @@ describe('partlens: explain', () => {
     const json = JSON.parse(stdout) as Record<string, unknown>;
     expect(Object.keys(json)).to.deep.equal([
       'image',
+      'sentence',
       'prediction',
       'rebuilt',
       'explained',
@@ -57,7 +61,8 @@ describe('partlens: explain', () => {
       'share',
       'filters',
       'parts',
-      'groups',
+      'regions',
+      'contrast',
       'shapley',
       'tracks',
       'control',
@@ -68,7 +73,7 @@ describe('partlens: explain', () => {
     expect(json['image']).to.deep.equal({ path: photo, width: 20, height: 24 });
     const parts = json['parts'] as Record<string, unknown>[];
     expect(parts.length).to.be.above(0);
-    expect(parts[0]).to.include.keys('filter', 'place', 'strength', 'alone', 'removed', 'group');
+    expect(parts[0]).to.include.keys('filter', 'place', 'strength', 'alone', 'removed', 'region');
     expect(parts[0]).not.to.have.property('map');
   });
 
@@ -87,6 +92,44 @@ describe('partlens: explain', () => {
       'tiny.json',
       'tiny.onnx',
     ]);
+  });
+
+  it('--versus compares two classes', async () => {
+    const flags = ['--class', 'dark', '--versus', 'bright', '--json', ...DEVICE];
+    const { code, stdout } = await here('explain', run, photo, ...flags);
+    expect(code).to.equal(0);
+    const json = JSON.parse(stdout) as { versus: object; sentence: string };
+    expect(json.versus).to.include({ name: 'bright' });
+    expect(json.sentence).to.include('dark rather than bright');
+  });
+
+  it('of folders a page for each photograph, and an index with the mistakes of the CNN', async () => {
+    const some = join(folder(), 'some');
+    for (const name of ['bright', 'dark']) {
+      await mkdir(join(some, name), { recursive: true });
+      await copyFile(photo, join(some, name, 'a b.png'));
+    }
+    await writeFile(join(some, 'dark', 'broken.png'), 'no image');
+    const out = join(folder(), 'pages');
+    const { code, stdout, stderr } = await here('explain', run, some, '--out', out, ...DEVICE);
+    expect(code).to.equal(0);
+    expect(stderr).to.match(/warning: .*broken\.png/);
+    expect(await names(out)).to.deep.equal([
+      'bright_a_b.png.html',
+      'dark_a_b.png.html',
+      'index.html',
+    ]);
+    // one photograph in folders of both classes: the CNN is wrong of one of them
+    expect(stdout).to.match(/2 explained, 1 mistakes of the CNN; index .*index\.html\n$/);
+    const index = await readFile(join(out, 'index.html'), 'utf8');
+    expect(index).to.include('mistakes: 1 of 2').and.include('href="dark_a_b.png.html"');
+    expect(index).not.to.match(/<script|NaN|undefined/);
+    expect(index.replace(/data:image[^"]+/g, '')).not.to.include(folder());
+    const list = await here('explain', run, photo, photo, '--json', ...DEVICE);
+    expect(JSON.parse(list.stdout)).to.have.length(2);
+    const two = await here('explain', run, photo, photo, '--html', 'x.html', ...DEVICE);
+    expect(two).to.include({ code: 2, stdout: '' });
+    expect(two.stderr).to.match(/one photograph, or --out FOLDER/);
   });
 
   it('names of classes cannot steer the terminal', async () => {

@@ -35,12 +35,16 @@ describe('partlens: as a process', () => {
     expect(trained.code).to.equal(0);
     expect(trained.stdout).to.match(/a: 8 steps, p 0\.\d{3}, 20 images used, 0 skipped\n/);
     expect(trained.stdout).to.match(/computed on cpu \(\w+, 1 threads\)\n/);
+    expect(trained.stdout).to.match(
+      /\nVerdict: [^\n]+\n( {2}(good|weak|bad|unknown) +[^\n]+\n)+( {2}try [^\n]+\n)+$/,
+    );
 
     const args = ['evaluate', run('a'), '--landmarks', tiny.landmarks, ...DEVICE];
     const evaluated = await start([...args, '--json']).ended;
     expect(evaluated).to.include({ code: 0, stderr: '' });
     const json = JSON.parse(evaluated.stdout) as Record<string, unknown>;
     expect(Object.keys(json)).to.deep.equal([
+      'verdict',
       'performer',
       'explainer',
       'controls',
@@ -62,6 +66,7 @@ describe('partlens: as a process', () => {
     expect(json['images']).to.equal(20);
     const shown = await start([...args, '--split', 'train', '--noise', '0.2']).ended;
     expect(shown).to.include({ code: 0, stderr: '' });
+    expect(shown.stdout, 'sentences come first').to.match(/^Verdict: [A-Z]/);
     const lower = ['location instability', 'vector instability'];
     const rows = [
       ...lower.map((name) => `${name} \\(lower is better\\)`),
@@ -78,7 +83,7 @@ describe('partlens: as a process', () => {
     expect(shown.stdout).to.match(/^ {2}bright( +\d+){2}\n {2}dark( +\d+){2}$/m);
     expect(shown.stdout).to.match(/^what fools each score\n/m);
     expect(shown.stdout).to.match(/^ {2}duplicates( +\d+\/\d+){3}$/m);
-    expect(shown.stdout).to.match(/^p, weight of the parts' track in the mix +0\.\d{3}$/m);
+    expect(shown.stdout).to.match(/^p, the parts' share of the rebuilt features +0\.\d{3}$/m);
     expect(shown.stdout).to.match(/^The check (holds|fails): /m);
     expect(shown.stdout).to.match(/^ {2}agreement +[01]\.\d{3}$/m);
   });

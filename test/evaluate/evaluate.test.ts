@@ -15,6 +15,7 @@ import {
   vectorInstability,
   type InstabilityInput,
 } from '../../lib/evaluate/metrics/index.js';
+import { verdictOf } from '../../lib/evaluate/verdict.js';
 import type { Performer } from '../../lib/performer/index.js';
 import { temporaryFolder } from '../data/temporary.js';
 import { failure } from '../support/performer.js';
@@ -227,7 +228,10 @@ describe('explainer: evaluate', () => {
             Object.keys({ ...parts(0, own), ...more('performer') }),
           );
         }
-        expectNear(json, {
+        const { verdict, ...numbers } = json;
+        expect(Object.keys(json)[0], 'the verdict comes first').to.equal('verdict');
+        expect(verdict).to.deep.equal(verdictOf(evaluation));
+        expectNear(numbers, {
           performer: { ...parts(0, own), ...more('performer') },
           explainer: {
             ...{ ...parts(2, layer2), ...more('layer2') },

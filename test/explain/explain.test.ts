@@ -3,13 +3,11 @@ import { basename, join } from 'node:path';
 import { expect } from 'chai';
 import sharp from 'sharp';
 import { readImage, readSafetensors, writeSafetensors } from '../../lib/data/index.js';
-import { drawnGroups, groupsApart } from '../../lib/explain/overlay.js';
+import { drawnRegions, regionsApart } from '../../lib/explain/overlay.js';
 import { drawExplanation, explanationPage, type Explanation } from '../../lib/index.js';
 import { listCheckpoints } from '../../lib/explainer/checkpoint.js';
 import { Explainer } from '../../lib/explainer.js';
-import { gridOf } from '../../lib/evaluate/filter_scores.js';
-import { readPartNames } from '../../lib/evaluate/part_names.js';
-import { firstClass, partMetrics } from '../../lib/evaluate/metrics/index.js';
+import { firstClass } from '../../lib/evaluate/metrics/index.js';
 import type { Performer } from '../../lib/performer/index.js';
 import { temporaryFolder } from '../data/temporary.js';
 import { C, CLASSES, N, SIDE, tinyPerformer, withExplainer, writeTiny } from '../explainer/tiny.js';
@@ -23,14 +21,12 @@ describe('explain: one prediction', () => {
   let performer: Performer;
   let run: string;
   let photo: string;
-  let landmarks: string;
 
   beforeEach(async () => {
     const tiny = await writeTiny(folder());
     performer = await tinyPerformer(tiny.model);
     run = join(folder(), 'run');
     photo = join(tiny.images, 'dark', '003.png');
-    ({ landmarks } = tiny);
     const decoder = 'learned' as const;
     const options = { performer, images: tiny.images, out: run, filters: C, decoder };
     await withExplainer(options, () => undefined);
@@ -100,23 +96,23 @@ describe('explain: one prediction', () => {
       const around = found.parts.filter(({ place }) => {
         const rows = Math.abs(place.y - part.place.y) / ((stride[0] * HEIGHT) / SIDE);
         const columns = Math.abs(place.x - part.place.x) / ((stride[1] * WIDTH) / SIDE);
-        return Math.max(rows, columns) < 2.5;
+        return Math.max(rows, columns) < 1.5;
       });
       const left = every.filter((f) => !around.some(({ filter }) => filter === f));
       expect(part.removed).to.be.closeTo(full - (await score(left, true)), 1e-5);
-      expect(found.groups[part.group]!.filters).to.include(part.filter);
+      expect(found.regions[part.region]!.filters).to.include(part.filter);
     }
-    for (const { filters, removed } of found.groups) {
+    for (const { filters, removed } of found.regions) {
       const left = every.filter((f) => !filters.includes(f));
       expect(removed).to.be.closeTo(full - (await score(left, true)), 1e-5);
     }
     const { interpretable, ordinary: rest } = found.tracks;
     expect(interpretable).to.be.closeTo((parts - none + (full - ordinary)) / 2, 1e-5);
     expect(interpretable + rest).to.be.closeTo(full - none, 1e-5);
-    const values = found.groups.map(({ value }) => value);
+    const values = found.regions.map(({ value }) => value);
     expect(values).to.deep.equal([...values].sort((a, b) => b - a));
     const sum = values.reduce((a, b) => a + b, 0);
-    expect(sum, 'groups share what parts give').to.be.closeTo(interpretable, 1e-5);
+    expect(sum, 'regions share what parts give').to.be.closeTo(interpretable, 1e-5);
     expect(found.shapley).to.deep.equal({ exact: true, coalitions: 2 ** values.length });
     const lifted = full - none;
     if (lifted > 0) expect(found.share).to.be.closeTo(interpretable / lifted, 1e-4);
@@ -150,8 +146,8 @@ describe('explain: one prediction', () => {
         expect(top + height).to.be.at.most(HEIGHT);
         expect(strength).to.be.above(0);
       }
-      const groups = found.parts.map(({ group }) => group);
-      expect(groups).to.deep.equal([...groups].sort((a, b) => a - b));
+      const regions = found.parts.map(({ region }) => region);
+      expect(regions).to.deep.equal([...regions].sort((a, b) => a - b));
       const order = found.parts.map(({ alone }) => alone);
       const total = order.reduce((sum, value) => sum + value, 0);
       expect(found.control.random).to.be.closeTo(total / C, 1e-12);
@@ -251,69 +247,6 @@ describe('explain: one prediction', () => {
     );
   });
 
-  it('names parts after evaluate with landmarks, for that checkpoint only', async () => {
-    await use(async (explainer) => {
-      const before = await explainer.explain(photo);
-      expect(before.warnings.join()).not.to.include('parts.json');
-      expect(before.parts.every(({ part }) => part === undefined)).to.equal(true);
-      await explainer.evaluate();
-      expect((await explainer.explain(photo)).parts[0]?.part).to.equal(undefined);
-      await explainer.evaluate({ landmarks });
-      const { parts } = await explainer.explain(photo);
-      expect(
-        parts.some(({ part }) =>
-          /^(bright|dark)\/(blob|edge)$/.test(`${part?.category}/${part?.name}`),
-        ),
-      ).to.equal(true);
-      for (const { part } of parts) if (part) expect(part.purity).to.be.within(0, 1);
-      const path = join(run, 'parts.json');
-      const text = await readFile(path, 'utf8');
-      for (const [wrong, message] of [
-        [text.replace(/"step": \d+/, '"step": 1'), /another checkpoint/],
-        [text.replace('"format": 1', '"format": 2'), /is damaged/],
-        ['{', /cannot be read/],
-      ] as const) {
-        await writeFile(path, wrong);
-        const found = await explainer.explain(photo);
-        expect(found.warnings.join()).to.match(message);
-        expect(found.parts.every(({ part }) => part === undefined)).to.equal(true);
-      }
-    });
-  });
-
-  it('parts.json holds what the metrics say of each filter', async () => {
-    await use(async (explainer) => {
-      const { instability } = await explainer.evaluate({ landmarks });
-      const { layer2, annotations } = instability!;
-      const { part, perFilter, duplicateOf } = partMetrics({
-        peaks: layer2.peaks,
-        annotations,
-        grid: gridOf(performer),
-      });
-      const told: string[] = [];
-      const { fingerprint } = explainer.config;
-      const known = await readPartNames(run, { fingerprint, step: explainer.step }, (text) =>
-        told.push(text),
-      );
-      expect(told).to.deep.equal([]);
-      expect(known).to.include({ images: layer2.images, step: explainer.step });
-      expect(known?.filters).to.have.length(C);
-      known?.filters.forEach((filter, f) => {
-        if (Number.isNaN(perFilter[f])) expect(filter).to.equal(null);
-        else {
-          expect(filter).to.deep.equal({
-            part: part[f]?.split('/')[1] ?? null,
-            category: part[f]?.split('/')[0],
-            purity: perFilter[f],
-            instability: layer2.perFilter[f],
-            firing: layer2.firing[f],
-            duplicateOf: duplicateOf[f] === -1 ? null : duplicateOf[f],
-          });
-        }
-      });
-    });
-  });
-
   it('refuses what it cannot explain', async () => {
     await use(async (explainer) => {
       const explain = (image: string | Uint8Array, options = {}) =>
@@ -323,6 +256,9 @@ describe('explain: one prediction', () => {
       );
       await failure('E_ARGUMENT', /from 0 to 1 for class but received 2/, () =>
         explain(photo, { class: 2 }),
+      );
+      await failure('E_ARGUMENT', /another class for versus/, () =>
+        explain(photo, { class: 1, versus: 1 }),
       );
       await failure('E_ARGUMENT', /even number/, () => explain(photo, { orders: 3 }));
       await failure('E_FILE', /none\.png/, () => explain(join(folder(), 'none.png')));
@@ -370,8 +306,14 @@ describe('explain: one prediction', () => {
       found.prediction.name = `${PLANTED}\u001b[31m`;
       found.explained.name = PLANTED;
       found.warnings.push(`"${PLANTED}"`);
+      found.regions.forEach((region) => (region.name = PLANTED));
+      found.sentence = PLANTED;
       found.parts.forEach(
-        (part) => (part.part = { name: PLANTED, category: PLANTED, purity: 0.5 }),
+        (part) =>
+          (part.part = {
+            ...{ name: PLANTED, category: PLANTED, label: PLANTED },
+            ...{ at: 'inside', purity: 0.8, photographs: 12 },
+          }),
       );
       return { found, image };
     }
@@ -385,7 +327,7 @@ describe('explain: one prediction', () => {
       expect(page.replace(/data:image[^"]+/g, '')).not.to.match(/(https?:)?\/\/[a-z]/i);
       expect(page).not.to.include(folder());
       expect(page).to.include(basename(image).replace('<', '&lt;').replace('>', '&gt;'));
-      const places = groupsApart(found, 12).length;
+      const places = regionsApart(found).length;
       expect(page.match(/<figure>/g)).to.have.length(places);
       expect(page.match(/data:image/g), 'photograph, once').to.have.length(1);
       expect(page).not.to.match(/NaN|undefined|Infinity/);
@@ -394,19 +336,19 @@ describe('explain: one prediction', () => {
     it('contours lie apart, each filter is drawn or counted, idle ones are left out', async () => {
       const { found } = await explained();
       const { stride } = performer.layer.geometry;
-      const all = groupsApart(found, 99);
-      const counted = all.reduce((sum, { others }) => sum + 1 + others, 0);
+      const all = regionsApart(found);
+      const counted = all.reduce((sum, { filters }) => sum + filters.length, 0);
       expect(counted).to.equal(found.parts.length);
       for (const [i, { part: a }] of all.entries()) {
         for (const { part: b } of all.slice(0, i)) {
           const rows = Math.abs(a.place.y - b.place.y) / ((stride[0] * 24) / SIDE);
           const columns = Math.abs(a.place.x - b.place.x) / ((stride[1] * 20) / SIDE);
-          expect(Math.max(rows, columns)).to.be.above(2.5);
+          expect(Math.max(rows, columns)).to.be.above(1.5);
         }
       }
-      const [first] = found.groups;
-      found.groups.slice(1).forEach((group) => (group.value = first!.value / 11));
-      expect(drawnGroups(found).map(({ part }) => part.filter)).to.deep.equal([first!.filters[0]]);
+      const [first] = found.regions;
+      found.regions.slice(1).forEach((region) => (region.value = first!.value / 11));
+      expect(drawnRegions(found).map(({ part }) => part.filter)).to.deep.equal([first!.filters[0]]);
     });
 
     it('a picture of the photograph with colours of the parts', async () => {
@@ -417,7 +359,7 @@ describe('explain: one prediction', () => {
         .raw()
         .toBuffer({ resolveWithObject: true });
       expect([info.width, info.height]).to.deep.equal([Math.round((640 * 20) / 24) + 420, 640]);
-      const { place } = drawnGroups(found)[0]!.part;
+      const { place } = drawnRegions(found)[0]!.part;
       const [x, y] = [place.x, place.y].map((at) => Math.round(((at + 0.5) * 640) / 24));
       const at = (y! * info.width + x!) * 3;
       expect([...data.subarray(at, at + 3)], 'the dot of the first part').to.deep.equal([

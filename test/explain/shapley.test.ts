@@ -1,6 +1,5 @@
 import { expect } from 'chai';
 import { planShapley, type ShapleyValues } from '../../lib/explain/shapley.js';
-import { groupParts } from '../../lib/explain/groups.js';
 import { Random } from '../../lib/random.js';
 import { failure } from '../support/performer.js';
 
@@ -109,15 +108,5 @@ describe('explain: Shapley values', () => {
     await failure('E_SHAPE', /8 values of coalitions/, () =>
       planShapley(3, { orders: 2, seed: 1 }).values([1]),
     );
-  });
-
-  it('groups begin with the part whose removal costs the most; each part is in one', () => {
-    const part = (filter: number, cell: number, removed: number) => ({
-      ...{ filter, cell, removed, alone: 0, activation: 1, strength: 1 },
-    });
-    const parts = [part(0, 0, 1), part(1, 2, 3), part(2, 4, 2), part(3, 5, 1), part(4, 24, 5)];
-    const groups = groupParts(parts, 8).map((group) => group.map(({ filter }) => filter));
-    // Row 0: columns 0, 2, 4, 5; cell 24 is row 3. Filter 1 takes those within two cells.
-    expect(groups).to.deep.equal([[4], [1, 2, 0], [3]]);
   });
 });

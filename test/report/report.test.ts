@@ -2,6 +2,7 @@ import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { occlusionVerdict } from '../../lib/evaluate/occlusion.js';
+import { verdictOf } from '../../lib/evaluate/verdict.js';
 import { htmlPage, jsonForHtml } from '../../lib/report/html.js';
 import { shrinkPictures } from '../../lib/report/pictures.js';
 import { writeReport } from '../../lib/report/report.js';
@@ -45,6 +46,7 @@ describe('report: of a tiny run', () => {
           served: scores.perCategory.served,
         });
       }
+      expect(data.verdict).to.deep.equal(verdictOf(alone));
       expect(data.scores.tracks.parts).to.equal(alone.tracks.agreement.parts);
       const { occlusion } = alone;
       expect(data.scores.occlusion).to.include({
@@ -162,11 +164,14 @@ describe('report: of a tiny run', () => {
     const run = join(folder(), 'run');
     const trained = await train(run, '--landmarks', landmarks);
     expect(trained.stderr).to.equal('');
-    expect(trained.stdout).to.match(/\nreport .*report\.html \(0\.\d MB\)\n$/);
+    expect(trained.stdout).to.match(/\nreport .*report\.html \(0\.\d MB\)\nVerdict: [A-Z]/);
     expect((await readReport(join(run, 'report.html'))).data.scores.parts).not.to.equal(undefined);
 
     const other = join(folder(), 'other');
-    expect((await train(other, '--no-report')).stdout).not.to.include('report');
+    const without = (await train(other, '--no-report')).stdout;
+    expect(without)
+      .to.match(/\nVerdict: [A-Z]/)
+      .and.not.include('report.html');
     expect(await names(other)).not.to.include('report.html');
     const out = join(folder(), 'elsewhere.html');
     const flags = ['--out', out, '--backend', 'cpu', '--threads', '1'];

@@ -14,6 +14,7 @@ export function filter(number: number, facts: Partial<FilterFacts> = {}): Filter
   return {
     filter: number,
     instability: null,
+    category: '',
     part: undefined,
     strength: 1,
     share: 0.5,
@@ -24,6 +25,11 @@ export function filter(number: number, facts: Partial<FilterFacts> = {}): Filter
     spots: [],
     ...facts,
   };
+}
+
+/** A name of a filter as the report has it. */
+export function part(name: string, at: 'inside' | 'near' = 'inside'): FilterFacts['part'] {
+  return { name, at, purity: 0.9, photographs: 20, label: at === 'near' ? `near ${name}` : name };
 }
 
 /** A report of `filters` filters, each on eight of `pictures` pictures of one colour. */
@@ -40,7 +46,8 @@ export async function madeUpReport(filters: number, pictures: number): Promise<R
   const make = (f: number): FilterFacts =>
     filter(f, {
       instability: 0.02 + 0.0001 * ((f * 7) % filters),
-      part: { name: f % 2 ? 'head' : 'legs', category: 'dog', purity: 0.5 },
+      category: 'dog',
+      part: part(f % 2 ? 'head' : 'legs'),
       nearest: { filter: (f * 5) % filters, share: 0.4 },
       spots: Array.from({ length: 8 }, (_, i) => {
         const picture = (f * 8 + i) % pictures;
@@ -53,11 +60,21 @@ export async function madeUpReport(filters: number, pictures: number): Promise<R
     name: `filter ${String(f)}`,
     filters: [f],
     drops: [f / filters, -f / filters],
+    spread: [0.5 / filters, 0.5],
   }));
   return {
     run: {
       ...{ version: '1', model: 'net.onnx', layer: 'conv5', targets: ['fc6'] },
       ...{ photographs: pictures, validation: 2, steps: 100 },
+    },
+    verdict: {
+      status: 'weak',
+      summary: 'The parts are steady, but they carry the decision in part.',
+      findings: [
+        { topic: 'cnn', status: 'good', text: 'They are steadier.', numbers: { ratio: 0.5 } },
+        { topic: 'features', status: 'bad', text: 'They are far off.', numbers: { error: 0.7 } },
+      ],
+      next: [{ option: 'train --epochs', text: 'train longer' }],
     },
     scores: {
       instability: {
@@ -96,7 +113,7 @@ export async function madeUpReport(filters: number, pictures: number): Promise<R
     performer: all.map((one) => ({ ...one, nearest: undefined })),
     contributions: {
       unit: 'logit',
-      classes: ['cat', 'dog'].map((name) => ({ name, photographs: 8 })),
+      classes: ['cat', 'dog'].map((name, k) => ({ name, photographs: 12, carried: 1 - k })),
       rows,
     },
     curves: [{ title: 'loss', steps: [1, 2, 3], lines: [{ name: 'fc6', values: [3, 2, 1] }] }],

@@ -7,7 +7,7 @@ import {
   selectFilters,
   type Selection,
 } from '../../lib/report/page/select.js';
-import { filter } from './report_data.js';
+import { filter, part } from './report_data.js';
 
 const spots = (picture: number) => [{ picture, activation: 1, x: 0, y: 0, contour: '' }];
 
@@ -19,13 +19,13 @@ const data: Pick<ReportData, 'explainer' | 'performer' | 'classes' | 'pictures'>
   ],
   explainer: [
     filter(0, { instability: 0.3, share: 0.9, spots: spots(0) }),
-    filter(1, { instability: 0.1, part: { name: 'Head', category: 'dog', purity: 0.9 } }),
+    filter(1, { instability: 0.1, category: 'dog', part: part('Head') }),
     filter(2, { instability: 0.2, classes: [{ class: 1, activation: 3 }], strength: 9 }),
     filter(3, { dead: true, classes: [] }),
     filter(4, {
       instability: 0.1,
       duplicateOf: 1,
-      part: { name: 'Head', category: '', purity: 1 },
+      part: { ...part('Head')!, purity: 1 },
     }),
     filter(10, { spots: spots(1) }),
   ],
@@ -38,15 +38,13 @@ function chosen(change: Partial<Selection> = {}): number[] {
 }
 
 describe('report: the first pictures', () => {
-  const part = (name: string, purity = 0.9) => ({ name, category: 'dog', purity });
-
   it('are those of the most stable filter of each part', () => {
     const filters = [
       filter(0, { instability: 0.05, part: part('head') }),
       filter(1, { instability: 0.03, part: part('head') }),
       filter(2, { instability: 0.01, part: part('head'), duplicateOf: 1 }),
       filter(3, { instability: 0.02, part: part('legs') }),
-      filter(4, { instability: 0.01, part: part('tail', 0.4) }),
+      filter(4, { instability: 0.01, part: part('tail', 'near') }),
       filter(5, { instability: null, part: part('wing'), dead: true }),
     ];
     expect(firstFilters(filters).map((one) => one.filter)).to.deep.equal([3, 1]);

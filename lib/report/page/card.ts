@@ -1,4 +1,4 @@
-import { PURE, type FilterFacts, type ReportData } from '../data.js';
+import type { FilterFacts, ReportData } from '../data.js';
 import { h } from './dom.js';
 import { count, mostGiven, percent, short, three } from './format.js';
 import { drawSpot } from './picture.js';
@@ -76,7 +76,7 @@ function facts(
     'div',
     { class: 'facts' },
     h('h3', {}, `filter ${String(filter.filter)}`),
-    part && h('p', { class: 'part' }, part.purity < PURE ? `${part.name}?` : part.name),
+    part && h('p', { class: 'part' }, part.label),
     dead && h('p', { class: 'badge' }, 'never fires'),
     duplicateOf !== undefined &&
       h('p', { class: 'badge' }, 'repeats ', filterLink(set, duplicateOf, context)),
@@ -84,8 +84,12 @@ function facts(
       'dl',
       {},
       context.data.scores.instability && entry('instability', three(filter.instability)),
-      part && entry('peaks at the part', percent(part.purity)),
-      part && part.category !== '' && entry('scored on', part.category),
+      part &&
+        entry(
+          part.at === 'inside' ? 'peaks in the part' : 'peaks nearest to it',
+          `${percent(part.purity)} of ${count(part.photographs, 'photograph')}`,
+        ),
+      filter.category !== '' && entry('scored on', filter.category),
       entry('strong in', `${percent(filter.share)} of all`),
       named !== '' && entry('strongest in', named),
       gift !== undefined && entry('gives most to', gift),

@@ -180,7 +180,9 @@ function legend({ frame, scores }: ReportData): string {
     `them. Bright: around the strongest cell, fading to the edge of its receptive field (${String(width)} x ` +
     `${String(height)} of ${String(frame.width)} x ${String(frame.height)} pixels). Line: half of the strongest activation. ` +
     'Beside each filter: the filter of the performer that most often peaks at the same place.' +
-    (scores.parts ? ' A question mark: fewer than half of the peaks are at the part.' : '')
+    (scores.parts
+      ? ' A name stands where at least 70 % of the peaks lie inside the part in photographs that had no say in the name; “near” where they are nearest to it and no more.'
+      : '')
   );
 }
 

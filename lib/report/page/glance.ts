@@ -35,7 +35,7 @@ function one(
   { show }: Pick<CardContext, 'show'>,
 ): HTMLElement {
   const { part, instability } = filter;
-  const name = part?.name ?? `filter ${String(filter.filter)}`;
+  const name = part?.label ?? `filter ${String(filter.filter)}`;
   const row = data.contributions.rows.find((found) =>
     part ? found.kind === 'part' && found.name === part.name : found.filters[0] === filter.filter,
   );

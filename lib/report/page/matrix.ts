@@ -1,7 +1,7 @@
 import type { ContributionRow, Contributions } from '../data.js';
 import { filterLink, type CardContext } from './card.js';
 import { h } from './dom.js';
-import { count, short } from './format.js';
+import { count, notCarried, short } from './format.js';
 
 /** The table of what parts give to classes; single filters are drawn when they are asked for. */
 export function contributionTable(
@@ -11,6 +11,7 @@ export function contributionTable(
   const filters = found.rows.filter(({ kind }) => kind === 'filter');
   const others = found.rows.filter(({ kind }) => kind !== 'filter');
   const photographs = found.classes.reduce((sum, one) => sum + one.photographs, 0);
+  const lost = notCarried(found);
   const single = h(
     'details',
     {},
@@ -30,6 +31,7 @@ export function contributionTable(
       { class: 'note' },
       `The part maps of a row are switched off, the features rebuilt without them and given to the performer’s own head: the mean drop of the class’s ${found.unit}, over ${count(photographs, 'photograph')}, each in the column of the class that the head says. A row is one intervention; rows do not add up. Single filters are measured alone, added to nothing: removed one by one they would say little, since the next one takes its place.`,
     ),
+    lost !== undefined && h('p', { class: 'note failed', attributes: { role: 'note' } }, lost),
     new SortedTable(found, others, context).element,
     single,
   );
@@ -57,7 +59,8 @@ class SortedTable {
       const label = `${name}: sort by this class, ${count(photographs, 'photograph')}`;
       const attributes = { title: label, 'aria-label': label };
       const button = h('button', { class: 'link', attributes, on: { click: sort } }, name);
-      return h('th', { attributes: { scope: 'col' } }, button);
+      const of = h('small', {}, ` ${String(photographs)}`);
+      return h('th', { attributes: { scope: 'col' } }, button, of);
     });
     const table = h(
       'table',
@@ -86,7 +89,7 @@ class SortedTable {
     this.#body.replaceChildren(...rows.map((row) => this.#row(row, most)));
   }
 
-  #row({ kind, name, filters, drops }: ContributionRow, most: number): HTMLElement {
+  #row({ kind, name, filters, drops, spread }: ContributionRow, most: number): HTMLElement {
     const [filter] = filters;
     const head =
       kind === 'filter' && filter !== undefined
@@ -96,7 +99,10 @@ class SortedTable {
           : name;
     const cells = drops.map((drop, k) => {
       const share = Math.max(-1, Math.min(1, drop / most));
-      const title = `${name}, ${this.#found.classes[k]?.name ?? ''}: ${String(drop)}`;
+      const of = this.#found.classes[k];
+      const wide = spread[k] === null ? '' : ` ± ${short(spread[k] ?? 0)}`;
+      const photographs = count(of?.photographs ?? 0, 'photograph');
+      const title = `${name}, ${of?.name ?? ''}: ${short(drop)}${wide} between ${photographs}`;
       return h(
         'td',
         {

@@ -2,6 +2,7 @@ import type { ReportData } from '../data.js';
 import { comparison } from './comparison.js';
 import { h } from './dom.js';
 import { count, percent, three } from './format.js';
+import { verdict } from './verdict.js';
 
 /** One line of a tile: a name, a bar, a number. */
 interface Bar {
@@ -34,6 +35,7 @@ export function overview(data: ReportData): HTMLElement {
       { class: 'lead' },
       `An explainer rewrote the maps of ${run.layer} as part maps. Each of its filters should answer to one part of the object, at the same place in every photograph, and together they should still carry what the network knows.`,
     ),
+    verdict(data.verdict),
     h(
       'div',
       { class: 'tiles' },
@@ -89,7 +91,7 @@ function shareTile({ scores, explainer }: ReportData): HTMLElement {
         value: three(tracks.share),
         kind: 'explainer',
       },
-      { name: 'p, weight of the parts’ track in the mix', share: p, value: three(p) },
+      { name: 'p, the parts’ share of the rebuilt features', share: p, value: three(p) },
       { name: 'class follows swapped parts', share: of(tracks.swap), value: three(tracks.swap) },
       { name: 'filters that never fire', value: `${String(dead)} of ${String(explainer.length)}` },
     ],

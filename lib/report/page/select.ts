@@ -1,4 +1,4 @@
-import { PURE, type FilterFacts, type ReportData } from '../data.js';
+import type { FilterFacts, ReportData } from '../data.js';
 
 /** What the gallery shows, and in which order. */
 export interface Selection {
@@ -59,8 +59,8 @@ function matches(
 ): boolean {
   if (/^#?\d+$/.test(word)) return Number(word.replace('#', '')) === filter.filter;
   const texts = [
-    filter.part?.name,
-    filter.part?.category,
+    filter.part?.label,
+    filter.category,
     ...filter.classes.map((one) => classes[one.class]),
     ...filter.spots.map(({ picture }) => pictures[picture]?.image),
   ];
@@ -90,7 +90,7 @@ export function firstFilters(filters: readonly FilterFacts[]): FilterFacts[] {
   const best = new Map<string, FilterFacts>();
   for (const filter of own) {
     const { part, instability } = filter;
-    if (!part || instability === null || part.purity < PURE) continue;
+    if (part?.at !== 'inside' || instability === null) continue;
     const other = best.get(part.name)?.instability ?? Infinity;
     if (instability < other) best.set(part.name, filter);
   }
