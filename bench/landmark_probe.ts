@@ -87,7 +87,7 @@ async function fit(photographs: readonly Photograph[]): Promise<(p: Photograph) 
       const [dy, dx] = [(y - at[0]) / grid.stride[0], (x - at[1]) / grid.stride[1]];
       return Math.exp(-(dy * dy + dx * dx) / (2 * SIGMA * SIGMA));
     });
-    squares.add(features, wanted, { images: 1, batches: photographs.length });
+    await squares.add(features, wanted, { images: 1, batches: photographs.length });
   }
   const { weights } = await squares.solve();
   return ({ features }) =>

@@ -98,10 +98,12 @@ export function packMain(out) {
   );
   const [packed] = Array.isArray(listed) ? listed : Object.values(listed); // npm 11; npm 12
   for (const { path } of packed.files) cpSync(join(root, path), join(staging, path));
-  const { devDependencies, allowScripts, scripts, ...kept } = manifest;
+  const { scripts } = manifest;
   const names = there.map((name) => [`@partlens/${name}`, version]);
   const content = {
-    ...kept,
+    ...manifest,
+    devDependencies: undefined, // JSON leaves these out
+    allowScripts: undefined,
     scripts: { install: scripts.install },
     ...(names.length > 0 ? { optionalDependencies: Object.fromEntries(names) } : {}),
   };

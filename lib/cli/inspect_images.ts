@@ -1,11 +1,6 @@
 import { listImages, readImages, type ImageFile } from '../data/images.js';
 import { loadPerformer, type Performer, type RuntimeChoice } from '../performer/index.js';
-import {
-  performerOptions,
-  preprocessingOf,
-  type ImageFlags,
-  type PerformerFlags,
-} from './flags.js';
+import { preprocessingOf, type ImageFlags } from './flags.js';
 import { table } from './table.js';
 
 /** What a CNN says of one photograph. */

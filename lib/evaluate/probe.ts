@@ -47,7 +47,7 @@ export async function linearProbe(
     return label === names[at % names.length] ? 1 : 0;
   });
   const squares = new LeastSquares(D, names.length, { seed, most: fitted.length });
-  squares.add(rows(fitted), wanted, { images: fitted.length, batches: 1 });
+  await squares.add(rows(fitted), wanted, { images: fitted.length, batches: 1 });
   const readout = await squares.solve();
   const said = largest(rows(scored), readout, D).map((index) => names[index] ?? 0);
   const true_ = scored.map((n) => labels[n] ?? 0);

@@ -20,7 +20,7 @@ export async function ownAccuracy(
   { classes, output }: { classes: Performer['classes']; output: { size: number } },
   store: FeatureStore,
 ): Promise<OwnAccuracy | undefined> {
-  if (!classes || output.size !== classes.length) return undefined;
+  if (classes?.length !== output.size) return undefined;
   const numbers = new Map(classes.map((name, k) => [name, k]));
   const named = store.rows.flatMap(({ mirrored, className }, row) =>
     !mirrored && numbers.has(className) ? [row] : [],

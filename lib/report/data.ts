@@ -1,11 +1,8 @@
-import type { PartName } from '../evaluate/part_naming.js';
-import type { Verdict } from '../evaluate/verdict.js';
-
 /** What a report shows: plain data, the only thing that passes from `lib/` to the page. */
 export interface ReportData {
   run: RunFacts;
   /** What the numbers say in sentences. */
-  verdict: Verdict;
+  verdict: VerdictFacts;
   scores: Scores;
   /** The same scores of the run's sets and of every control; undefined without landmarks. */
   comparison: { sets: ComparedSet[]; fooledBy: readonly (readonly string[])[] } | undefined;
@@ -20,6 +17,15 @@ export interface ReportData {
   curves: Curve[];
   /** Name and value, in groups. */
   configuration: { group: string; entries: [name: string, value: string][] }[];
+}
+
+/** Of the verdict what the page shows. */
+export interface VerdictFacts {
+  status: string;
+  summary: string;
+  findings: { status: string; text: string }[];
+  /** What to try, by name of the option. */
+  next: { option: string; text: string }[];
 }
 
 export interface RunFacts {
@@ -139,7 +145,8 @@ export interface FilterFacts {
   category: string;
   /** Its name in the category of the photographs that are shown, where one is borne out; `label`: as it is shown. */
   part:
-    (Pick<PartName, 'at' | 'purity' | 'photographs'> & { name: string; label: string }) | undefined;
+    | { name: string; label: string; at: 'inside' | 'near'; purity: number; photographs: number }
+    | undefined;
   /** Mean activation in its eight strongest photographs. */
   strength: number;
   /** Share of photographs with an activation of at least half of `strength`. */

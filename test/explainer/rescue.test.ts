@@ -80,9 +80,9 @@ describe('explainer: a run folder that goes away', () => {
   });
 
   it('is noticed after a minute where nothing is written', async () => {
-    const { now } = performance;
+    const now = performance.now.bind(performance);
     let ahead = 0;
-    performance.now = () => now.call(performance) + ahead;
+    performance.now = () => now() + ahead;
     try {
       const quiet = { logEvery: 1000, checkpointEvery: 1000, epochs: 4 };
       const harm = async (path: string): Promise<void> => {

@@ -59,7 +59,7 @@ async function attempt(way: Way, scratch: string, url: string): Promise<Row> {
     const told = JSON.parse(readFileSync(path.join(cwd, 'told.json'), 'utf8')) as Told;
     const fault = faultOf(told);
     if (fault !== '') return { ...row, fault: `${file}: ${fault}` };
-    row.isa = String(told.isa);
+    row.isa = typeof told.isa === 'string' ? told.isa : '';
     row.importMs = told.ms;
     row.importCpuMs = told.cpuMs;
   }

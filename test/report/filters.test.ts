@@ -10,10 +10,7 @@ const name = (category: string, part: string, at: PartName['at'] = 'inside'): Pa
 };
 
 /** The label of one filter that is shown on photographs of these classes. */
-function labelOf(
-  shown: readonly ('cat' | 'dog')[],
-  names: readonly PartName[],
-): string | undefined {
+function labelOf(shown: readonly ('cat' | 'dog')[], names: PartName[]): string | undefined {
   const gallery = new Gallery(shown.length, { filters: 1, cells: 1 });
   gallery.add(
     Float32Array.from(shown, (_, n) => 9 - n),

@@ -1,8 +1,8 @@
-import type { Verdict } from '../../evaluate/verdict.js';
+import type { VerdictFacts } from '../data.js';
 import { h } from './dom.js';
 
 /** What the numbers say, in sentences: before any number. */
-export function verdict({ status, summary, findings, next }: Verdict): HTMLElement {
+export function verdict({ status, summary, findings, next }: VerdictFacts): HTMLElement {
   return h(
     'section',
     { id: 'verdict', attributes: { 'aria-labelledby': 'verdict-title' } },
