@@ -40,8 +40,7 @@ export function sentenceOf({ explained, regions, tracks, contrast }: Facts): str
     const against = contrast ? claim : explained.name;
     return `Nothing in the rebuilt features speaks for ${against}: all together give ${signed(total)}.`;
   }
-  const how =
-    first.value >= total / 2 ? 'mostly because of' : 'most of all, but not mostly, because of';
+  const how = first.value >= total / 2 ? 'mostly because of' : 'first of all because of';
   const rest = first.value > total ? ` (all else: ${signed(total - first.value)})` : '';
   return `${claim} ${how} ${first.words}: ${signed(first.value)} of ${total.toFixed(1)}${rest}.`;
 }

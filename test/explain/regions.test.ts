@@ -90,7 +90,7 @@ describe('explain: the sentence', () => {
         0.3,
       ),
     ).to.equal(
-      'dog rather than cat most of all, but not mostly, because of the region near the head: +1.4 of 3.0.',
+      'dog rather than cat first of all because of the region near the head: +1.4 of 3.0.',
     );
     expect(regionInWords(region(undefined, 1))).to.equal(
       'the region in the upper left (filter 12 and 2 more)',
