@@ -18,7 +18,7 @@ const BUILD_ONLY = ['node-addon-api']; // headers of the addon
 const FOR_TESTS = ['mocha', 'chai'];
 const SOURCES = ['package.json', 'LICENSE', 'bin', 'cuda', 'native', 'docs/export.md'];
 // Those of what a bundle lacks: compilers, the emulator, this script.
-const LEFT_OUT = ['cuda', 'native', 'architecture.test.ts', 'bundle.test.ts'];
+const LEFT_OUT = ['cuda', 'native', 'install', 'architecture.test.ts', 'bundle.test.ts'];
 
 const { values: options } = parseArgs({
   options: { folder: { type: 'string' }, 'cuda-library': { type: 'string' } },

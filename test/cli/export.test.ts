@@ -41,7 +41,7 @@ describe('partlens: export', () => {
       const model = decodeModel(await readFile(join(folder(), name)), name);
       expect(model.graph?.input.map((value) => value.name)).to.deep.equal([input]);
     }
-    expect((await write('c.safetensors')).stdout).to.match(/c\.safetensors: 11 tensors\n$/);
+    expect((await write('c.safetensors')).stdout).to.match(/c\.safetensors: 12 tensors\n$/);
     const { tensors } = await readSafetensors(join(folder(), 'c.safetensors'));
     expect(tensors).to.include.keys('conv_interp_2.weight', 'mix.w_p');
     const npz = await write('d.npz', '--images', join(tiny.images, 'dark'), tiny.images);

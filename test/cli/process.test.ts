@@ -11,6 +11,11 @@ import { start, until } from './run_cli.js';
 
 const DEVICE = ['--backend', 'cpu', '--threads', '1'];
 
+/** stderr but for what the CNN itself says of the photographs, which is told before each training. */
+function notes(stderr: string): string {
+  return stderr.replace(/^(warning: )?The CNN names the class of its folder .*\n/gm, '');
+}
+
 describe('partlens: as a process', () => {
   const folder = temporaryFolder();
   let tiny: Tiny;
@@ -103,7 +108,7 @@ describe('partlens: as a process', () => {
       start(train('a', ...flags, '--resume')).ended,
       start(train('b', ...flags)).ended,
     ]);
-    expect(resumed.stderr + unbroken.stderr).to.equal('');
+    expect(notes(resumed.stderr + unbroken.stderr)).to.equal('');
     expect([resumed.code, unbroken.code]).to.deep.equal([0, 0]);
     expect(await traces(run('a'))).to.deep.equal(await traces(run('b')));
   });
@@ -131,8 +136,12 @@ describe('partlens: as a process', () => {
       expect((await names(join(run('a'), 'checkpoints'))).at(-1)).to.include(String(step));
       expect(await names(run('a'))).not.to.include('training.pid');
     }
-    expect(await start(train('a', ...flags, '--resume')).ended).to.include({ code: 0, stderr: '' });
-    expect(await unbroken).to.include({ code: 0, stderr: '' });
+    for (const { code, stderr } of [
+      await start(train('a', ...flags, '--resume')).ended,
+      await unbroken,
+    ]) {
+      expect({ code, stderr: notes(stderr) }).to.deep.equal({ code: 0, stderr: '' });
+    }
     expect(await traces(run('a'))).to.deep.equal(await traces(run('b')));
   });
 

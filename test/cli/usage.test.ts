@@ -44,7 +44,7 @@ describe('partlens: usage', () => {
       const { code, stdout, stderr } = await here(...args, '--help');
       expect(code).to.equal(0);
       expect(stdout).to.match(/^Usage: partlens/);
-      expect(stdout).to.match(/\nExample:\n {2}partlens/);
+      expect(stdout).to.match(/\nExamples?:\n {2}partlens/);
       expect(stderr).to.equal('');
     });
   }
@@ -73,7 +73,7 @@ describe('partlens: usage', () => {
       /--performer <model\.onnx>' not specified/,
     ],
     ['a missing argument', () => ['evaluate'], /missing required argument 'run'/],
-    ['a missing photograph', () => ['explain', 'run'], /missing required argument 'image'/],
+    ['a missing photograph', () => ['explain', 'run'], /missing required argument 'images'/],
     ['no format', () => ['export', 'run', '--out', 'x'], /--format <name>' not specified/],
     [
       'an unknown format',
