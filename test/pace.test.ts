@@ -30,10 +30,18 @@ async function turns(work: () => Promise<unknown>): Promise<{ all: number; longe
   return { all: cpu() - start, longest };
 }
 
-/** What is large takes many turns: none has a third of the work. */
+/**
+ * What is large takes many turns: none has a third of the work. Once in three tries, since the garbage
+ * collector's time counts as some turn's.
+ */
 async function expectPaced(work: () => Promise<unknown>): Promise<void> {
-  const { all, longest } = await turns(work);
-  expect(longest, `longest turn of ${all.toFixed(0)} ms`).to.be.below(Math.max(all / 3, 60));
+  const tries: string[] = [];
+  while (tries.length < 3) {
+    const { all, longest } = await turns(work);
+    if (longest < Math.max(all / 3, 60)) return;
+    tries.push(`${longest.toFixed(0)} of ${all.toFixed(0)} ms in one turn`);
+  }
+  expect.fail(tries.join(', '));
 }
 
 describe('the event loop is free while', () => {

@@ -37,17 +37,19 @@ function smoothed(map: readonly number[]): number[] {
   });
 }
 
-/** relu(3x3 convolution without bias) of maps (channels, N, N). */
-function convolved(maps: readonly number[][], w: Float32Array): number[][] {
+/** relu(k x k convolution without bias, zeros around) of maps (channels, N, N). */
+function convolved(maps: readonly number[][], w: Float32Array, k = 3): number[][] {
   const channels = maps.length;
+  const pad = (k - 1) / 2;
   return Array.from({ length: D }, (_, o) =>
     Array.from({ length: CELLS }, (__, i) => {
       let sum = 0;
       for (let c = 0; c < channels; c++) {
-        for (let tap = 0; tap < 9; tap++) {
-          const [y, x] = [Math.floor(i / N) + Math.floor(tap / 3) - 1, (i % N) + (tap % 3) - 1];
+        for (let tap = 0; tap < k * k; tap++) {
+          const y = Math.floor(i / N) + Math.floor(tap / k) - pad;
+          const x = (i % N) + (tap % k) - pad;
           if (y < 0 || y >= N || x < 0 || x >= N) continue;
-          sum += (maps[c]?.[y * N + x] ?? NaN) * (w[(o * channels + c) * 9 + tap] ?? NaN);
+          sum += (maps[c]?.[y * N + x] ?? NaN) * (w[(o * channels + c) * k * k + tap] ?? NaN);
         }
       }
       return Math.max(0, sum);
@@ -127,7 +129,8 @@ describe('evaluate: controls', () => {
         ({ shape, dtype: 'f32', layout: 'conv_weight', chw: undefined }) as const;
       const weights = await initialWeights(
         new Map([
-          ['conv_interp_1.weight', type([D, C, 3, 3])],
+          ['conv_interp_0.weight', type([C, C, 1, 1])],
+          ['conv_interp_1.weight', type([D, C, 7, 7])],
           ['conv_interp_2.weight', type([D, D, 3, 3])],
         ]),
         { seed: 5 },
@@ -139,7 +142,14 @@ describe('evaluate: controls', () => {
         const maps = Array.from({ length: C }, (_, c) =>
           image.slice(c * CELLS, (c + 1) * CELLS).map((value) => value * factor),
         );
-        const first = convolved(maps, weights['conv_interp_1.weight']!);
+        const along = Array.from({ length: C }, (_, k) =>
+          Array.from({ length: CELLS }, (__, i) =>
+            maps.reduce((sum, map, c) => {
+              return sum + (map[i] ?? NaN) * (weights['conv_interp_0.weight']![k * C + c] ?? NaN);
+            }, 0),
+          ),
+        );
+        const first = convolved(along, weights['conv_interp_1.weight']!, 7);
         const behind = first.map((map) => masked(map, config.options.beta));
         return convolved(behind, weights['conv_interp_2.weight']!).flat();
       });
