@@ -1,7 +1,7 @@
 import { fingerprint } from '../data/fingerprint.js';
 import { PartlensError } from '../errors.js';
 import { listCheckpoints } from './checkpoint.js';
-import { trainOptions, type TrainOptions } from './options.js';
+import { trainOptions, type TrainOptions, type TrainOptionsInput } from './options.js';
 import { readRunConfig, type RunConfig } from './run_folder.js';
 
 export const OTHER_DATA = 'another model, layer, targets, preprocessing or photographs';
@@ -15,15 +15,23 @@ export function otherRun(run: string, what: string): PartlensError {
   );
 }
 
-/** Throws `E_STATE` naming the options that a run does not have as they are given. */
-export function refuseOtherOptions(run: string, known: TrainOptions, options: TrainOptions): void {
+/**
+ * The options of a run that goes on: its own, whatever the defaults of now. Throws `E_STATE` naming those that
+ * are given otherwise; `options` are the given ones with today's defaults.
+ */
+export function optionsOfRun(
+  run: string,
+  known: TrainOptions,
+  { given, options }: { given: TrainOptionsInput; options: TrainOptions },
+): TrainOptions {
   const keys = Object.keys(trainOptions.shape) as (keyof TrainOptions)[];
   const told = (value: unknown): string =>
     value === undefined ? 'by default' : JSON.stringify(value);
   const other = keys
-    .filter((key) => told(known[key]) !== told(options[key]))
+    .filter((key) => given[key] !== undefined && told(known[key]) !== told(options[key]))
     .map((key) => `${key} ${told(known[key])}, not ${told(options[key])}`);
   if (other.length > 0) throw otherRun(run, `other options: ${other.join('; ')}`);
+  return known;
 }
 
 /** Throws `E_STATE` where a run is that is not to be resumed. */

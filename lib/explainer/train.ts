@@ -23,9 +23,9 @@ import { holdRun } from './hold_run.js';
 import {
   goOnWith,
   knownConfig,
+  optionsOfRun,
   OTHER_DATA,
   otherRun,
-  refuseOtherOptions,
   refuseOtherRun,
 } from './resume.js';
 import { balancedClasses } from './balance.js';
@@ -123,13 +123,13 @@ async function trainHeld(
   {
     list,
     images,
-    options,
+    options: asked,
     given,
   }: { list: ImageList; images: ImageFile[]; options: TrainOptions; given: TrainExplainerOptions },
 ): Promise<FinishedRun> {
   for (const folder of [run, join(run, 'checkpoints')]) await removeTemporaries(folder);
   const known = given.resume ? await knownConfig(run) : undefined;
-  if (known) refuseOtherOptions(run, known.options, options);
+  const options = known ? optionsOfRun(run, known.options, { given, options: asked }) : asked;
   const { performer } = given;
   const { store, summary } = await extract(run, images, options, given);
   try {
