@@ -63,9 +63,13 @@ describe('native: description', () => {
       [{ ...right, attrs: 'Other' }],
     ];
     for (const kernels of wrong) {
-      await failure('E_INTERNAL', /does not fit lib\/: kernel scale_forward .*\nBuild or install it anew/, () => {
-        checkKernels(kernels, attrs, ops);
-      });
+      await failure(
+        'E_INTERNAL',
+        /does not fit lib\/: kernel scale_forward .*\nBuild or install it anew/,
+        () => {
+          checkKernels(kernels, attrs, ops);
+        },
+      );
     }
   });
 
