@@ -96,9 +96,14 @@ describe('evaluate: the verdict', () => {
 
   it('a fixed point or a control that is as steady takes the word back, and is named', () => {
     const fixed = {
-      instability: scored(scores(0.05, 0.5), { fixedPositionBest: scores(0.04, 0) }),
+      instability: scored(scores(0.05, -0.1)),
     };
     expect(statusOf(fixed, 'fixedPoint')).to.equal('bad');
+    const blind = scored(scores(0.05, 0.5), { fixedPositionBest: scores(0.04, 0) });
+    expect(statusOf({ instability: blind }, 'fixedPoint'), 'location can be won unseen').to.equal(
+      'good',
+    );
+    expect(statusOf({ instability: scored(scores(0.05, 0.2)) }, 'fixedPoint')).to.equal('weak');
     expect(verdictOf(evaluation(fixed)).summary).to.match(
       /^The parts are not steadier.*, but they/,
     );
