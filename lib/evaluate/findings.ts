@@ -1,5 +1,5 @@
 import type { Evaluation } from './evaluate.js';
-import type { FilterScores, ScoredSets } from './filter_scores.js';
+import type { ScoredSets } from './filter_scores.js';
 import { occlusionHolds } from './metrics/index.js';
 import { SET_WORDS } from './score_words.js';
 
