@@ -36,8 +36,8 @@ __attribute__((target("xsave"))) bool has(const char* isa) {
   __cpuidex(leaf1, 1, 0);
   __cpuidex(leaf7, 7, 0);
   const auto bit = [](int word, int index) { return (word >> index & 1) != 0; };
-  if (!bit(leaf1[2], 27) || !bit(leaf1[2], 12) || !bit(leaf7[1], 5))
-    return false;                                 // xsave fma avx2
+  const bool fma = bit(leaf1[2], 12), xsave = bit(leaf1[2], 27), avx2 = bit(leaf7[1], 5);
+  if (!fma || !xsave || !avx2) return false;
   const int kept = static_cast<int>(_xgetbv(0));  // what the system saves: ymm; zmm and masks
   if (!strcmp(isa, "avx2")) return (kept & 0x06) == 0x06;
   const bool foundation = bit(leaf7[1], 16) && bit(leaf7[1], 17);

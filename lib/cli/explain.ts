@@ -173,7 +173,6 @@ async function writePages(found: readonly ExplainedPhotograph[], out: string): P
   await writeTextAtomic(join(out, 'index.html'), await indexPage(found));
 }
 
-/** What is printed: one explanation, a list of sentences, or JSON. */
 /** One photograph as an object, several as a list. */
 function asJson(found: readonly ExplainedPhotograph[], flags: ExplainFlags, one: boolean): unknown {
   const json = ({ truth, page, explanation }: ExplainedPhotograph): Record<string, unknown> => ({
@@ -184,6 +183,7 @@ function asJson(found: readonly ExplainedPhotograph[], flags: ExplainFlags, one:
   return one && first ? json(first) : found.map(json);
 }
 
+/** One explanation, or a list of sentences. */
 function shown(found: readonly ExplainedPhotograph[], flags: ExplainFlags, one: boolean): string {
   const [first] = found;
   if (one && first) return showExplanation(first.explanation, flags.top);

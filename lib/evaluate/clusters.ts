@@ -1,5 +1,4 @@
 import { setImmediate } from 'node:timers/promises';
-
 import type { FeatureStore } from '../data/feature_store.js';
 import type { Annotations } from '../data/landmarks.js';
 import { labelAt, maskPath, readMask } from '../data/masks.js';

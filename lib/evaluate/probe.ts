@@ -50,10 +50,10 @@ export async function linearProbe(
   await squares.add(rows(fitted), wanted, { images: fitted.length, batches: 1 });
   const readout = await squares.solve();
   const said = largest(rows(scored), readout, D).map((index) => names[index] ?? 0);
-  const true_ = scored.map((n) => labels[n] ?? 0);
+  const actual = scored.map((n) => labels[n] ?? 0);
   const share = (same: (label: number, i: number) => boolean): number =>
-    true_.filter(same).length / true_.length;
-  const { nmi, ari } = clusterScores(true_, said);
+    actual.filter(same).length / actual.length;
+  const { nmi, ari } = clusterScores(actual, said);
   return {
     ...{ nmi, ari, accuracy: share((label, i) => label === said[i]) },
     majority: Math.max(...names.map((name) => share((label) => label === name))),

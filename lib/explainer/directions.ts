@@ -1,13 +1,13 @@
 import type { FeatureStore } from '../data/feature_store.js';
 import { PartlensError } from '../errors.js';
 import type { DeviceOptions } from '../engine/session.js';
+import { pacer } from '../pace.js';
 import type { InitialDirections, InitialFilters } from './initial.js';
 import { sphericalKmeans } from './kmeans.js';
 import { strongestDirections } from './principal.js';
 import { RowProducts } from './row_products.js';
 import type { RunConfig } from './run_folder.js';
-import { ofNorm1, sampleVectors } from './vectors.js';
-import { pacer } from '../pace.js';
+import { ofNorm1, rowNorms, sampleVectors } from './vectors.js';
 
 /**
  * What filters start from. `conv_interp_1` by the option `initial`: random; `identity`: one channel of the
@@ -48,14 +48,18 @@ export async function initialDirections(
   };
 }
 
-/** Directions (rows of C numbers) as seen along others of norm 1, (rows, K), each of norm 1 again. */
-async function within(
+/**
+ * Directions (rows of C numbers) told along others that are orthogonal, of any length: (rows, K), the weights that
+ * answer to x . other_k as the direction does to x, each of norm 1 again.
+ */
+export async function within(
   directions: InitialFilters,
   along: InitialFilters,
   C: number,
 ): Promise<InitialFilters> {
   const [rows, K] = [directions.length / C, along.length / C];
   const rest = pacer();
+  const squares = (await rowNorms(along, C)).map((norm) => norm ** 2);
   const result = new Float32Array(rows * K);
   for (let row = 0; row < rows; row++) {
     for (let k = 0; k < K; k++) {
@@ -63,7 +67,8 @@ async function within(
       for (let c = 0; c < C; c++) {
         dot += (directions[row * C + c] ?? 0) * (along[k * C + c] ?? 0);
       }
-      result[row * K + k] = dot;
+      const square = squares[k] ?? 0;
+      result[row * K + k] = square > 0 ? dot / square : 0;
     }
     await rest();
   }

@@ -1,5 +1,5 @@
 import type { FeatureStore } from '../data/feature_store.js';
-import type { Performer } from '../performer/index.js';
+import { firstClass, type Performer } from '../performer/index.js';
 import { OUTPUT } from './features.js';
 
 /** How often the performer names the class of the folder that a photograph lies in. */
@@ -39,7 +39,7 @@ export async function ownAccuracy(
     some.forEach((row, i) => {
       const own = scores.subarray(i * output.size, (i + 1) * output.size);
       const wanted = numbers.get(store.rows[row]?.className ?? '') ?? -1;
-      if (own.indexOf(Math.max(...own)) === wanted) right++;
+      if (firstClass(own) === wanted) right++;
     });
   }
   return { photographs: rows.length, accuracy: right / rows.length };

@@ -79,7 +79,7 @@ export async function trainRun(given: TrainExplainerOptions): Promise<FinishedRu
   }
   requireText(folder, 'images', 'train');
   if (classes !== undefined) requireNames(classes, 'classes', 'train');
-  checkCut(options, performer);
+  if (!given.resume) checkCut(options, performer);
   const run = resolve(given.out ?? 'partlens-run');
   await refuseOtherRun(run, given.resume ?? false);
   const list = await listImages(folder);
@@ -131,6 +131,7 @@ async function trainHeld(
   const known = given.resume ? await knownConfig(run) : undefined;
   const options = known ? optionsOfRun(run, known.options, { given, options: asked }) : asked;
   const { performer } = given;
+  if (given.resume) checkCut(options, performer); // a run's own options may be others than today's
   const { store, summary } = await extract(run, images, options, given);
   try {
     const config = goOnWith(run, known, await plan(given, options, store, list.root));
