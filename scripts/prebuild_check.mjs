@@ -14,7 +14,7 @@ const FOREIGN = {
   },
 };
 
-// It loads, and one kernel of each table computes: the addon compares its lists with itself.
+// It loads, lists its kernels and opens a session.
 const PROGRAM = `
 const addon = require(process.argv[1]);
 const [cpu] = addon.devices();
